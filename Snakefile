@@ -1,0 +1,69 @@
+"""Front door: plan, freeze the plan, and include the rules.
+
+The configuration is read once, here, in the process that the user started. Jobs (also on a cluster, where they parse
+this file again) read the frozen plan, so that editing config/ meanwhile changes nothing in a running build.
+"""
+
+import os
+import shlex
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+from sslpairs.errors import UserError
+from sslpairs.front import make_build
+from sslpairs.plan.build import Build, any_of, freeze, thaw, run_folder
+
+root = Path.cwd()
+sslpairs = f"{shlex.quote(sys.executable)} -m sslpairs"
+
+try:
+    if "plan" in config:
+        frozen = config["plan"]
+        build = Build(thaw(Path(frozen)), root)
+    else:
+        build = make_build(root, config)
+        frozen = freeze(build.plan, root)
+        settings = workflow.config_settings
+        settings.config_args = [*(settings.config_args or []), f"plan={frozen}"]
+    build.to_prepare
+except UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)
+
+scale = build.plan.scale["name"]
+if build.plan.settings["jobs"] != "all":
+    workflow.global_resources["job_slots"] = build.plan.settings["jobs"]
+
+
+report: "workflow/report/workflow.rst"
+
+
+rule all:
+    default_target: True
+    input:
+        [file for table in build.plan.selected for file in build.outputs(table)],
+        build.provenance_file(),
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/runs.smk"
+include: "workflow/rules/paper.smk"
+
+
+# `snakemake mixco` builds a paper, `snakemake gps-weak` one table.
+for target, tables in build.targets().items():
+
+    rule:
+        name:
+            target
+        input:
+            [file for table in tables for file in build.outputs(table)],
+
+
+onstart:
+    # Short local jobs share processes that have imported torch already (sslpairs.warm).
+    if workflow.local_exec:
+        folder = f"sslpairs-{socket.gethostname()}-{os.getpid()}"
+        os.environ["SSLPAIRS_WARM"] = str(Path(tempfile.gettempdir()) / folder)

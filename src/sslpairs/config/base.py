@@ -1,0 +1,9 @@
+"""What all configuration models have in common."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Model(BaseModel):
+    """Strict, closed and immutable: an unknown key, or a number given as text, is an error."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)

@@ -1,0 +1,48 @@
+"""``config/datasets.yaml``: where each data set comes from and how it is prepared."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sslpairs.config.base import Model
+
+
+class Digits(Model):
+    """scikit-learn's 1,797 handwritten digits, which come with the library: nothing is downloaded."""
+
+    kind: Literal["digits"]
+    size: Annotated[int, Field(ge=8, le=256)] = 16
+    """Side of the square images in pixels; the originals have 8."""
+    test_per_class: Annotated[int, Field(ge=1, le=150)] = 50
+    """Images of each class set aside for testing, by a fixed stratified split."""
+
+
+class ImageFolder(Model):
+    """A folder, or a .tar, .tar.gz, .tar.xz or .zip of it, with train/<class>/* and test/<class>/* or val/<class>/*."""
+
+    kind: Literal["image-folder"]
+    path: str
+    """The folder or archive; relative paths start at the project's root; ~ and $VARIABLES are expanded."""
+    size: Annotated[int, Field(ge=8, le=512)]
+    """Side in pixels: the shorter side is resized to it, then the centre is cropped."""
+    channels: Literal[1, 3] = 3
+    train_per_class: Annotated[int, Field(ge=1)] | None = None
+    """Use only so many training images of each class (the first ones by name); null means all."""
+    test_per_class: Annotated[int, Field(ge=1)] | None = None
+    """Use only so many test images of each class (the first ones by name); null means all."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    """Expected digest of the archive; a different file is refused."""
+
+
+class Dataset(Model):
+    """One data set."""
+
+    title: str
+    """The name that tables print, for example 'CIFAR-10 (JPEG)'."""
+    source: Annotated[Digits | ImageFolder, Field(discriminator="kind")]
+
+
+class Datasets(Model):
+    """The whole of ``config/datasets.yaml``."""
+
+    datasets: dict[str, Dataset]

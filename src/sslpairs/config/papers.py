@@ -1,0 +1,94 @@
+"""``config/papers/``: tables, claims and figures, declared in the papers' own settings.
+
+A scale (``config/scales/``) says what stands for a paper's data set, network, batch size and epochs.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveInt
+
+from sslpairs.config.base import Model
+
+
+class Setting(Model):
+    """Where a method is trained. What is left out comes from the table, then from the scale."""
+
+    dataset: str | None = None
+    backbone: str | None = None
+    batch_size: PositiveInt | None = None
+    epochs: PositiveInt | None = None
+    augmentation: str | None = None
+    """Name of one of the recipe's augmentations, for example 'weak'."""
+    set: dict[str, Any] = {}
+    """Changes to the recipe by dotted key, for example {'mixco.temperature': 0.1}."""
+
+
+class PublishedEffect(Model):
+    """A published difference, in points."""
+
+    value: float
+    setting: Setting
+    source: str
+    note: str = ""
+
+
+class Claim(Model):
+    """``better`` beats ``than``, tested over seeds, in every column that fits ``where``."""
+
+    text: str
+    better: str
+    than: str
+    metric: Literal["linear", "online", "knn"]
+    where: Setting = Setting()
+    larger_than_in: Setting | None = None
+    """If given, the claim is about the gain: larger in ``where`` than in this setting."""
+    source: str
+    published: PublishedEffect | None = None
+
+
+class Published(Model):
+    """A published value of one cell."""
+
+    row: str
+    setting: Setting
+    metric: Literal["linear", "online", "knn"]
+    value: float
+    source: str
+    note: str = ""
+
+
+class Figure(Model):
+    """A figure made from one table."""
+
+    kind: Literal["with-without", "batch-size", "curves"]
+    title: str
+    table: str
+    metric: Literal["linear", "online", "knn"]
+
+
+class Table(Model):
+    """One table: methods by settings."""
+
+    title: str
+    axes: Literal["paper", "ours"]
+    """Whether rows and columns are the paper's, or ours because no source at hand confirms them."""
+    note: str = ""
+    rows: Annotated[list[str], Field(min_length=1)]
+    """Method labels: a base method, then pair strategies, joined by +."""
+    setting: Setting = Setting()
+    columns: Annotated[list[Setting], Field(min_length=1)]
+    metrics: Annotated[list[Literal["linear", "online", "knn"]], Field(min_length=1)]
+    """The first one is the headline."""
+    claims: list[Claim] = []
+    published: list[Published] = []
+
+
+class Paper(Model):
+    """One file of ``config/papers/``."""
+
+    title: str
+    strategy: str
+    """The paper's pair strategy."""
+    arxiv: str
+    tables: dict[str, Table]
+    figures: dict[str, Figure] = {}

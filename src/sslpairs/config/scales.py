@@ -1,0 +1,34 @@
+"""``config/scales/``: what stands for a paper's data set, network, batch size and epochs."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, PositiveInt, field_validator
+
+from sslpairs.config.base import Model
+from sslpairs.config.recipes import Backbone
+
+
+class Scale(Model):
+    """One file of ``config/scales/``. In each map, ``default`` stands for every value that is not listed."""
+
+    title: str
+    about: str
+    """What the scale is good for, its cost, and the hardware on which that was seen."""
+    recipe: str
+    """A file of ``config/recipes/``."""
+    datasets: Annotated[dict[str, str], Field(min_length=1)]
+    """The paper's data set -> an entry of ``config/datasets.yaml``."""
+    backbones: Annotated[dict[str, Backbone], Field(min_length=1)]
+    """The paper's network -> the network to train."""
+    batch_sizes: Annotated[dict[str, PositiveInt], Field(min_length=1)]
+    epochs: Annotated[dict[str, PositiveInt], Field(min_length=1)]
+    comparable: bool
+    """Whether published values of the same setting may stand beside the results: only at the papers' own sizes."""
+    threads: Annotated[int, Field(ge=1, le=64)]
+    """Processor threads of a run: part of the scale, since sums in another order give other last digits."""
+
+    @field_validator("datasets", "backbones", "batch_sizes", "epochs", mode="before")
+    @classmethod
+    def _text_keys(cls, value: Any) -> Any:
+        """``256: 64`` and ``"256": 64`` alike."""
+        return {str(key): item for key, item in value.items()} if isinstance(value, dict) else value

@@ -1,0 +1,70 @@
+"""``config/config.yaml``: the choices of a build, each also on the command line."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveInt, field_validator
+
+from sslpairs.config.base import Model
+from sslpairs.errors import nearest
+
+
+def _words(value: Any) -> Any:
+    """A list from the command line: 'mixco,clae' and '[mixco, clae]' alike."""
+    if isinstance(value, str) and value != "all":
+        return [word.strip() for word in value.strip("[] ").split(",") if word.strip()]
+    return value
+
+
+def _number(value: Any) -> Any:
+    """A whole number that came as text; anything else as it is."""
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+
+
+class Settings(Model):
+    """What to build, and with what."""
+
+    scale: str
+    """A file of ``config/scales/``."""
+    papers: list[str] | Literal["all"]
+    """Files of ``config/papers/``."""
+    tables: list[str] | Literal["all"]
+    """Only these tables of those papers."""
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
+    """A number n means the seeds 0 to n-1; a list names them."""
+    device: str
+    """Where to train: auto takes a GPU if there is one."""
+    jobs: PositiveInt | Literal["all"]
+    """Runs side by side on this machine; all means as many as Snakemake has cores."""
+
+    @field_validator("papers", "tables", mode="before")
+    @classmethod
+    def _lists(cls, value: Any) -> Any:
+        return _words(value)
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _seeds(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = int(value) if value.isdecimal() else _words(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            if not 1 <= value <= 1000:
+                raise ValueError(f"{value} seeds: write a number from 1 to 1000, or a list such as [0, 1, 2]")
+            return list(range(value))
+        if isinstance(value, list):
+            value = [_number(seed) for seed in value]
+            if len(set(map(str, value))) != len(value):
+                raise ValueError(f"{value} names a seed twice")
+        return value
+
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+            raise ValueError(f"'{value}' is no device{nearest(value, ['auto', 'cpu', 'cuda'])}; write auto, cpu, cuda or cuda:1")
+        return value
+
+    @field_validator("jobs", mode="before")
+    @classmethod
+    def _jobs(cls, value: Any) -> Any:
+        return _number(value)

@@ -1,0 +1,1 @@
+"""Data sets: from their source to arrays on the device."""

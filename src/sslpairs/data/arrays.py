@@ -1,0 +1,79 @@
+"""Prepared data sets as tensors, resident on the device that trains: uint8, augmented there in batches."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sslpairs.data.prepare import read_receipt
+from sslpairs.errors import UserError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images, uint8 ``[N, C, H, W]``, and their labels, int64 ``[N]``."""
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A data set on one device."""
+
+    train: Split
+    test: Split
+    classes: list[str]
+    """Name of each label."""
+    mean: Tensor
+    """Of each channel over the training images, in the scale 0..1: float32 ``[C]``."""
+    std: Tensor
+    """Likewise, the standard deviation."""
+    content: str
+    """The content hash that run ids are made of."""
+    title: str
+
+
+def load(name: str, root: Path, device: torch.device | str = "cpu") -> ImageData:
+    """The prepared data set ``root/data/<name>`` on ``device``.
+
+    Sizes, shapes and types are compared with the receipt (digests are the work of ``verify``); UserError where the
+    data set is not prepared or differs from its receipt.
+    """
+    receipt = read_receipt(name, root)
+    if receipt is None:
+        raise UserError(f"data set '{name}' is not prepared; run: sslpairs fetch {name}")
+
+    def split(which: str) -> Split:
+        count = receipt["counts"][which]
+        images = _array(name, root, receipt, f"{which}_images.npy", np.uint8, (count, *receipt["image"]))
+        labels = _array(name, root, receipt, f"{which}_labels.npy", np.int64, (count,))
+        return Split(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device))
+
+    return ImageData(
+        train=split("train"),
+        test=split("test"),
+        classes=receipt["classes"],
+        mean=torch.tensor(receipt["mean"], dtype=torch.float32, device=device),
+        std=torch.tensor(receipt["std"], dtype=torch.float32, device=device),
+        content=receipt["content"],
+        title=receipt["title"],
+    )
+
+
+def _array(name: str, root: Path, receipt: dict, file: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+    path = root / "data" / name / file
+    try:
+        size, expected = path.stat().st_size, receipt["files"][file]["bytes"]
+        if size != expected:
+            raise ValueError(f"it has {size:,} bytes instead of {expected:,}")
+        array = np.load(path, allow_pickle=False)
+        if array.dtype != dtype or array.shape != shape:
+            raise ValueError(f"it holds {array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}")
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(
+            f"data set '{name}': {path} is damaged ({error}); prepare it again: sslpairs fetch {name} --force"
+        ) from error
+    return array

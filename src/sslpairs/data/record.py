@@ -1,0 +1,108 @@
+"""``data.dvc``: the tracked record of what was prepared. DVC's own hash of ``data/``, and a content hash by name.
+
+DVC keeps the key ``meta`` of its files as it is. Under it stand two maps, by data set: ``datasets``, the content
+hash that run ids are made of, known on a fresh clone before anything is fetched; and ``receipts``, the digest of
+the ``dataset.json`` that DVC holds, written only after DVC succeeded, which tells that its entry is current.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from sslpairs.data.prepare import locked
+from sslpairs.errors import UserError
+from sslpairs.files import sha256_file, write_atomic
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def recorded(root: Path) -> dict[str, str]:
+    """Content hash of every recorded data set, by name; empty without ``data.dvc``, UserError if it is unreadable."""
+    return _meta(_load(root), "datasets", root)
+
+
+def record(name: str, content: str, root: Path) -> None:
+    """Note that ``data/<name>`` is prepared with this content hash, and let DVC track it.
+
+    Does nothing when ``data.dvc`` says both already: the content hash, and the digest of this ``dataset.json``
+    (which holds the digests of all other files). Only this data set is handed to DVC, so that others which
+    are tracked but not fetched here stay tracked. Where DVC cannot be used, the content hash is noted all the same,
+    and one line on stderr tells what to do.
+    """
+    with locked(root):
+        receipt = _receipt_digest(name, root)
+        entry = _load(root)
+        receipts = _meta(entry, "receipts", root)
+        if _meta(entry, "datasets", root).get(name) == content and receipts.get(name) == receipt and "outs" in entry:
+            return
+        problem = _track(name, entry, root)
+        entry = _load(root)  # DVC has written it
+        meta = entry.setdefault("meta", {})
+        meta["datasets"] = dict(sorted({**_meta(entry, "datasets", root), name: content}.items()))
+        if problem:
+            receipts.pop(name, None)
+            print(f"warning: DVC does not track data/{name} yet: {problem}", file=sys.stderr, flush=True)
+        else:
+            receipts[name] = receipt
+        meta["receipts"] = dict(sorted(receipts.items()))
+        write_atomic(root / "data.dvc", yaml.safe_dump(entry, sort_keys=False, allow_unicode=True))
+
+
+def _receipt_digest(name: str, root: Path) -> str:
+    path = root / "data" / name / "dataset.json"
+    if not path.is_file():
+        raise UserError(f"data set '{name}' is not prepared; run: sslpairs fetch {name}")
+    return sha256_file(path)
+
+
+def _track(name: str, entry: dict, root: Path) -> str | None:
+    """Add the data set to DVC's entry of ``data/``; returns what went wrong and the remedy, or None."""
+    if not (root / ".dvc").is_dir():
+        init = "dvc init" if (root / ".git").exists() else "git init && dvc init"
+        return f"there is no .dvc/ in {root}; run: {init}, then: sslpairs fetch {name}"
+    if "outs" not in entry:
+        problem = _dvc_add("data", root)
+    else:
+        # DVC can replace one folder in its listing of data/ while the others are not here. On a fresh clone without
+        # a remote there is no listing; then all of data/ may be added, but only if nothing recorded is absent.
+        problem = _dvc_add(f"data/{name}", root)
+        absent = [other for other in _meta(entry, "datasets", root) if not (root / "data" / other).is_dir()]
+        if problem and absent:
+            problem += f" (tracked, but not here: {', '.join(absent)}; get them: dvc pull, or sslpairs fetch)"
+        elif problem:
+            problem = _dvc_add("data", root)
+    return f"{problem}; mend that, then: sslpairs fetch {name}" if problem else None
+
+
+def _dvc_add(target: str, root: Path) -> str | None:
+    """Returns None, or DVC's own words for what went wrong."""
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "add", target]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    if done.returncode == 0:
+        return None
+    errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+    return errors[0] if errors else f"dvc add {target} ended with code {done.returncode}"
+
+
+def _load(root: Path) -> dict:
+    path = root / "data.dvc"
+    try:
+        entry = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - it is a safe loader
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} cannot be read ({reason}); restore it: git checkout data.dvc") from error
+    if not isinstance(entry, dict):
+        raise UserError(f"{path} is not a DVC file; restore it: git checkout data.dvc")
+    return entry
+
+
+def _meta(entry: dict, key: str, root: Path) -> dict[str, str]:
+    meta = entry.get("meta") or {}
+    found = (meta.get(key) or {}) if isinstance(meta, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(text, str) for pair in found.items() for text in pair):
+        raise UserError(f"{root / 'data.dvc'}: meta.{key} is not a map of names to hashes; git checkout data.dvc")
+    return dict(found)

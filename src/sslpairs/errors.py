@@ -1,0 +1,16 @@
+"""The one exception that a user is meant to read."""
+
+
+class UserError(Exception):
+    """Something that the user can mend: the message says what was found, where, and what to do.
+
+    The command line prints it in one or two lines, without a traceback, and exits with code 2.
+    """
+
+
+def nearest(word: str, choices: list[str]) -> str:
+    """``"; did you mean 'x'?"`` for the most similar choice, or ``""`` when nothing is similar."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(word, choices, n=1, cutoff=0.5)
+    return f"; did you mean '{found[0]}'?" if found else ""

@@ -1,0 +1,77 @@
+"""Evaluate one checkpoint under all protocols, in one go."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from sslpairs.backbones.checkpoint import load_backbone
+from sslpairs.backbones.features import features
+from sslpairs.config.recipes import Protocols
+from sslpairs.data.arrays import load
+from sslpairs.errors import UserError
+from sslpairs.evaluation.knn import evaluate_knn
+from sslpairs.evaluation.linear import evaluate_linear
+from sslpairs.files import sha256_file, write_json
+from sslpairs.plan.build import evaluation_file, read_json, run_folder
+from sslpairs.training.device import describe, pick_device
+
+
+def weights_digest(network: nn.Module) -> str:
+    """sha256 of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def evaluate(run: str, key: str, protocols: dict[str, Any], root: Path, device: str, threads: int) -> dict[str, Any]:
+    """Evaluate a finished run and answer (and write) its evaluation.
+
+    ``online`` was measured while the run trained; it is copied from the receipt, so that tables read one file.
+    Raises ``UserError`` when the checkpoint is not the one that the receipt names.
+    """
+    torch.set_num_threads(threads)
+    how = Protocols.model_validate(protocols)
+    folder = root / run_folder(run)
+    receipt = read_json(folder / "run.json")
+    if receipt is None:
+        raise UserError(f"{folder / 'run.json'}: missing or not readable: train the run first, with `sslpairs train {run}`")
+    path = folder / "checkpoint.pt"
+    if not path.exists() or sha256_file(path) != receipt["checkpoint"]["sha256"]:
+        raise UserError(f"{path}: not the checkpoint that run.json names; delete {folder} and build again")
+    place = pick_device(device)
+    data = load(receipt["dataset"], root, place)
+    if data.content != receipt["spec"]["dataset"]:
+        raise UserError(
+            f"data/{receipt['dataset']}: not the images on which {run} was trained; prepare them again with `sslpairs fetch`"
+        )
+    network = load_backbone(path, data.train.images.shape[1]).to(place)
+    before = weights_digest(network)
+    train, test = (
+        (features(network, split.images, data.mean, data.std), split.labels) for split in (data.train, data.test)
+    )
+    classes = len(data.classes)
+    results = {
+        "linear": evaluate_linear(how.linear, train, test, classes, receipt["seed"]),
+        "online": receipt["online"],
+        "knn": evaluate_knn(how.knn, train, test, classes),
+    }
+    if weights_digest(network) != before:
+        raise RuntimeError(f"{run}: the backbone changed during its evaluation; this is a mistake in the code")
+    result = {
+        "format": 1,
+        "run": run,
+        "key": key,
+        "protocols": results,
+        "settings": protocols,
+        "checkpoint": receipt["checkpoint"]["sha256"],
+        "backbone_unchanged": True,
+        "features": train[0].shape[1],
+        "device": describe(place, threads),
+    }
+    write_json(root / evaluation_file(f"{run}/{key}"), result)
+    return result

@@ -1,0 +1,34 @@
+"""The ``knn`` protocol: a weighted vote of the nearest training images."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sslpairs.config.recipes import KNN
+
+BLOCK = 1024
+
+
+def knn_predict(embedding: Tensor, labels: Tensor, queries: Tensor, k: int, temperature: float, classes: int) -> Tensor:
+    """Classes of the queries, int64 ``[Q]``: votes of the k nearest by cosine, weighted by exp(cosine / temperature).
+
+    ``embedding`` is ``[N, D]``, ``labels`` int64 ``[N]``, ``queries`` ``[Q, D]`` (Wu et al. 2018, arXiv 1805.01978).
+    Raises ``ValueError`` when there are not k images.
+    """
+    if not 1 <= k <= len(embedding):
+        raise ValueError(f"{k} neighbours of {len(embedding)} images: choose a number from 1 to {len(embedding)}")
+    known, asked = F.normalize(embedding, dim=1), F.normalize(queries, dim=1)
+    answers = []
+    for block in asked.split(BLOCK):
+        cosine, index = (block @ known.T).topk(k, dim=1)
+        # Weights relative to the nearest image's: the same vote, and small temperatures do not overflow.
+        weight = ((cosine - cosine[:, :1]) / temperature).exp()
+        votes = torch.zeros(len(block), classes, dtype=weight.dtype, device=weight.device)
+        answers.append(votes.scatter_add_(1, labels[index], weight).argmax(1))
+    return torch.cat(answers)
+
+
+def evaluate_knn(how: KNN, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], classes: int) -> dict[str, float]:
+    """Top-1 in percent; ``train`` and ``test`` are features ``[N, D]`` and labels ``[N]``."""
+    predicted = knn_predict(*train, test[0], how.neighbours, how.temperature, classes)
+    return {"last": 100 * (predicted == test[1]).double().mean().item()}

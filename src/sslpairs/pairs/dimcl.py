@@ -1,0 +1,36 @@
+"""DimCL (arXiv 2309.11782): contrast the dimensions of the embedding over the batch, beside any base loss."""
+
+from torch import Tensor
+
+from sslpairs.config.recipes import DimCL as Settings
+from sslpairs.methods.simclr import nt_xent
+from sslpairs.pairs.base import Pairs, Step
+
+
+def dimensional_contrast(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
+    """NT-Xent between the standardised columns of two projections, ``[N, D]`` each: a scalar.
+
+    A column's positive is the same column of the other view; the inner products are Pearson correlations
+    (DIMCL solo/losses/oursloss.py:48-80). Centring matters; the scale cancels but for the 1e-5.
+    """
+    return nt_xent(_standardise(z1).T, _standardise(z2).T, temperature)
+
+
+def _standardise(z: Tensor) -> Tensor:
+    centred = z - z.mean(0)
+    return centred / (centred.square().mean(0) + 1e-5).sqrt()
+
+
+class DimCL(Pairs):
+    """A convex combination with everything else: (1 - w) * rest + w * dimensional contrast."""
+
+    name = "dimcl"
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+
+    def combine(self, total: Tensor, step: Step) -> Tensor:
+        """Raw online projections of the two clean views, gradient into both."""
+        first, second = step.clean
+        term = dimensional_contrast(first.z, second.z, self.settings.temperature)
+        return (1 - self.settings.weight) * total + self.settings.weight * term

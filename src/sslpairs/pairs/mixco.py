@@ -1,0 +1,81 @@
+"""MixCo (arXiv 2010.06300): a mixed image is similar to both of its parents' other views, in the shares of the mixture."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sslpairs.config.recipes import MixCo as Settings
+from sslpairs.pairs.base import Pairs, Step
+
+
+def mix(x: Tensor, lam: Tensor) -> Tensor:
+    """``lam * x_i + (1 - lam) * x_(i + N/2)``: ``x`` is ``[N, ...]`` with N even, ``lam`` is ``[N/2]``; ``[N/2, ...]``."""
+    if len(x) % 2:
+        raise ValueError(f"MixCo mixes the two halves of a batch, and {len(x)} images have none: use an even batch size")
+    first, second = x.chunk(2)
+    lam = lam.to(x.dtype).view(-1, *[1] * (x.dim() - 1))
+    return lam * first + (1 - lam) * second
+
+
+def soft_contrast(z_mixed: Tensor, z_other: Tensor, lam: Tensor, temperature: float, queue: Tensor | None = None) -> Tensor:
+    """Soft cross entropy of mixed images against the other view: a scalar, mean over the N/2 mixed images.
+
+    ``z_mixed`` is raw ``[N/2, D]``, ``z_other`` raw ``[N, D]``, ``lam`` ``[N/2]``; ``queue`` holds normalised negatives
+    ``[D, K]``. Row i has the label lam_i at column i and 1 - lam_i at column i + N/2 (MIXCO simclr/pretrain.py:197,
+    moco/models/encoder.py:213-228). In one log-softmax, so that small temperatures give no NaN.
+    """
+    mixed, other = F.normalize(z_mixed, dim=1), F.normalize(z_other, dim=1)
+    logits = mixed @ other.T
+    if queue is not None:
+        logits = torch.cat([logits, mixed @ queue], dim=1)
+    logs = F.log_softmax(logits / temperature, dim=1)
+    half = len(mixed)
+    row = torch.arange(half, device=logs.device)
+    lam = lam.to(logs.dtype)
+    return -(lam * logs[row, row] + (1 - lam) * logs[row, row + half]).mean()
+
+
+class MixCo(Pairs):
+    """Adds mixed images of the views, and their soft contrast with the other view.
+
+    For methods that do not contrast (ours): the mean over mixed images of lam * loss_i + (1 - lam) * loss_j, which is what
+    soft labels mean there, cross entropy being linear in the label.
+    """
+
+    name = "mixco"
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+
+    def _shares(self, count: int, draws: torch.Generator) -> Tensor:
+        alpha = self.settings.alpha
+        if alpha is None:
+            return torch.rand(count, generator=draws, device=draws.device)
+        # Beta(alpha, alpha) as a ratio of Gamma draws; torch.distributions takes no generator.
+        pair = torch._standard_gamma(torch.full((count, 2), alpha, device=draws.device), generator=draws)
+        return pair[:, 0] / pair.sum(1).clamp_min(torch.finfo(pair.dtype).tiny)
+
+    def expand(self, step: Step) -> list[Tensor | None]:
+        """Mix the views that the method asks for, each with shares of its own."""
+        self.lam: dict[int, Tensor] = {}
+        mixed: list[Tensor | None] = [None] * len(step.xs)
+        for view in step.method.mixed_views:
+            self.lam[view] = self._shares(len(step.xs[view]) // 2, step.draws["mixco"])
+            mixed[view] = mix(step.xs[view], self.lam[view])
+        return mixed
+
+    def term(self, step: Step) -> tuple[Tensor, float]:
+        """The mixed term, over both directions as the base loss has them."""
+        values = []
+        for view in step.method.mixed_views:
+            lam, mixed, other = self.lam[view], step.mixed[view], step.clean[1 - view]
+            candidates = step.method.candidates(other, view)
+            if candidates is not None:
+                keys, queue = candidates
+                values.append(soft_contrast(mixed.z, keys, lam, self.settings.temperature, queue))
+            else:
+                first, second = other.split(len(lam))
+                loss = step.method.per_sample_loss
+                values.append((lam * loss(mixed, first) + (1 - lam) * loss(mixed, second)).mean())
+        total = torch.stack(values).sum()
+        return (total if step.method.sums_directions else total / len(values)), self.settings.weight

@@ -1,0 +1,110 @@
+"""SPPS / SePP-ID (arXiv 2306.16122): different images that a frozen encoder finds similar become positive pairs too.
+
+No code was released. The abstracts fix the idea; thresholds, the share of mined images, the order of a pair and the
+number of partners are settings whose values are ours.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sslpairs.config.recipes import SPPS as Settings
+from sslpairs.pairs.base import Pairs
+
+log = logging.getLogger(__name__)
+
+BLOCK = 2048
+"""Rows of similarities held at once: 1 GB in float32 at 128,000 images."""
+
+
+def _blocks(embedding: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Cosines of each block of rows with all images, with the first row's index."""
+    unit = F.normalize(embedding, dim=1)
+    for start in range(0, len(unit), BLOCK):
+        yield start, unit[start : start + BLOCK] @ unit.T
+
+
+def semantic_pairs(embedding: Tensor, low: float, high: float, ordered: bool = False) -> Tensor:
+    """Pairs of different images whose cosine lies within [low, high], both ends included.
+
+    ``embedding`` is ``[N, D]``; returns int64 ``[P, 2]`` in rising order, with i < j unless ``ordered``.
+    """
+    found = []
+    for start, cosine in _blocks(embedding):
+        hit = (cosine >= low) & (cosine <= high)
+        rows = torch.arange(start, start + len(cosine), device=cosine.device)[:, None]
+        columns = torch.arange(cosine.shape[1], device=cosine.device)[None]
+        hit &= (columns != rows) if ordered else (columns > rows)
+        found.append(hit.nonzero() + torch.tensor([start, 0], device=cosine.device))
+    return torch.cat(found)
+
+
+def cosine_quantiles(embedding: Tensor, quantiles: list[float], bins: int = 1_000_000) -> list[float]:
+    """Quantiles of the cosines of all pairs of different images, to 2 / ``bins``: from a histogram, in bounded memory."""
+    counts = torch.zeros(bins, dtype=torch.float64)
+    for start, cosine in _blocks(embedding):
+        rows = torch.arange(len(cosine), device=cosine.device)
+        cosine[rows, rows + start] = float("nan")
+        values = cosine[~cosine.isnan()].clamp(-1, 1)
+        counts += torch.histc(values.double().cpu(), bins, -1, 1)
+    share = counts.cumsum(0) / counts.sum()
+    edges = torch.linspace(-1, 1, bins + 1, dtype=torch.float64)
+    # The lower edge of the bin in which the quantile falls; the top quantile must include the largest cosine.
+    return [1.0 if q >= 1 else edges[int(torch.searchsorted(share, q))].item() for q in quantiles]
+
+
+def limit_partners(pairs: Tensor, similarity: Tensor, most: int) -> Tensor:
+    """At most ``most`` pairs for each first image, the most similar ones; order of the list is kept.
+
+    ``pairs`` is int64 ``[P, 2]``, ``similarity`` is ``[P]``.
+    """
+    order = torch.argsort(similarity, descending=True, stable=True)
+    order = order[torch.argsort(pairs[order, 0], stable=True)]
+    first = pairs[order, 0]
+    new = torch.ones_like(first, dtype=torch.bool)
+    new[1:] = first[1:] != first[:-1]
+    position = torch.arange(len(first), device=first.device)
+    rank = position - torch.where(new, position, 0).cummax(0).values
+    return pairs[order[rank < most].sort().values]
+
+
+class SPPS(Pairs):
+    """Lengthens the list of items by the mined pairs."""
+
+    name = "spps"
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.pairs = torch.empty(0, 2, dtype=torch.long)
+
+    def prepare(self, embed: Callable[[], Tensor], draws: torch.Generator) -> str:
+        """Mine the pairs."""
+        how = self.settings
+        embedding = embed()
+        count = max(2, round(how.share * len(embedding)))
+        chosen = torch.randperm(len(embedding), generator=draws)[:count].sort().values.to(embedding.device)
+        mined = embedding[chosen]
+        low, high = how.low, how.high
+        if how.mode == "quantile":
+            low, high = cosine_quantiles(mined, [low, high])
+        pairs = semantic_pairs(mined, low, high, how.ordered)
+        if how.max_partners and len(pairs):
+            unit = F.normalize(mined, dim=1)
+            pairs = limit_partners(pairs, (unit[pairs[:, 0]] * unit[pairs[:, 1]]).sum(1), how.max_partners)
+        self.pairs = chosen[pairs]
+        if not len(pairs):
+            unit = F.normalize(mined, dim=1)
+            nearest = max((c.fill_diagonal_(-1) if s == 0 else c).max().item() for s, c in _blocks(unit[:BLOCK]))
+            log.warning(
+                "SPPS found no pair with a cosine within [%.4f, %.4f] among %d images (largest cosine seen: %.4f): "
+                "this run trains its base method only; widen strategies.spps.low and high, or use mode: quantile",
+                low, high, count, nearest,
+            )  # fmt: skip
+        return f"SPPS: {len(pairs)} pairs with a cosine within [{low:.4f}, {high:.4f}] among {count} images"
+
+    def items(self, items: Tensor, draws: torch.Generator) -> Tensor:
+        """Instance pairs, then the mined ones."""
+        return torch.cat([items, self.pairs.to(items.device)])

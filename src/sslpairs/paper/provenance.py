@@ -1,0 +1,116 @@
+"""Where every number comes from: one page made of the receipts."""
+
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+from sslpairs.errors import UserError
+from sslpairs.paper.tables import METRICS, html_page, html_table, read_record
+
+FIELDS = (
+    *("run", "spec", "label", "dataset", "seed", "checkpoint"),
+    *("git", "code", "versions", "device", "timing", "finished"),
+)
+
+
+def provenance_page(plans: list[dict[str, Any]], root: Path) -> str:
+    """A self-contained HTML page: each table's runs and evaluations, then each run's recipe, code, machine and time.
+
+    Reads the receipts and evaluations below ``root/results``; raises ``UserError`` for one that is missing or damaged.
+    """
+    receipts: dict[str, dict[str, Any]] = {}
+    for plan in plans:
+        for cell in plan["cells"]:
+            for one in cell["replicates"]:
+                if one["run"] not in receipts:
+                    receipts[one["run"]] = _receipt(one["run"], root)
+    parts = ["<h1>Provenance</h1>", _overview(receipts)]
+    parts.append("<h2>Tables</h2>")
+    parts += [_table(plan, root) for plan in plans]
+    parts.append("<h2>Runs</h2>")
+    parts += [_run(receipt) for _, receipt in sorted(receipts.items())]
+    return html_page("Provenance", "\n".join(parts))
+
+
+def _receipt(run: str, root: Path) -> dict[str, Any]:
+    path = root / "results" / "runs" / run / "run.json"
+    receipt = read_record(path, root)
+    missing = [key for key in FIELDS if key not in receipt]
+    if missing:
+        raise UserError(f"{path.relative_to(root)} lacks {', '.join(missing)}: restore it from git, or delete the run")
+    return receipt
+
+
+def _overview(receipts: dict[str, dict[str, Any]]) -> str:
+    """What all runs share, and what deserves a second look."""
+    runs = list(receipts.values())
+    if not runs:
+        return "<p>No runs.</p>"
+    hours = sum(run["timing"]["seconds"] for run in runs) / 3600
+    commits = sorted({run["git"]["commit"] or "no commit" for run in runs})
+    facts = {
+        "runs": f"{len(runs)}, {hours:.2f} hours of training",
+        "devices": ", ".join(sorted({run["device"] for run in runs})),
+        "PyTorch": ", ".join(sorted({run["versions"]["torch"] for run in runs})),
+        "commits": ", ".join(commit[:12] for commit in commits),
+        "training code (fingerprints)": ", ".join(sorted({run["code"][:12] for run in runs})),
+        "data (sha256)": ", ".join(sorted({f"{run['dataset']} {run['spec']['dataset'][:12]}" for run in runs})),
+    }
+    body = _facts(facts)
+    dirty = sum(bool(run["git"]["dirty"]) for run in runs)
+    if dirty:
+        body += f'<p class="notshown">{dirty} of {len(runs)} runs were trained with uncommitted changes.</p>'
+    if len({run["code"] for run in runs}) > 1:
+        body += '<p class="notshown">The runs were trained by different versions of the training code.</p>'
+    return body
+
+
+def _table(plan: dict[str, Any], root: Path) -> str:
+    labels = {one["id"]: one["label"] for one in (*plan["rows"], *plan["columns"])}
+    rows = []
+    for cell in plan["cells"]:
+        for one in cell["replicates"]:
+            path = root / "results" / "evals" / f"{one['evaluation']}.json"
+            scores = read_record(path, root)["protocols"]
+            run = html.escape(one["run"])
+            texts = [html.escape(labels[cell["row"]]), html.escape(labels[cell["column"]]), str(one["seed"])]
+            texts += [f'<a href="#{run}"><code>{run}</code></a>', f"<code>{html.escape(path.stem)}</code>"]
+            texts += [f"{scores[metric]['last']:.2f}" if metric in scores else "" for metric in plan["metrics"]]
+            rows.append("<tr>" + "".join(f"<td>{text}</td>" for text in texts) + "</tr>")
+    headers = ["method", "setting", "seed", "run", "evaluation", *(f"{METRICS[one]} (%)" for one in plan["metrics"])]
+    title = f"{html.escape(plan['title'])} <code>{html.escape(plan['id'])}</code>"
+    about = f"{len(rows)} runs, table key {html.escape(plan['key'])}"
+    return (
+        f'<details><summary>{title} <span class="dim">{about}</span></summary>\n{html_table(headers, rows)}</details>'
+    )
+
+
+def _run(receipt: dict[str, Any]) -> str:
+    spec, git, timing = receipt["spec"], receipt["git"], receipt["timing"]
+    name = html.escape(receipt["run"])
+    checkpoint = receipt["checkpoint"]
+    facts = {
+        "method": receipt["label"],
+        "data": f"{receipt['dataset']}, sha256 {spec['dataset'][:12]}",
+        "seed, batch, epochs": f"{receipt['seed']}, {spec['batch_size']}, {spec['epochs']}",
+        "commit": (git["commit"] or "no commit") + (" with uncommitted changes" if git["dirty"] else ""),
+        "training code (fingerprint)": receipt["code"],
+        "versions": ", ".join(f"{library} {version}" for library, version in receipt["versions"].items()),
+        "device": receipt["device"],
+        "time": f"{timing['seconds']:.1f} s, {timing['images_per_second']:.0f} images a second",
+        "finished": receipt["finished"],
+        "checkpoint": f"{checkpoint['bytes'] / 1e6:.2f} MB, sha256 {checkpoint['sha256']}",
+    }
+    recipe = html.escape(json.dumps(spec, indent=1, ensure_ascii=False))
+    return (
+        f'<details id="{name}"><summary><code>{name}</code> <span class="dim">{timing["seconds"]:.0f} s, '
+        f"{html.escape(receipt['device'])}</span></summary>\n{_facts(facts)}\n"
+        f"<details><summary>recipe in full</summary><pre>{recipe}</pre></details></details>"
+    )
+
+
+def _facts(facts: dict[str, str]) -> str:
+    """Two columns: name and value."""
+    rows = [f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in facts.items()]
+    return f'<div class="scroll"><table><tbody>{"".join(rows)}</tbody></table></div>'

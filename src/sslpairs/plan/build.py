@@ -1,0 +1,234 @@
+"""A plan beside what already exists: which runs are done, which would be trained, where every file lies."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sslpairs.errors import UserError
+from sslpairs.files import canonical, sha256_text, write_atomic
+from sslpairs.plan.planner import Plan
+from sslpairs.plan.spec import digest
+
+TABLE_FILES = ("csv", "claims.csv", "md", "tex", "html")
+FIGURE_FILES = ("pdf", "png", "svg")
+
+
+def run_folder(run: str) -> Path:
+    """Receipt, metrics and checkpoint of a run, relative to the root."""
+    return Path("results/runs") / run
+
+
+def evaluation_file(evaluation: str) -> Path:
+    """The numbers of one checkpoint, relative to the root; ``evaluation`` is 'run id/key'."""
+    return Path("results/evals") / f"{evaluation}.json"
+
+
+def read_json(path: Path) -> Any | None:
+    """The content, or None when the file is missing or is not JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+
+
+def freeze(plan: Plan, root: Path) -> Path:
+    """Write the plan under a name made from its content, and answer the path relative to the root.
+
+    All jobs of a build read this file, so that editing ``config/`` meanwhile changes nothing in that build.
+    """
+    text = canonical(vars(plan))
+    path = Path("results/plans") / f"{sha256_text(text)[:12]}.json"
+    if not (root / path).exists():
+        write_atomic(root / path, text)
+    return path
+
+
+def thaw(path: Path) -> Plan:
+    """Read a frozen plan; ``UserError`` if there is none or it was altered."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; give the path of a frozen plan, or leave it out") from None
+    if sha256_text(text)[:12] != path.stem:
+        raise UserError(f"{path}: its content does not fit its name, so it was altered; delete it and start again")
+    return Plan(**json.loads(text))
+
+
+def any_of(names: Iterable[str], everything: Iterable[str] | None = None) -> str:
+    """A wildcard constraint that fits just these names.
+
+    When they are ``everything`` that there is, a pattern by form serves and is much faster to match (the design's
+    ``spec/workflow.md``, section 4); when there are none, nothing fits.
+    """
+    names = set(names)
+    if everything is not None and names and names == set(everything):
+        return "[^/]+(/[^/]+)?" if any("/" in name for name in names) else "[^/]+"
+    return "|".join(sorted(map(re.escape, names))) or "(?!)"
+
+
+@dataclass(frozen=True)
+class Build:
+    """A plan in a folder."""
+
+    plan: Plan
+    root: Path
+
+    # --- what exists ---------------------------------------------------------------------------------------------
+
+    @cached_property
+    def receipts(self) -> dict[str, dict[str, Any]]:
+        """Receipts of the plan's runs; a run counts as done when it has one."""
+        found = {run: read_json(self.root / run_folder(run) / "run.json") for run in self.plan.runs}
+        return {run: receipt for run, receipt in found.items() if receipt and receipt.get("run") == run}
+
+    @cached_property
+    def evaluated(self) -> set[str]:
+        """Evaluations of the plan that are done."""
+        return {
+            name
+            for name, entry in self.plan.evaluations.items()
+            if (found := read_json(self.root / evaluation_file(name))) and found.get("key") == entry["key"]
+        }
+
+    @cached_property
+    def to_evaluate(self) -> list[str]:
+        """Evaluations that are missing."""
+        return [name for name in self.plan.evaluations if name not in self.evaluated]
+
+    @cached_property
+    def to_train(self) -> dict[str, str]:
+        """Runs that a build of the whole plan would train -> why."""
+        reasons = {run: "new" for run in self.plan.runs if run not in self.receipts}
+        needed = [self.plan.evaluations[name]["run"] for name in self.to_evaluate]
+        needed += [guide for run in reasons if (guide := self.plan.runs[run]["guide"])]
+        while needed:
+            run = needed.pop()
+            if run not in reasons and not (self.root / run_folder(run) / "checkpoint.pt").exists():
+                reasons[run] = "its checkpoint is gone and something needs it"
+                if guide := self.plan.runs[run]["guide"]:
+                    needed.append(guide)
+        return reasons
+
+    @cached_property
+    def to_prepare(self) -> list[str]:
+        """Data sets that are not in place."""
+        missing = []
+        for name, entry in self.plan.datasets.items():
+            receipt = read_json(self.root / "data" / name / "dataset.json")
+            if receipt is None:
+                missing.append(name)
+            elif receipt.get("content") != entry["content"]:
+                raise UserError(
+                    f"data/{name}: its content is not the one that data.dvc records; `sslpairs fetch {name}` prepares it anew"
+                )
+        return missing
+
+    def needs(self, tables: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Runs to train and evaluations to make for these tables, guides included."""
+        names = {
+            replicate["evaluation"]
+            for table in tables
+            for cell in self.plan.tables[table]["cells"]
+            for replicate in cell["replicates"]
+        }
+        evaluations = [name for name in self.to_evaluate if name in names]
+        runs: list[str] = []
+        stack = [self.plan.evaluations[name]["run"] for name in reversed(evaluations)]
+        while stack:
+            run = stack.pop()
+            if run in self.to_train and run not in runs:
+                runs.append(run)
+                if guide := self.plan.runs[run]["guide"]:
+                    stack.append(guide)
+        return runs, evaluations
+
+    def runs_of(self, table: str) -> list[str]:
+        """The runs whose numbers stand in a table."""
+        cells = self.plan.tables[table]["cells"]
+        return list(dict.fromkeys(replicate["run"] for cell in cells for replicate in cell["replicates"]))
+
+    # --- files ---------------------------------------------------------------------------------------------------
+
+    def evaluation_files(self, table: str) -> list[str]:
+        """The evaluations that a table is made from."""
+        cells = self.plan.tables[table]["cells"]
+        return [str(evaluation_file(r["evaluation"])) for cell in cells for r in cell["replicates"]]
+
+    def outputs(self, table: str) -> list[str]:
+        """The table's files and those of its figures, under their stable names."""
+        scale = self.plan.scale["name"]
+        files = [f"results/tables/{scale}/{table}.{ending}" for ending in TABLE_FILES]
+        for figure in self.figures_of(table):
+            files += [f"results/figures/{scale}/{figure}.{ending}" for ending in FIGURE_FILES]
+        return files
+
+    def targets(self) -> dict[str, list[str]]:
+        """Names that a user can ask for -> their tables: each paper, and each table."""
+        papers: dict[str, list[str]] = {}
+        for name, table in self.plan.tables.items():
+            papers.setdefault(table["paper"], []).append(name)
+        return papers | {name: [name] for name in self.plan.tables}
+
+    def keyed_table_files(self, table: str) -> list[str]:
+        """The table's files under the name that holds its key."""
+        stem = f"results/tables/keyed/{table}.{self.plan.tables[table]['key']}"
+        return [f"{stem}.{ending}" for ending in TABLE_FILES]
+
+    def keyed_figure_files(self, figure: str) -> list[str]:
+        """The figure's files under the name that holds its key."""
+        stem = f"results/figures/keyed/{figure}.{self.plan.figures[figure]['key']}"
+        return [f"{stem}.{ending}" for ending in FIGURE_FILES]
+
+    def metrics_files(self, figure: str) -> list[str]:
+        """The curves of the runs that a figure of training curves shows; none for other kinds."""
+        entry = self.plan.figures[figure]
+        runs = self.runs_of(entry["table"]) if entry["kind"] == "curves" else []
+        return [str(run_folder(run) / "metrics.csv") for run in runs]
+
+    def figures_of(self, table: str) -> list[str]:
+        """Ids of the figures that are drawn from a table."""
+        return [name for name, figure in self.plan.figures.items() if figure["table"] == table]
+
+    def provenance_inputs(self) -> list[str]:
+        """Receipts and evaluations of the selected tables."""
+        runs = dict.fromkeys(run for table in self.plan.selected for run in self.runs_of(table))
+        files = dict.fromkeys(file for table in self.plan.selected for file in self.evaluation_files(table))
+        return [*(str(run_folder(run) / "run.json") for run in runs), *files]
+
+    def provenance_file(self) -> str:
+        """The provenance page of the selected tables, keyed by what it shows."""
+        plan = self.plan
+        key = digest([[plan.tables[name]["key"] for name in plan.selected], plan.scale["name"]])
+        return f"results/provenance/{plan.scale['name']}.{key}.html"
+
+    # --- cost ----------------------------------------------------------------------------------------------------
+
+    def estimate(self, runs: Iterable[str]) -> tuple[float, int]:
+        """Seconds that these runs would take one after another, and how many of them have no like run to go by.
+
+        Seconds an epoch come from receipts of the same method, network, data and batch size, else of the same method and
+        data, else of the same data.
+        """
+        runs = list(runs)
+        samples: dict[tuple, list[float]] = {}
+        for run, receipt in self.receipts.items():
+            seconds = receipt["timing"]["seconds"] / receipt["spec"]["epochs"]
+            for key in self._likeness(run):
+                samples.setdefault(key, []).append(seconds)
+        total, unknown = 0.0, 0
+        for run in runs:
+            like = next((samples[key] for key in self._likeness(run) if key in samples), None)
+            if like is None:
+                unknown += 1
+            else:
+                total += self.plan.runs[run]["spec"]["epochs"] * sum(like) / len(like)
+        return total, unknown
+
+    def _likeness(self, run: str) -> list[tuple]:
+        entry = self.plan.runs[run]
+        data, label = entry["dataset"], entry["label"]
+        return [(data, label, entry["backbone"], entry["spec"]["batch_size"]), (data, label), (data,)]

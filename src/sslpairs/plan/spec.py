@@ -1,0 +1,66 @@
+"""What one training is: its specification in full, and the id made from it (``spec/workflow.md`` of the design, 1.1)."""
+
+from typing import Any, Literal
+
+from pydantic import PositiveInt
+
+from sslpairs.config.base import Model
+from sslpairs.config.methods import STRATEGIES
+from sslpairs.config.recipes import (
+    Augmentation,
+    Backbone,
+    Methods,
+    Online,
+    Optimizer,
+    Schedule,
+    Strategies,
+)
+from sslpairs.files import canonical, sha256_text
+
+
+class RunSpec(Model):
+    """A recipe with every value resolved, the content of the data, and the seed. Equal specs are the same run."""
+
+    format: Literal[1] = 1
+    dataset: str
+    """sha256 of the prepared images and labels."""
+    backbone: Backbone
+    method: Methods
+    """Exactly one base method."""
+    strategies: Strategies
+    augmentation: Augmentation
+    optimizer: Optimizer
+    schedule: Schedule
+    online: Online
+    precision: Literal["float32", "bfloat16"]
+    batch_size: PositiveInt
+    epochs: PositiveInt
+    seed: int
+
+    @property
+    def base(self) -> str:
+        """Name of the base method."""
+        return next(name for name in type(self.method).model_fields if getattr(self.method, name) is not None)
+
+    @property
+    def active(self) -> list[str]:
+        """Names of the pair strategies, in the order of composition."""
+        return [name for name in STRATEGIES if getattr(self.strategies, name) is not None]
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON values. Methods and strategies that are not used leave no trace, so that new ones change no id."""
+        value = self.model_dump(mode="json")
+        value["method"] = {self.base: value["method"][self.base]}
+        value["method"][self.base].pop("training")
+        value["strategies"] = {name: value["strategies"][name] for name in self.active}
+        return value
+
+
+def digest(value: Any) -> str:
+    """First 12 hex digits of the sha256 of the canonical JSON."""
+    return sha256_text(canonical(value))[:12]
+
+
+def run_id(name: str, spec: RunSpec) -> str:
+    """Readable name, then the digest of the spec."""
+    return f"{name}-{digest(spec.plain())}"

@@ -1,0 +1,46 @@
+"""The ``online`` protocol: a linear layer that learns beside the backbone, from detached features."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sslpairs.backbones.features import features
+from sslpairs.config.recipes import Online
+from sslpairs.data.arrays import ImageData
+from sslpairs.methods.base import Emb
+from sslpairs.streams import stream_seed
+
+
+class OnlineClassifier:
+    """The linear layer and its optimiser. It never touches the backbone: features are detached."""
+
+    def __init__(self, how: Online, width: int, classes: int, seed: int, device: torch.device):
+        with torch.random.fork_rng():
+            torch.manual_seed(stream_seed(seed, "online"))
+            self.layer = nn.Linear(width, classes).to(device)
+        self.optimizer = torch.optim.Adam(self.layer.parameters(), how.lr, weight_decay=how.weight_decay)
+
+    def learn(self, clean: Sequence[Emb], labels: Sequence[Tensor]) -> None:
+        """One step on the views that the online network has seen; each view has the label of its own source image."""
+        seen = [(emb.h.detach(), y) for emb, y in zip(clean, labels, strict=True) if emb.h is not None]
+        loss = F.cross_entropy(self.layer(torch.cat([h for h, _ in seen])), torch.cat([y for _, y in seen]))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+
+    @torch.no_grad()
+    def accuracy(self, backbone: nn.Module, data: ImageData) -> float:
+        """Top-1 on the test images, in percent."""
+        predicted = self.layer(features(backbone, data.test.images, data.mean, data.std)).argmax(1)
+        return 100 * (predicted == data.test.labels).double().mean().item()
+
+    def state(self) -> dict:
+        """For resuming."""
+        return {"layer": self.layer.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, state: dict) -> None:
+        """Go on from a saved state."""
+        self.layer.load_state_dict(state["layer"])
+        self.optimizer.load_state_dict(state["optimizer"])

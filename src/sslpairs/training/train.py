@@ -1,0 +1,283 @@
+"""Train one run: from its specification to a checkpoint, its metrics and, last of all, its receipt."""
+
+import csv
+import io
+import logging
+import math
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sslpairs.backbones import checkpoint
+from sslpairs.data.arrays import ImageData, load
+from sslpairs.errors import UserError
+from sslpairs.files import sha256_file, write_atomic, write_json
+from sslpairs.guides.embed import embed
+from sslpairs.methods.build import build_method
+from sslpairs.pairs.build import build_pairs
+from sslpairs.pairs.clae import main_weights
+from sslpairs.plan.build import run_folder
+from sslpairs.plan.spec import RunSpec
+from sslpairs.streams import generator
+from sslpairs.training.device import describe, pick_device
+from sslpairs.training.online import OnlineClassifier
+from sslpairs.training.optimization import base_rate, build_optimizer, rate_factor, set_rate
+from sslpairs.training.provenance import code_and_versions
+from sslpairs.training.step import step_loss
+from sslpairs.views.augment import augment
+
+log = logging.getLogger(__name__)
+
+COLUMNS = ("epoch", "steps", "loss", "learning_rate", "images_per_second", "online_top1")
+SAVE_EVERY = 20.0
+"""Seconds between two resumable states: an interruption costs at most so much work and one epoch."""
+
+Progress = Callable[[int, int, str], None]
+"""Called with the epochs done, all epochs, and a line of facts."""
+
+
+def train(
+    run: str, entry: dict[str, Any], root: Path, device: str, threads: int, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Train a run of a plan and answer its receipt.
+
+    ``entry`` is the plan's entry of the run. Writes ``checkpoint.pt``, ``metrics.csv`` and, last, ``run.json`` into the
+    run's folder; a resumable ``last.ckpt`` lies there meanwhile. Raises ``UserError`` when the loss is not a number, or the
+    data do not fit the recipe; then there is no receipt.
+    """
+    torch.set_num_threads(threads)
+    started = time.perf_counter()
+    spec = RunSpec.model_validate(entry["spec"])
+    place = pick_device(device)
+    folder = root / run_folder(run)
+    trainer = Trainer(run, spec, load(entry["dataset"], root, place), root, place)
+    rows = trainer.fit(folder / "last.ckpt", progress)
+
+    checkpoint.save(folder / "checkpoint.pt", trainer.checkpoint())
+    write_atomic(folder / "metrics.csv", _csv(rows))
+    tested = [(row["online_top1"], row["epoch"]) for row in rows if row["online_top1"] is not None]
+    best, best_epoch = max(tested, key=lambda pair: (pair[0], -pair[1]))
+    receipt = {
+        "format": 1,
+        "run": run,
+        "label": entry["label"],
+        "dataset": entry["dataset"],
+        "seed": spec.seed,
+        "guide": entry["guide"],
+        "spec": entry["spec"],
+        "checkpoint": {
+            "sha256": sha256_file(folder / "checkpoint.pt"),
+            "bytes": (folder / "checkpoint.pt").stat().st_size,
+        },
+        "online": {"last": rows[-1]["online_top1"], "best": best, "best_epoch": best_epoch},
+        "loss": rows[-1]["loss"],
+        "items": len(trainer.items),
+        "notes": trainer.notes,
+        "device": describe(place, threads),
+        "threads": threads,
+        "timing": {
+            "seconds": round(trainer.seconds + time.perf_counter() - started, 3),
+            "images_per_second": round(sum(row["images_per_second"] for row in rows) / len(rows), 1),
+        },
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        **code_and_versions(root),
+    }
+    write_json(folder / "run.json", receipt)
+    (folder / "last.ckpt").unlink(missing_ok=True)
+    return receipt
+
+
+class Trainer:
+    """The state of one training, and its loop."""
+
+    def __init__(self, run: str, spec: RunSpec, data: ImageData, root: Path, device: torch.device):
+        self.run, self.spec, self.data, self.device = run, spec, data, device
+        self.seconds = 0.0
+        """Spent before an interruption."""
+        self.notes: list[str] = []
+        channels = data.train.images.shape[1]
+        self.method = build_method(spec, channels).to(device)
+        self.pairs = build_pairs(spec)
+        self._prepare_pairs(root)
+        self.steps_per_epoch = len(self.items) // spec.batch_size
+        if not self.steps_per_epoch:
+            raise UserError(
+                f"{run}: batch_size {spec.batch_size} exceeds the {len(self.items)} training items; choose a smaller one"
+            )
+        self.optimizer = build_optimizer(spec.optimizer, self.method.online_modules(), spec.batch_size)
+        width = self._width(channels)
+        self.online = OnlineClassifier(spec.online, width, len(data.classes), spec.seed, device)
+
+    def _prepare_pairs(self, root: Path) -> None:
+        self.items = torch.arange(len(self.data.train.labels))[:, None].repeat(1, 2)
+        for strategy in self.pairs:
+            strategy.wrap(self.method)
+            how = getattr(self.spec.strategies, strategy.name)
+
+            def guided(how=how) -> Tensor:
+                return embed(how.guide, self.spec, self.data, root).cpu()
+
+            if line := strategy.prepare(guided, generator(self.spec.seed, strategy.name, "prepare")):
+                log.info(line)
+                self.notes.append(line)
+            self.items = strategy.items(self.items, generator(self.spec.seed, strategy.name, "items"))
+
+    def _width(self, channels: int) -> int:
+        """Features of the backbone, seen on one image."""
+        size = self.data.train.images.shape[-1]
+        was_training = self.method.backbone.training
+        with torch.no_grad():
+            width = self.method.backbone.eval()(torch.zeros(1, channels, size, size, device=self.device)).shape[1]
+        self.method.backbone.train(was_training)
+        return width
+
+    # --- the loop ------------------------------------------------------------------------------------------------
+
+    def fit(self, resume: Path, progress: Progress | None = None) -> list[dict[str, Any]]:
+        """Train all epochs, going on from ``resume`` if that file is there; answers one row an epoch (``COLUMNS``)."""
+        rows: list[dict[str, Any]] = self._restore(resume) if resume.exists() else []
+        saved, started = time.monotonic(), time.perf_counter()
+        before = self.seconds
+        for epoch in range(len(rows), self.spec.epochs):
+            rows.append(self._epoch(epoch))
+            if progress:
+                progress(epoch + 1, self.spec.epochs, _facts(rows[-1]))
+            if time.monotonic() - saved >= SAVE_EVERY and epoch + 1 < self.spec.epochs:
+                self.seconds = before + time.perf_counter() - started
+                self._save(resume, rows)
+                saved = time.monotonic()
+        self.seconds = before
+        return rows
+
+    def _epoch(self, epoch: int) -> dict[str, Any]:
+        spec, device = self.spec, self.device
+        order = torch.randperm(len(self.items), generator=generator(spec.seed, "order", epoch))
+        partner_draws = {p.name: generator(spec.seed, p.name, "partners", epoch) for p in self.pairs}
+        draws = {p.name: generator(spec.seed, p.name, "step", epoch, device=device.type) for p in self.pairs}
+        view_draws = [generator(spec.seed, f"view {view}", epoch, device=device.type) for view in (1, 2)]
+        self.method.train()
+        losses = torch.zeros(self.steps_per_epoch, device=device)
+        started = time.perf_counter()
+        for number in range(self.steps_per_epoch):
+            batch = self.items[order[number * spec.batch_size : (number + 1) * spec.batch_size]]
+            for strategy in self.pairs:
+                batch = strategy.partners(batch, partner_draws[strategy.name])
+            losses[number] = self._step(batch.to(device), epoch * self.steps_per_epoch + number, view_draws, draws)
+        loss = losses.mean().item()
+        seconds = time.perf_counter() - started
+        if not math.isfinite(loss):
+            raise UserError(self._diverged(epoch, losses))
+        tested = (epoch + 1) % spec.online.every == 0 or epoch + 1 == spec.epochs
+        return {
+            "epoch": epoch + 1,
+            "steps": (epoch + 1) * self.steps_per_epoch,
+            "loss": loss,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "images_per_second": self.steps_per_epoch * spec.batch_size / seconds,
+            "online_top1": self.online.accuracy(self.method.backbone, self.data) if tested else None,
+        }
+
+    def _step(self, batch: Tensor, step: int, view_draws: list, draws: dict[str, torch.Generator]) -> Tensor:
+        """One step on a batch of items ``[B, 2]``; answers the loss, detached."""
+        spec, data = self.spec, self.data
+        set_rate(
+            self.optimizer,
+            base_rate(spec.optimizer, spec.batch_size)
+            * rate_factor(spec.schedule, step, self.steps_per_epoch, spec.epochs),
+        )
+        views = [
+            augment(data.train.images[sources], spec.augmentation, data.mean, data.std, view).contiguous(
+                memory_format=torch.channels_last
+            )
+            for sources, view in zip(batch.T, view_draws, strict=True)
+        ]
+        progress = step / (spec.epochs * self.steps_per_epoch)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=spec.precision == "bfloat16"):
+            loss, done = step_loss(self.method, self.pairs, *views, draws, progress)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        with torch.no_grad():
+            self.method.after_step(done.clean, progress)
+        self.online.learn(done.clean, [data.train.labels[sources] for sources in batch.T])
+        return loss.detach()
+
+    def _diverged(self, epoch: int, losses: Tensor) -> str:
+        first = int((~losses.isfinite()).nonzero()[0]) + 1
+        spec = self.spec
+        causes = [f"learning rate {base_rate(spec.optimizer, spec.batch_size):g} too high"]
+        temperatures = {
+            "mixco": spec.strategies.mixco and spec.strategies.mixco.temperature,
+            "dimcl": spec.strategies.dimcl and spec.strategies.dimcl.temperature,
+            spec.base: getattr(getattr(spec.method, spec.base), "temperature", None),
+        }
+        causes += [f"{name}'s temperature {value:g} too low" for name, value in temperatures.items() if value]
+        if spec.precision != "float32":
+            causes.append(f"precision {spec.precision} too coarse")
+        return (
+            f"{self.run}: the loss became {losses[first - 1].item()} in epoch {epoch + 1}, step {first}; no receipt is "
+            f"written.\nLikely causes: {'; '.join(causes)}. Change the recipe and build again."
+        )
+
+    # --- files ---------------------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> dict[str, Any]:
+        """What is kept of a finished run: the backbone under plain names, and all networks and queues."""
+        return {
+            "format": 1,
+            "run": self.run,
+            "architecture": self.spec.backbone.model_dump(mode="json"),
+            "backbone": main_weights(_on_cpu(self.method.backbone.state_dict())),
+            "method": _on_cpu(self.method.state_dict()),
+            "online": _on_cpu(self.online.layer.state_dict()),
+        }
+
+    def _save(self, path: Path, rows: list[dict[str, Any]]) -> None:
+        content = {
+            "run": self.run,
+            "rows": rows,
+            "seconds": self.seconds,
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "online": self.online.state(),
+        }
+        checkpoint.save(path, content)
+
+    def _restore(self, path: Path) -> list[dict[str, Any]]:
+        try:
+            content = checkpoint.load(path, self.device)
+        except UserError as error:
+            log.warning("%s Training starts from the first epoch.", error)
+            return []
+        self.method.load_state_dict(content["method"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.online.restore(content["online"])
+        self.seconds = content["seconds"]
+        log.info("resuming after epoch %d of %d", len(content["rows"]), self.spec.epochs)
+        return content["rows"]
+
+
+def _on_cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.detach().cpu().contiguous() for key, value in state.items()}
+
+
+def _facts(row: dict[str, Any]) -> str:
+    text = f"loss {row['loss']:.4f}, {row['images_per_second']:,.0f} images/s"
+    return text if row["online_top1"] is None else f"{text}, online {row['online_top1']:.1f} %"
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        numbers = {key: "" if row[key] is None else f"{row[key]:.6g}" for key in COLUMNS}
+        writer.writerow(numbers | {"epoch": row["epoch"], "steps": row["steps"]})
+    return text.getvalue()
+
+

@@ -1,0 +1,734 @@
+"""Data sets: sources, preparation, the record in data.dvc, and arrays."""
+
+import errno
+import fcntl
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from sslpairs.config.datasets import Dataset
+from sslpairs.data import prepare as preparing
+from sslpairs.data import record as recording
+from sslpairs.data import sources
+from sslpairs.data.arrays import load
+from sslpairs.data.prepare import content_hash, locked, prepare, read_receipt, source_record, verify
+from sslpairs.data.record import record, recorded
+from sslpairs.data.sources import enlarge_digits, read
+from sslpairs.errors import UserError
+from sslpairs.files import sha256_file
+
+PROJECT = Path(__file__).resolve().parents[1]
+# Recipes and receipts of published results name this: a change of it makes every digits run a new run.
+DIGITS_CONTENT = "ed51f880d48aaea7a9adef8072dd479a795ce31363bb4bd3855e244af7b012ec"
+
+
+def digits(**settings) -> Dataset:
+    return Dataset.model_validate({"title": "Digits", "source": {"kind": "digits", **settings}})
+
+
+def folder(path, size=8, **settings) -> Dataset:
+    source = {"kind": "image-folder", "path": str(path), "size": size, **settings}
+    return Dataset.model_validate({"title": "Small", "source": source})
+
+
+def png(value, width=8, height=8, mode="RGB", **options) -> bytes:
+    """An image of one colour, or of random pixels where ``value`` is a seed string."""
+    if isinstance(value, str):
+        pixels = random.Random(value).randbytes(width * height * len(Image.new(mode, (1, 1)).getbands()))
+        image = Image.frombytes(mode, (width, height), pixels)
+    else:
+        image = Image.new(mode, (width, height), value)
+    file = io.BytesIO()
+    image.save(file, "PNG", **options)
+    return file.getvalue()
+
+
+def files(held_out="test") -> dict[str, bytes]:
+    """Two classes: 3 training and 2 test images each, written in an order that is not sorted."""
+    return {
+        f"{split}/{c}/{n}.png": png(f"{split} {c} {n}")
+        for split, count in ((held_out, 2), ("train", 3))
+        for c in ("dog", "cat")
+        for n in reversed(range(count))
+    }
+
+
+def write(path: Path, content: dict[str, bytes]) -> Path:
+    """A folder, .zip or .tar.* with this content; a name that ends in / is a folder."""
+    suffix = "".join(path.suffixes)
+    if suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in content.items():
+                archive.writestr(name, data)
+    elif suffix.startswith((".tar", ".tgz")):
+        with tarfile.open(path, "w:" + {"tgz": "gz", "tar": ""}.get(path.suffix[1:], path.suffix[1:])) as archive:
+            for name, data in content.items():
+                info = tarfile.TarInfo(name.rstrip("/"))
+                info.size = len(data)
+                info.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+                archive.addfile(info, io.BytesIO(data))
+    else:
+        for name, data in content.items():
+            file = path / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.mkdir() if name.endswith("/") else file.write_bytes(data)
+    return path
+
+
+def pixels(data: bytes, mode="RGB") -> np.ndarray:
+    return np.atleast_3d(np.asarray(Image.open(io.BytesIO(data)).convert(mode))).transpose(2, 0, 1)
+
+
+def one_image(tmp_path: Path, data: bytes, suffix=".png", **settings) -> np.ndarray:
+    """The image as the source gives it."""
+    shutil.rmtree(tmp_path / "one", ignore_errors=True)
+    write(tmp_path / "one", {f"train/a/0{suffix}": data, "test/a/0.png": png(1)})
+    return read("one", folder(tmp_path / "one", **settings), tmp_path)[0]["train"][0][0]
+
+
+def refusal(tmp_path: Path, dataset: Dataset) -> str:
+    with pytest.raises(UserError) as caught:
+        read("small", dataset, tmp_path)
+    text = str(caught.value)
+    assert len(text.splitlines()) <= 2
+    assert text.startswith("data set 'small': ")
+    return text
+
+
+# ---------------------------------------------------------------------------------------------------------- digits
+
+
+def test_the_digits_split_is_stratified_disjoint_and_complete():
+    from sklearn.datasets import load_digits
+
+    splits, classes = read("digits", digits(size=8), PROJECT)
+    train, test = splits["train"], splits["test"]
+    assert classes == list("0123456789")
+    assert np.bincount(test[1]).tolist() == [50] * 10
+    assert train[0].shape == (1297, 1, 8, 8)
+    assert (train[0].dtype, train[1].dtype) == (np.uint8, np.int64)
+    # Together they are the 1,797 images, each once with its label.
+    bunch = load_digits()
+    whole = np.floor(bunch.images * 255 / 16 + 0.5).astype(np.uint8)
+    everything = sorted((image.tobytes(), label) for image, label in zip(whole, bunch.target, strict=True))
+    parts = [(i.tobytes(), n) for images, labels in splits.values() for i, n in zip(images, labels, strict=True)]
+    assert sorted(parts) == everything
+
+
+def test_a_larger_digits_test_split_contains_the_smaller_one():
+    labels = np.arange(1797) % 10
+    small, large = (set(sources._test_indices(labels, n).tolist()) for n in (20, 50))
+    assert small < large
+    assert (len(small), len(large)) == (200, 500)
+
+
+def test_digits_content_is_the_same_everywhere_and_always():
+    splits, classes = read("digits", digits(), PROJECT)
+    arrays = {}
+    for split, (images, labels) in splits.items():
+        arrays |= {f"{split}_images": images, f"{split}_labels": labels}
+    assert splits["train"][0].shape == (1297, 1, 16, 16)
+    assert content_hash(arrays, classes) == DIGITS_CONTENT
+
+
+@pytest.mark.parametrize("size", [8, 9, 16, 28, 96])
+def test_enlarged_digits_agree_with_float64_bilinear_interpolation(size):
+    images = np.random.default_rng(0).integers(0, 17, (20, 8, 8))
+    exact = torch.nn.functional.interpolate(
+        torch.from_numpy(images).double()[:, None], (size, size), mode="bilinear", align_corners=False
+    )[:, 0].numpy()
+    ours = enlarge_digits(images, size)
+    assert ours.dtype == np.uint8
+    assert np.abs(ours - exact * 255 / 16).max() <= 0.5 + 1e-9
+    assert enlarge_digits(np.full((1, 8, 8), 16), size).min() == 255
+
+
+# ---------------------------------------------------------------------------------------------------- image folders
+
+
+@pytest.mark.parametrize("kind", ["", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".zip"])
+@pytest.mark.parametrize("wrapper", ["", "set/"])
+def test_folder_and_every_archive_give_the_same_images(tmp_path, kind, wrapper):
+    content = files(held_out="val" if wrapper else "test")
+    junk = {"readme.txt": b"", "train/notes.txt": b"", "train/cat/.DS_Store": b"", "train/cat/Thumbs.db": b""}
+    junk |= {"__MACOSX/train/fox/1.png": b"", ".git/x": b"", "train/._cat/1.png": b""}
+    path = write(tmp_path / f"small{kind}", {f"{wrapper}{name}": data for name, data in (content | junk).items()})
+    splits, classes = read("small", folder(path), tmp_path)
+    assert classes == ["cat", "dog"]
+    assert splits["train"][1].tolist() == [0, 0, 0, 1, 1, 1]
+    assert splits["test"][1].tolist() == [0, 0, 1, 1]
+    for split, (images, _) in splits.items():
+        names = sorted(name for name in content if name.startswith("train") == (split == "train"))
+        assert np.array_equal(images, np.stack([pixels(content[name]) for name in names]))
+
+
+def test_names_in_a_tar_may_begin_with_a_dot(tmp_path):
+    path = write(tmp_path / "small.tar", {f"./{name}": data for name, data in files().items()})
+    assert len(read("small", folder(path), tmp_path)[0]["train"][0]) == 6
+
+
+def test_limits_take_the_first_by_name_and_leave_the_rest_undecoded(tmp_path, capsys):
+    content = files()
+    content["train/cat/2.png"] = b"not an image"  # never looked at
+    path = write(tmp_path / "small.tar.xz", content)
+    splits, _ = read("small", folder(path, train_per_class=2, test_per_class=9), tmp_path)
+    names = ["train/cat/0.png", "train/cat/1.png", "train/dog/0.png", "train/dog/1.png"]
+    assert np.array_equal(splits["train"][0], np.stack([pixels(content[name]) for name in names]))
+    assert "small: test: fewer than 9 images in cat 2, dog 2; all of them are used" in capsys.readouterr().err
+
+
+def test_paths_expand_home_and_variables_and_start_at_the_project(tmp_path, monkeypatch):
+    write(tmp_path / "raw", files())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RAW_DATA", str(tmp_path))
+    for path in ("raw", "~/raw", "$RAW_DATA/raw", "${RAW_DATA}/raw"):
+        assert len(read("small", folder(path), tmp_path)[0]["test"][0]) == 4
+    monkeypatch.delenv("RAW_DATA")
+    assert "the environment variable ${RAW_DATA} is not set" in refusal(tmp_path, folder("${RAW_DATA}/raw"))
+
+
+def test_links_to_class_folders_are_followed_in_a_folder(tmp_path):
+    write(tmp_path / "all", files())
+    for split in ("train", "test"):
+        (tmp_path / "subset" / split).mkdir(parents=True)
+        (tmp_path / "subset" / split / "cat").symlink_to(tmp_path / "all" / split / "cat")
+    assert read("small", folder(tmp_path / "subset"), tmp_path)[1] == ["cat"]
+
+
+def test_greys_palettes_transparency_and_16_bits(tmp_path):
+    grey = one_image(tmp_path, png((255, 0, 0)), channels=1)
+    assert grey.shape == (1, 8, 8)
+    assert grey[0, 0, 0] == 76  # ITU-R 601: 0.299 x 255
+    half = one_image(tmp_path, png((0, 0, 0, 0), mode="RGBA"))
+    assert half.min() == 255  # transparent becomes white, whatever colour lies under it
+    palette = Image.new("P", (8, 8), 1)
+    palette.putpalette([0, 0, 0, 10, 20, 30])
+    file = io.BytesIO()
+    palette.save(file, "GIF")
+    assert one_image(tmp_path, file.getvalue(), suffix=".GIF")[:, 4, 4].tolist() == [10, 20, 30]
+    file = io.BytesIO()
+    Image.fromarray(np.full((8, 8), 32768, np.uint16)).save(file, "PNG")
+    assert one_image(tmp_path, file.getvalue())[:, 4, 4].tolist() == [128] * 3
+
+
+def test_the_shorter_side_is_resized_and_the_centre_cropped(tmp_path):
+    wide = np.zeros((16, 48, 3), np.uint8)
+    wide[:, 16:32] = [255, 100, 0]
+    file = io.BytesIO()
+    Image.fromarray(wide).save(file, "PNG")
+    image = one_image(tmp_path, file.getvalue())
+    assert image.shape == (3, 8, 8)
+    assert np.array_equal(image[:, 4, 3], [255, 100, 0])
+    # The middle third fills the crop; bicubic filtering reaches two pixels in from its edges.
+    assert np.all(image[:, :, 2:6] == np.array([255, 100, 0])[:, None, None])
+    assert one_image(tmp_path, png("long", 9, 31)).shape == (3, 8, 8)
+
+
+def test_a_photograph_is_turned_upright(tmp_path):
+    image = Image.new("RGB", (16, 16))
+    image.paste((255, 255, 255), (0, 0, 16, 8))  # white above; orientation 6 turns that to the right
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    image.save(file, "JPEG", exif=exif, quality=95)
+    upright = one_image(tmp_path, file.getvalue(), suffix=".jpg", size=16)
+    assert upright[:, :, 12:].min() > 240
+    assert upright[:, :, :4].max() < 15
+
+
+# ---------------------------------------------------------------------------------------------------------- errors
+
+
+def without(*gone):
+    return {name: data for name, data in files().items() if not name.startswith(gone)}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"a/b.png": png(1)}, "there is no train/ in it (found: a)"),
+        (without("train/"), "there is no train/ in it; training images belong in train/<class>/"),
+        (without("test/"), "there is neither test/ nor val/; add one"),
+        (files() | {"val/cat/0.png": png(1)}, "there are both test/ and val/; leave only the one"),
+        (files() | {"train/fox/": b"", "test/fox/1.png": png(1)}, "train/fox/ has no images; add some"),
+        (files() | {"test/dogg/0.png": png(1)}, "the class 'dogg' is in test/ but not in train/; did you mean 'dog'?"),
+        (without("test/dog"), "the class 'dog' is in train/ but not in test/; add it there"),
+        (files() | {"train/cat/a.json": b"{}"}, "train/cat/a.json is not an image (.bmp"),
+        (files() | {"train/x.png": png(1)}, "train/x.png is in no class; put it into train/<class>/"),
+        (files() | {"train/cat/deep/x.png": png(1)}, "lies too deep; images lie directly in train/<class>/"),
+        (files() | {"train/cat/9.png": b"no"}, "train/cat/9.png cannot be read as an image (unknown format); replace"),
+        (files() | {"train/cat/9.png": png("x")[:-30]}, "train/cat/9.png cannot be read as an image ("),
+        ({f"{a}/{n}": d for n, d in files().items() for a in "xy"}, "both x/ and y/ have splits; give the path of one"),
+        ({"train/": b"", "test/": b""}, "train/ has no classes"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["", ".tar.gz", ".zip"])
+def test_a_wrong_layout_is_named(tmp_path, kind, content, said):
+    path = write(tmp_path / f"raw{kind}", content)
+    text = refusal(tmp_path, folder(path))
+    assert said in text
+    assert str(path) in text
+
+
+def test_wrong_files_are_named(tmp_path):
+    assert "there is no such file or folder; put the data there" in refusal(tmp_path, folder("absent.tar"))
+    (tmp_path / "raw.rar").write_bytes(b"")
+    assert "neither a folder nor an archive of a known type; use one of .tar, .tar.gz" in refusal(
+        tmp_path, folder("raw.rar")
+    )
+    path = write(tmp_path / "raw.zip", files())
+    assert len(read("small", folder(path, sha256=sha256_file(path)), tmp_path)[1]) == 2
+    text = refusal(tmp_path, folder(path, sha256="0" * 64))
+    assert f"has sha256 {sha256_file(path)}, but config/datasets.yaml expects 0000" in text
+    assert "get the file again" in text
+    assert "'sha256' is for archives: remove it" in refusal(
+        tmp_path, folder(write(tmp_path / "raw", files()), sha256="0" * 64)
+    )
+
+
+@pytest.mark.parametrize("kind", [".tar", ".tar.gz", ".tar.xz", ".tar.bz2", ".zip"])
+def test_archives_cut_off_anywhere_are_refused(tmp_path, kind):
+    path = write(tmp_path / f"raw{kind}", files())
+    whole = path.read_bytes()
+    if kind == ".tar":
+        whole = whole[:10_700]  # the ten files take 10,240 bytes; what follows is padding
+    for part in (0, 0.3, 0.7, 0.99):
+        path.write_bytes(whole[: int(len(whole) * part)])
+        assert f"{path} is damaged or cut off (" in refusal(tmp_path, folder(path))
+
+
+def test_a_tar_that_ends_between_two_files_or_has_a_damaged_header_is_refused(tmp_path):
+    path = write(tmp_path / "raw.tar", files())
+    with tarfile.open(path) as archive:
+        last = archive.getmembers()[-1].offset
+    whole = path.read_bytes()
+    path.write_bytes(whole[:last])
+    assert "it does not end as a tar archive does" in refusal(tmp_path, folder(path))
+    path.write_bytes(whole[:last] + b"x" + whole[last + 1 :])
+    assert "it does not end as a tar archive does" in refusal(tmp_path, folder(path))
+
+
+def test_a_wrong_checksum_in_a_zip_names_the_member(tmp_path):
+    path = write(tmp_path / "raw.zip", files())
+    data = files()["train/cat/0.png"]
+    path.write_bytes(path.read_bytes().replace(data, data[:-1] + b"x"))
+    text = refusal(tmp_path, folder(path))
+    assert "is damaged or cut off" in text
+    assert "train/cat/0.png" in text
+
+
+def test_links_and_names_that_lead_out_of_an_archive_are_refused(tmp_path):
+    path = write(tmp_path / "raw.tar", files() | {"../train/cat/7.png": png(1)})
+    assert "the name '../train/cat/7.png' leads out of the archive" in refusal(tmp_path, folder(path))
+    path = write(tmp_path / "raw.tar", files() | {"/train/cat/7.png": png(1)})
+    assert "the name '/train/cat/7.png' leads out" in refusal(tmp_path, folder(path))
+    with tarfile.open(path, "w") as archive:
+        for name in files():
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            archive.addfile(info)
+    assert "test/dog/1.png is a link or a special file" in refusal(tmp_path, folder(path))
+
+
+def test_a_jpg_that_is_postscript_runs_nothing(tmp_path):
+    write(tmp_path / "raw", files() | {"train/cat/9.jpg": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n"})
+    assert "train/cat/9.jpg cannot be read as an image (unknown format)" in refusal(tmp_path, folder("raw"))
+
+
+# -------------------------------------------------------------------------------------------------------- progress
+
+
+def test_a_log_gets_a_line_at_the_start_every_ten_seconds_and_at_the_end(tmp_path, capsys, monkeypatch):
+    clock = iter(range(0, 1000, 4))
+    monkeypatch.setattr(sources, "time", type("Clock", (), {"monotonic": staticmethod(lambda: next(clock))}))
+    read("small", folder(write(tmp_path / "raw.tar", files())), tmp_path)
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert lines[:2] == ["small: reading the list of files in raw.tar", "small: decoding 10 images"]
+    assert lines[2:-1] == ["small: 2 of 10 images", "small: 5 of 10 images", "small: 8 of 10 images"]
+    assert lines[-1].startswith("small: read 6 training and 4 test images of 2 classes, 3 x 8 x 8, in ")
+
+
+def test_a_terminal_gets_a_bar(tmp_path, monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    read("small", folder(write(tmp_path / "raw.tar", files())), tmp_path)
+    assert "small: images" in terminal.getvalue()
+    assert "decoding" not in terminal.getvalue()
+
+
+# ----------------------------------------------------------------------------------------------------- preparation
+
+
+@pytest.fixture
+def small(tmp_path) -> Dataset:
+    """A data set whose source lies in tmp_path, which is also the project's root."""
+    return folder(write(tmp_path / "raw.tar", files()))
+
+
+def snapshot(root: Path) -> dict[str, bytes]:
+    data = root / "data"
+    return {str(p.relative_to(data)): p.read_bytes() for p in data.rglob("*") if p.is_file() and p.name != ".lock"}
+
+
+def test_prepared_files_hold_the_arrays_and_the_receipt_describes_them(tmp_path, small):
+    receipt = prepare("small", small, tmp_path)
+    place = tmp_path / "data" / "small"
+    assert receipt == json.loads((place / "dataset.json").read_text()) == read_receipt("small", tmp_path)
+    splits, classes = read("small", small, tmp_path)
+    images = np.load(place / "train_images.npy")
+    assert np.array_equal(images, splits["train"][0])
+    assert np.array_equal(np.load(place / "test_labels.npy"), splits["test"][1])
+    scaled = images.astype(np.float64) / 255
+    np.testing.assert_allclose(receipt["mean"], scaled.mean((0, 2, 3)), rtol=1e-13)
+    np.testing.assert_allclose(receipt["std"], scaled.std((0, 2, 3)), rtol=1e-12)
+    assert (receipt["classes"], receipt["image"], receipt["counts"]) == (classes, [3, 8, 8], {"train": 6, "test": 4})
+    assert (receipt["name"], receipt["title"], receipt["format"]) == ("small", "Small", 1)
+    assert receipt["source"] == source_record(small.source)
+    assert (receipt["source"]["path"], receipt["source"]["size"]) == ("raw.tar", 8)
+    file = receipt["files"]["train_images.npy"]
+    assert file == {"sha256": sha256_file(place / "train_images.npy"), "bytes": 6 * 3 * 64 + 128}
+    assert sorted(p.name for p in (tmp_path / "data").iterdir()) == [".lock", "small"]
+    verify("small", tmp_path)
+
+
+def test_the_same_source_gives_the_same_bytes(tmp_path, small):
+    prepare("small", small, tmp_path)
+    first = snapshot(tmp_path)
+    prepare("small", small, tmp_path)
+    assert snapshot(tmp_path) == first
+
+
+def test_the_content_hash_sees_pixels_labels_and_classes_and_nothing_else(tmp_path, small):
+    one, two = prepare("one", small, tmp_path), prepare("two", small, tmp_path)
+    assert one["content"] == two["content"]
+    arrays = {"images": np.arange(12, dtype=np.uint8).reshape(3, 2, 2), "labels": np.array([0, 1, 1])}
+    base = content_hash(arrays, ["a", "b"])
+    other_order = {name: np.asfortranarray(arrays[name]) for name in reversed(arrays)}
+    assert content_hash(other_order, ["a", "b"]) == base
+    assert content_hash(arrays | {"labels": arrays["labels"].astype(">i8")}, ["a", "b"]) == base
+    variants = [
+        (arrays, ["a", "c"]),
+        (arrays | {"images": arrays["images"].reshape(3, 4, 1)}, ["a", "b"]),
+        (arrays | {"labels": np.array([0, 1, 0])}, ["a", "b"]),
+        (arrays | {"labels": arrays["labels"].astype(np.int32)}, ["a", "b"]),
+    ]
+    assert len({base, *(content_hash(*variant) for variant in variants)}) == 5
+
+
+def fail(error):
+    def failing(*_, **__):
+        raise error
+
+    return failing
+
+
+@pytest.mark.parametrize("had", [False, True], ids=["first", "again"])
+@pytest.mark.parametrize(
+    ("place", "error", "expected", "said"),
+    [
+        ("numpy.save", KeyboardInterrupt(), KeyboardInterrupt, None),
+        ("numpy.save", OSError(errno.ENOSPC, "No space left on device"), UserError, "No space left on device.; make"),
+        ("numpy.save", OSError("9 requested and 2 written"), UserError, "9 requested and 2 written.; make"),
+        ("sslpairs.data.prepare.write_json", PermissionError(13, "Permission denied"), UserError, "check the permis"),
+        ("sslpairs.data.sources._decode", UserError("image"), UserError, "image"),
+        ("sslpairs.data.prepare.sha256_file", lambda *_: os.kill(os.getpid(), signal.SIGTERM), SystemExit, "143"),
+    ],
+    ids=["ctrl-c", "disk full", "disk full, NumPy", "permission", "bad image", "sigterm"],
+)
+def test_an_interrupted_preparation_leaves_what_was_there(
+    tmp_path, small, monkeypatch, had, place, error, expected, said
+):
+    if had:
+        prepare("small", small, tmp_path)
+    before = snapshot(tmp_path)
+    handler = signal.getsignal(signal.SIGTERM)
+    changed = folder(write(tmp_path / "new.tar", files() | {"train/cat/5.png": png("five")}))
+    with monkeypatch.context() as patch:
+        patch.setattr(place, error if callable(error) else fail(error))
+        with pytest.raises(expected, match=said):
+            prepare("small", changed, tmp_path)
+    assert snapshot(tmp_path) == before
+    assert sorted(os.listdir(tmp_path / "data")) == [".lock", "small"][: 1 + had]
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert prepare("small", changed, tmp_path)["counts"]["train"] == 7
+
+
+def test_when_the_last_rename_fails_the_old_data_come_back(tmp_path, small, monkeypatch):
+    prepare("small", small, tmp_path)
+    before = snapshot(tmp_path)
+    rename = os.rename
+
+    def second_fails(source, target):
+        if Path(source).name == "new":
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", second_fails)
+    with pytest.raises(KeyboardInterrupt):
+        prepare("small", small, tmp_path)
+    assert snapshot(tmp_path) == before
+
+
+def test_what_killed_processes_left_is_removed_and_old_data_among_it_saved(tmp_path, small):
+    prepare("small", small, tmp_path)
+    before = snapshot(tmp_path)
+    data = tmp_path / "data"
+    done = subprocess.Popen(["true"])
+    done.wait()
+    for pid in (done.pid, os.getpid(), os.getppid()):
+        (data / f".preparing-some-set-{pid}" / "new").mkdir(parents=True)
+    shutil.move(data / "small", data / f".preparing-some-set-{done.pid}" / "old")  # killed between the two renames
+    prepare("other", small, tmp_path)
+    assert sorted(os.listdir(data)) == [".lock", f".preparing-some-set-{os.getppid()}", "other", "some-set"]
+    saved = {f"small/{path.name}": path.read_bytes() for path in (data / "some-set").iterdir()}
+    assert saved == before
+
+
+def test_a_second_process_waits(tmp_path, capsys):
+    order = []
+
+    def second():
+        with locked(tmp_path):
+            order.append("second")
+
+    (tmp_path / "data").mkdir()
+    with open(tmp_path / "data" / ".lock", "w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.1)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+    assert "waiting for another process that prepares data" in capsys.readouterr().err
+    with locked(tmp_path), locked(tmp_path):  # nested: no deadlock
+        pass
+
+
+def test_what_cannot_be_prepared_says_so(tmp_path, small):
+    with pytest.raises(UserError, match=r"data set '\.\./x': this name cannot be a folder's"):
+        prepare("../x", small, tmp_path)
+    flat = folder(write(tmp_path / "flat", {"train/a/0.png": png(7), "test/a/0.png": png("b")}))
+    with pytest.raises(UserError, match="channel 0 has the same value in all pixels"):
+        prepare("flat", flat, tmp_path)
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked" / "data").write_text("a file")
+    with pytest.raises(UserError, match=r"cannot write .*blocked/data \(File exists\)"):
+        prepare("digits", digits(), tmp_path / "blocked")
+
+
+def test_damaged_receipts_and_files_are_named_with_the_remedy(tmp_path, small):
+    assert read_receipt("small", tmp_path) is None
+    with pytest.raises(UserError, match="data set 'small' is not prepared; run: sslpairs fetch small"):
+        verify("small", tmp_path)
+    prepare("small", small, tmp_path)
+    place = tmp_path / "data" / "small"
+    labels = place / "test_labels.npy"
+    whole = labels.read_bytes()
+    labels.write_bytes(whole[:-1] + b"\1")
+    with pytest.raises(UserError, match=r"test_labels.npy differs from its receipt; .*: sslpairs fetch small --force"):
+        verify("small", tmp_path)
+    labels.unlink()
+    with pytest.raises(UserError, match=r"test_labels.npy is missing; prepare it again: sslpairs fetch small --force"):
+        verify("small", tmp_path)
+    for text, said in (("{", "damaged"), ("{}", "not a receipt of format 1"), ("[]", "not a receipt of format 1")):
+        (place / "dataset.json").write_text(text)
+        with pytest.raises(UserError, match=rf"dataset.json is {said}.*sslpairs fetch small --force"):
+            read_receipt("small", tmp_path)
+
+
+# ---------------------------------------------------------------------------------------------------------- arrays
+
+
+def test_loaded_tensors_are_the_prepared_arrays(tmp_path, small):
+    receipt = prepare("small", small, tmp_path)
+    data = load("small", tmp_path)
+    splits, classes = read("small", small, tmp_path)
+    for split in ("train", "test"):
+        loaded = getattr(data, split)
+        assert (loaded.images.dtype, loaded.labels.dtype) == (torch.uint8, torch.int64)
+        assert np.array_equal(loaded.images.numpy(), splits[split][0])
+        assert np.array_equal(loaded.labels.numpy(), splits[split][1])
+    assert (data.classes, data.content, data.title) == (classes, receipt["content"], "Small")
+    assert data.mean.dtype == data.std.dtype == torch.float32
+    torch.testing.assert_close(data.mean.double(), torch.tensor(receipt["mean"]).double())
+    assert load("small", tmp_path, "meta").train.images.device.type == "meta"
+
+
+def test_loading_what_is_absent_or_damaged_says_so(tmp_path, small):
+    with pytest.raises(UserError, match="data set 'small' is not prepared; run: sslpairs fetch small"):
+        load("small", tmp_path)
+    receipt = prepare("small", small, tmp_path)
+    file = tmp_path / "data" / "small" / "test_images.npy"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    with pytest.raises(UserError, match=r"test_images.npy is damaged \(it has 895 bytes instead of 896\).*--force"):
+        load("small", tmp_path)
+    file.write_bytes(b"x" * len(whole))
+    with pytest.raises(UserError, match=r"test_images.npy is damaged \(.*\); prepare it again"):
+        load("small", tmp_path)
+    file.unlink()
+    with pytest.raises(UserError, match=r"test_images.npy is damaged \(.*No such file"):
+        load("small", tmp_path)
+    file.write_bytes(whole)
+    (file.parent / "dataset.json").write_text(json.dumps(receipt | {"counts": {"train": 6, "test": 5}}))
+    with pytest.raises(UserError, match=r"holds uint8 \(4, 3, 8, 8\) instead of uint8 \(5, 3, 8, 8\)"):
+        load("small", tmp_path)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_data_set_lies_on_the_gpu_that_was_asked_for(tmp_path, small):
+    prepare("small", small, tmp_path)
+    data = load("small", tmp_path, "cuda")
+    tensors = (data.train.images, data.train.labels, data.test.images, data.test.labels, data.mean, data.std)
+    assert all(tensor.is_cuda for tensor in tensors)
+
+
+def test_sources_preparation_and_record_start_without_heavy_libraries():
+    code = (
+        "import sys, sslpairs.data.sources, sslpairs.data.prepare, sslpairs.data.record\n"
+        "print(sorted({'torch', 'sklearn', 'PIL', 'rich', 'dvc', 'pandas'} & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+# ---------------------------------------------------------------------------------------------------------- record
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, small):
+    """A git repository with this project's DVC configuration and two prepared data sets, a and b."""
+    for name in ("SITE_CACHE", "GLOBAL_CONFIG", "SYSTEM_CONFIG"):
+        monkeypatch.setenv(f"DVC_{name}_DIR", str(tmp_path / "dvc" / name))
+    root = tmp_path / "project"
+    (root / ".dvc").mkdir(parents=True)
+    for file in (".dvcignore", ".dvc/config", ".dvc/.gitignore"):
+        shutil.copy(PROJECT / file, root / file)
+    subprocess.run(["git", "init", "-q", root], check=True)
+    prepare("a", small, root)
+    prepare("b", folder(small.source.path, test_per_class=1), root)
+    return root
+
+
+def content(name, root) -> str:
+    return read_receipt(name, root)["content"]
+
+
+def tracked(root: Path) -> dict[str, str]:
+    """File -> md5, in the listing that data.dvc points to."""
+    md5 = yaml.safe_load((root / "data.dvc").read_text())["outs"][0]["md5"]
+    listing = json.loads((root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).read_text())
+    return {entry["relpath"]: entry["md5"] for entry in listing}
+
+
+def test_the_record_follows_what_is_prepared(project, small, capsys, monkeypatch):
+    assert recorded(project) == {}
+    (project / "data" / ".preparing-c-1").mkdir()
+    (project / "data" / ".preparing-c-1" / "x").write_text("x")
+    shutil.move(project / "data" / "b", project / "b")
+    record("a", content("a", project), project)
+    assert recorded(project) == {"a": content("a", project)}
+    receipts = {f"{name}/{kind}" for name in "ab" for kind in ("dataset.json", "train_images.npy")}
+    assert tracked(project).keys() & receipts == {"a/dataset.json", "a/train_images.npy"}
+    assert not [name for name in tracked(project) if name.startswith(".")]
+
+    # A second data set joins while the first is not here: the first stays tracked.
+    shutil.move(project / "data" / "a", project / "a")
+    shutil.move(project / "b", project / "data" / "b")
+    record("b", content("b", project), project)
+    assert tracked(project).keys() >= receipts
+
+    # What is recorded already costs no DVC command, also when it was prepared anew.
+    shutil.move(project / "a", project / "data" / "a")
+    assert recorded(project) == {"a": content("a", project), "b": content("b", project)}
+    prepare("a", small, project)
+    before = (project / "data.dvc").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "run", fail(AssertionError("DVC was called")))
+        record("a", content("a", project), project)
+        record("b", content("b", project), project)
+    assert (project / "data.dvc").read_bytes() == before
+
+    # Another title: the same content for training, but other bytes for DVC.
+    old = tracked(project)["a/dataset.json"]
+    prepare("a", small.model_copy(update={"title": "Renamed"}), project)
+    record("a", content("a", project), project)
+    assert tracked(project)["a/dataset.json"] != old
+    assert recorded(project)["a"] == content("a", project)
+    assert capsys.readouterr().err.count("warning") == 0
+
+
+def test_a_clone_without_cache_or_remote_drops_nothing_that_it_lacks(project, capsys):
+    outs = [{"md5": f"{'0' * 32}.dir", "size": 2, "nfiles": 2, "hash": "md5", "path": "data"}]
+    entry = {"outs": outs, "meta": {"datasets": {name: content(name, project) for name in "ab"}}}
+    (project / "data.dvc").write_text(yaml.safe_dump(entry))
+    shutil.move(project / "data" / "b", project / "b")
+    record("a", content("a", project), project)
+    err = capsys.readouterr().err
+    assert "warning: DVC does not track data/a yet: " in err
+    assert "tracked, but not here: b; get them: dvc pull, or sslpairs fetch" in err
+    assert yaml.safe_load((project / "data.dvc").read_text())["outs"] == outs
+    assert recorded(project)["a"] == content("a", project)
+
+    shutil.move(project / "b", project / "data" / "b")  # now all is here, and a new listing can be made
+    record("a", content("a", project), project)
+    assert {"a/dataset.json", "b/dataset.json"} <= tracked(project).keys()
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_without_dvc_the_content_is_recorded_and_the_remedy_told(project, capsys):
+    shutil.rmtree(project / ".dvc")
+    record("a", content("a", project), project)
+    assert recorded(project) == {"a": content("a", project)}
+    err = capsys.readouterr().err.splitlines()
+    assert [line for line in err if "warning" in line] == [
+        f"warning: DVC does not track data/a yet: there is no .dvc/ in {project}; run: dvc init, then: sslpairs fetch a"
+    ]
+
+
+def test_only_what_is_prepared_can_be_recorded(tmp_path):
+    with pytest.raises(UserError, match="data set 'a' is not prepared; run: sslpairs fetch a"):
+        record("a", "0" * 64, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("outs: [", "cannot be read"),
+        ("just words", "is not a DVC file"),
+        ("meta: {datasets: {a: 1}}", "meta.datasets is not a map of names to hashes"),
+        ("meta: [1]", "meta.datasets is not a map of names to hashes"),
+    ],
+)
+def test_an_unreadable_record_is_named(tmp_path, text, said):
+    (tmp_path / "data.dvc").write_text(text)
+    with pytest.raises(UserError, match=rf"data\.dvc.*{said}.*git checkout data\.dvc"):
+        recorded(tmp_path)
+
+
+def test_a_data_dvc_without_our_record_is_empty(tmp_path):
+    (tmp_path / "data.dvc").write_text("outs:\n- path: data\n")
+    assert recorded(tmp_path) == {}
+    assert recording._Loader is yaml.CSafeLoader
+    assert preparing.FORMAT == 1
