@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sslpairs.errors import UserError
 from sslpairs.front import make_build
-from sslpairs.plan.build import Build, any_of, freeze, thaw, run_folder
+from sslpairs.plan.build import Build, any_of, freeze, thaw
 
 root = Path.cwd()
 sslpairs = f"{shlex.quote(sys.executable)} -m sslpairs"

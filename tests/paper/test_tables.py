@@ -93,7 +93,8 @@ def test_claims_name_their_published_effect(tmp_path):
     claims = [claim(published=effect), claim("byol+gps", "byol")]
     table = build_table(plan(tmp_path, ROWS, claims=claims), tmp_path)
     text = to_markdown(table)
-    assert "+4.18 (other scale: ImageNet)" in text
+    assert "| +4.18 (other scale) |" in text
+    assert "Published effect +4.18 points: ImageNet; abstract." in text
     assert "not on record | holds" in text
     assert [one.verdict for one in table.claims] == ["holds", "holds"]
 
@@ -217,6 +218,12 @@ def test_terminal_fits_100_columns(tmp_path):
     assert "…" not in text
     assert "[bold] is text" in text
     assert "SimCLR + GPS" in text
+
+
+def test_a_single_column_needs_no_setting(tmp_path):
+    table = build_table(plan(tmp_path, ROWS, claims=[claim(setting="")]), tmp_path)
+    assert "| linear |" in to_markdown(table)
+    assert "()" not in printed(summary([table]))
 
 
 def test_summary_counts_many_claims_and_names_those_that_fail(tmp_path):

@@ -4,7 +4,7 @@
 rule pretrain:
     input:
         data=lambda wildcards: f"data/{build.plan.runs[wildcards.run]['dataset']}/dataset.json",
-        guide=lambda wildcards: guide_of(wildcards.run),
+        guide=lambda wildcards: build.guide_files(wildcards.run),
     output:
         checkpoint="results/runs/{run}/checkpoint.pt",
         metrics="results/runs/{run}/metrics.csv",

@@ -299,9 +299,7 @@ def _curves(figure: dict, plan: dict, root: Path) -> Any:
     cells = {cell["row"]: cell["replicates"] for cell in plan["cells"] if cell["column"] == column["id"]}
     seeds = max((len(replicates) for replicates in cells.values()), default=0)
     spread = f"Lines: mean over seeds; bands: lowest to highest of {seeds} seeds." if seeds > 1 else "One seed."
-    note = f"Setting: {column['label']}. {spread}"
-    if len(bases) > 1:
-        note += " Losses of different base methods do not compare."
+    note = f"Setting: {column['label']}. {spread} Methods minimise different losses."
 
     drawing, axes = _frame(figure, plan, TWO_COLUMNS, 2.1, legend, note, 2, 2)
     quantities = {"loss": "training loss", "online_top1": _accuracy("online")}

@@ -52,7 +52,7 @@ def _overview(receipts: dict[str, dict[str, Any]]) -> str:
     facts = {
         "runs": f"{len(runs)}, {hours:.2f} hours of training",
         "devices": ", ".join(sorted({run["device"] for run in runs})),
-        "PyTorch": ", ".join(sorted({run["versions"]["torch"] for run in runs})),
+        "PyTorch": ", ".join(sorted({run["versions"].get("torch") or "unknown" for run in runs})),
         "commits": ", ".join(commit[:12] for commit in commits),
         "training code (fingerprints)": ", ".join(sorted({run["code"][:12] for run in runs})),
         "data (sha256)": ", ".join(sorted({f"{run['dataset']} {run['spec']['dataset'][:12]}" for run in runs})),
@@ -96,12 +96,14 @@ def _run(receipt: dict[str, Any]) -> str:
         "seed, batch, epochs": f"{receipt['seed']}, {spec['batch_size']}, {spec['epochs']}",
         "commit": (git["commit"] or "no commit") + (" with uncommitted changes" if git["dirty"] else ""),
         "training code (fingerprint)": receipt["code"],
-        "versions": ", ".join(f"{library} {version}" for library, version in receipt["versions"].items()),
+        "versions": ", ".join(f"{library} {version}" for library, version in receipt["versions"].items() if version),
         "device": receipt["device"],
         "time": f"{timing['seconds']:.1f} s, {timing['images_per_second']:.0f} images a second",
         "finished": receipt["finished"],
         "checkpoint": f"{checkpoint['bytes'] / 1e6:.2f} MB, sha256 {checkpoint['sha256']}",
     }
+    if receipt.get("guide"):
+        facts["guide (another run)"] = receipt["guide"]
     recipe = html.escape(json.dumps(spec, indent=1, ensure_ascii=False))
     return (
         f'<details id="{name}"><summary><code>{name}</code> <span class="dim">{timing["seconds"]:.0f} s, '

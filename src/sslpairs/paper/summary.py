@@ -24,7 +24,7 @@ def summary(tables: list[Table]) -> Any:
     for table in tables:
         plan = table.plan
         facts = f"{METRICS[plan['metrics'][0]]} top-1 (%), {seeds_text(table)}, {plan['scale']}"
-        parts.append(Text.assemble((plan["title"], "bold"), (f"  {plan['id']}: {facts}", "dim")))
+        parts += [Text(plan["title"], style="bold"), Text(f"{plan['id']}: {facts}", style="dim")]
         for start in range(0, len(plan["columns"]), COLUMNS):
             parts.append(Padding(_numbers(table, plan["columns"][start : start + COLUMNS]), (0, 0, 0, 2)))
         if table.claims:
@@ -61,7 +61,7 @@ def _verdicts(table: Table) -> Any:
     for claim in shown:
         grid.add_row(
             Text(verdict_text(claim), style=VERDICT_STYLES[claim.verdict]),
-            Text(f"{claim.plan['text']} ({claim.plan['setting']})"),
+            Text(claim.plan["text"] + (f" ({claim.plan['setting']})" if claim.plan["setting"] else "")),
             Text(effect_text(claim.contrast), style="dim", no_wrap=True),
         )
     return grid

@@ -128,11 +128,11 @@ def published_text(entries: list[dict[str, Any]]) -> str:
 
 
 def claim_published(claim: Claim) -> str:
-    """The published effect with its setting; says so where that setting is not the one that was run."""
+    """The published effect in points; says so where its setting is not the one that was run."""
     entry = claim.plan["published"]
     if entry is None:
         return "not on record"
-    return f"{signed(entry['value'])} ({'' if entry['comparable'] else 'other scale: '}{entry['setting']})"
+    return signed(entry["value"]) + ("" if entry["comparable"] else " (other scale)")
 
 
 def signed(value: float) -> str:
@@ -185,8 +185,9 @@ def notes(table: Table) -> list[str]:
         "Protocols: " + "; ".join(f"{METRICS[metric]}: {PROTOCOLS[metric]}" for metric in plan["metrics"]) + "."
     )
     for column in plan["columns"]:
-        stands_for = f" Stands for {'; '.join(column['stands_for'])}." if column["stands_for"] else ""
-        lines.append(f"{column['label']}: {_setting(column)}.{stands_for}")
+        papers = "; ".join(dict.fromkeys(column["stands_for"]))
+        label = f"{column['label']}: " if len(plan["columns"]) > 1 else ""
+        lines.append(f"{label}{_setting(column)}.{f' Stands for {papers}.' if papers else ''}")
     lines.append(_record(table))
     if plan["axes"] == "ours":
         lines.append("Rows and columns are ours: no source at hand confirms them as the paper's.")
@@ -199,10 +200,10 @@ def notes(table: Table) -> list[str]:
 
 
 def _setting(column: dict[str, Any]) -> str:
-    settings = column["settings"]
+    """Data set and settings in words; a changed hyper-parameter as 'mixco.temperature 0.1'."""
     words = {"backbone": "{}", "batch_size": "batch {}", "epochs": "{} epochs", "augmentation": "{} augmentation"}
-    known = [text.format(settings[key]) for key, text in words.items() if settings.get(key) is not None]
-    return ", ".join([column["dataset"], *known])
+    known = {key: value for key, value in column["settings"].items() if key != "dataset" and value is not None}
+    return ", ".join([column["dataset"], *(words.get(key, f"{key} {{}}").format(known[key]) for key in known)])
 
 
 def _record(table: Table) -> str:
@@ -314,7 +315,7 @@ def _claim_rows(table: Table) -> list[list[str]]:
     return [
         [
             claim.plan["text"],
-            f"{claim.plan['setting']}, {METRICS[claim.plan['metric']]}",
+            ", ".join(filter(None, [claim.plan["setting"], METRICS[claim.plan["metric"]]])),
             effect_text(claim.contrast),
             str(claim.contrast.n),
             claim_published(claim),
@@ -418,18 +419,22 @@ def to_markdown(table: Table) -> str:
     if table.claims:
         rows = [[_md(text) for text in row] for row in _claim_rows(table)]
         parts += ["**Claims**", _md_table(CLAIM_HEADERS, rows, "lllrll")]
-        parts.append("\n".join(f"- {_md(line)}" for line in _claim_sources(table)))
+        parts.append("\n".join(f"- {_md(line)}" for line in _claim_notes(table)))
     return "\n\n".join(parts) + "\n"
 
 
-def _claim_sources(table: Table) -> list[str]:
-    """Where each claim was made, claims of one source together."""
+def _claim_notes(table: Table) -> list[str]:
+    """Where each claim was made, claims of one source together, and the settings of the published effects."""
     sources: dict[str, dict[str, None]] = {}
     for claim in table.claims:
         sources.setdefault(claim.plan["source"], {})[claim.plan["text"]] = None
     if len(sources) == 1:
-        return [f"Source of the claims: {next(iter(sources))}."]
-    return [f"Source of {', '.join(map(repr, texts))}: {source}." for source, texts in sources.items()]
+        lines = [f"Source of the claims: {next(iter(sources))}."]
+    else:
+        lines = [f"Source of {', '.join(map(repr, texts))}: {source}." for source, texts in sources.items()]
+    published = [claim.plan["published"] for claim in table.claims if claim.plan["published"]]
+    effects = [f"{signed(one['value'])} {one['unit']}: {one['setting']}; {one['source']}" for one in published]
+    return lines + [f"Published effect {effect}." for effect in dict.fromkeys(effects)]
 
 
 # --- LaTeX ----------------------------------------------------------------------------------------------------------
@@ -479,7 +484,7 @@ def to_latex(table: Table) -> str:
     body.insert(1, r"\midrule")
     spec = "".join(rf"p{{{share}\linewidth}}" for share in (0.24, 0.13, 0.17, 0.03, 0.17, 0.12))
     caption = rf"Claims tested on Table~\ref{{tab:{plan['id']}}}."
-    under = "\n".join(tex(line) for line in _claim_sources(table))
+    under = "\n".join(tex(line) for line in _claim_notes(table))
     return text + "\n" + _float(f"tab:{plan['id']}-claims", caption, spec, body, under)
 
 
@@ -571,9 +576,7 @@ def to_html(table: Table) -> str:
             cells = "".join(f"<td>{esc(text)}</td>" for text in texts[:-1])
             rows.append(f'<tr>{cells}<td class="{claim.verdict.replace(" ", "")}">{esc(texts[-1])}</td></tr>')
         parts += ["<h2>Claims</h2>", html_table(CLAIM_HEADERS, rows)]
-        parts.append(
-            '<ul class="notes">' + "".join(f"<li>{esc(line)}</li>" for line in _claim_sources(table)) + "</ul>"
-        )
+        parts.append('<ul class="notes">' + "".join(f"<li>{esc(line)}</li>" for line in _claim_notes(table)) + "</ul>")
     return html_page(plan["title"], "\n".join(parts))
 
 
@@ -613,7 +616,7 @@ def to_terminal(table: Table) -> Any:
             grid.add_column(title, justify="right" if header == "n" else "left", no_wrap=header.startswith("effect"))
         for claim, row in zip(table.claims, _claim_rows(table), strict=True):
             grid.add_row(*map(Text, row[:-1]), Text(row[-1], style=VERDICT_STYLES[claim.verdict]))
-        parts += [grid, Text("\n".join(_claim_sources(table)), style="dim")]
+        parts += [grid, Text("\n".join(_claim_notes(table)), style="dim")]
     return Group(*parts)
 
 

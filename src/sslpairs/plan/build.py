@@ -153,6 +153,11 @@ class Build:
 
     # --- files ---------------------------------------------------------------------------------------------------
 
+    def guide_files(self, run: str) -> list[str]:
+        """The checkpoint of the run that guides this one: an edge in the DAG; empty where there is none."""
+        guide = self.plan.runs[run]["guide"]
+        return [str(run_folder(guide) / "checkpoint.pt")] if guide else []
+
     def evaluation_files(self, table: str) -> list[str]:
         """The evaluations that a table is made from."""
         cells = self.plan.tables[table]["cells"]

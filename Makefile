@@ -1,0 +1,51 @@
+# The two commands: `make tables` builds the main job, `make test` runs the tests. Both set up what they need first.
+#   make tables SCALE=digits PAPERS=mixco,clae TABLES=gps-weak SEEDS=5 DEVICE=cpu JOBS=2 TARGETS="clae spps"
+#   VENV=path uses (or makes) another virtual environment.
+
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+
+# Choices of config/config.yaml that were given as words.
+CHOICES := $(foreach word,SCALE PAPERS TABLES SEEDS DEVICE JOBS,$(if $($(word)),$(shell echo $(word) | tr A-Z a-z)=$($(word))))
+CONFIG := $(if $(CHOICES),--config $(CHOICES))
+SETS := $(foreach choice,$(CHOICES),--set $(choice))
+
+.PHONY: tables report test lint setup clean help
+
+help:            ## Show the commands
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/\t/'
+
+tables: setup    ## Build all tables and figures, then show a summary
+	@$(BIN)/sslpairs fetch --unknown $(SETS)
+	@$(BIN)/snakemake $(TARGETS) $(if $(JOBS),--cores $(JOBS)) $(CONFIG)
+	@$(BIN)/sslpairs tables $(TARGETS) $(SETS)
+
+report: tables   ## Write results/report.html: tables, figures and provenance in one file
+	@$(BIN)/snakemake $(TARGETS) --report results/report.html $(CONFIG)
+	@echo "Report: results/report.html"
+
+test: setup      ## Run the tests
+	@$(BIN)/python -m pytest
+
+lint: setup      ## Check style, formatting and the workflow
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/snakefmt --check Snakefile workflow
+	@$(BIN)/snakemake --lint
+	@$(BIN)/sslpairs schema --check
+
+setup: $(VENV)/.ready-$(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)   ## Make the virtual environment
+
+# The stamp is named after what it was made from, so that new pins set the environment up again.
+$(VENV)/.ready-%: requirements.txt pyproject.toml
+	@echo "Setting up $(VENV) (a few gigabytes, once) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(shell sed -n 's/^uv==//p' requirements.txt)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@rm -f $(VENV)/.ready-*
+	@touch $@
+
+clean:           ## Remove the tables and figures (runs, evaluations and data stay)
+	@rm -rf results/tables results/figures results/provenance results/report.html results/plans
