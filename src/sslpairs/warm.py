@@ -140,10 +140,13 @@ def serve(path: Path, room: str, owner: int) -> None:
                 connection, _ = listener.accept()
                 if os.fork() == 0:
                     listener.close()
-                    _work(connection)
+                    _work(connection)  # never returns
                 connection.close()
     finally:
         path.unlink(missing_ok=True)
+        path.with_suffix(".lock").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the other room's server may still be there
+            path.parent.rmdir()
 
 
 def _alive(process: int) -> bool:
