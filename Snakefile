@@ -4,19 +4,14 @@ The configuration is read once, here, in the process that the user started. Jobs
 this file again) read the frozen plan, so that editing config/ meanwhile changes nothing in a running build.
 """
 
-import os
-import shlex
-import socket
 import sys
-import tempfile
 from pathlib import Path
 
 from sslpairs.errors import UserError
-from sslpairs.front import make_build
+from sslpairs.front import equip_jobs, make_build, share_warm_processes
 from sslpairs.plan.build import Build, any_of, freeze, thaw
 
 root = Path.cwd()
-sslpairs = f"{shlex.quote(sys.executable)} -m sslpairs"
 
 try:
     if "plan" in config:
@@ -31,6 +26,8 @@ try:
 except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
+
+equip_jobs(frozen)
 
 scale = build.plan.scale["name"]
 if build.plan.settings["jobs"] != "all":
@@ -63,7 +60,5 @@ for target, tables in build.targets().items():
 
 
 onstart:
-    # Short local jobs share processes that have imported torch already (sslpairs.warm).
     if workflow.local_exec:
-        folder = f"sslpairs-{socket.gethostname()}-{os.getpid()}"
-        os.environ["SSLPAIRS_WARM"] = str(Path(tempfile.gettempdir()) / folder)
+        share_warm_processes()

@@ -25,7 +25,10 @@ Sets = Annotated[
     list[str],
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="A choice of config/config.yaml, for example seeds=5."),
 ]
-PlanFile = Annotated[Path | None, typer.Option("--plan", help="A frozen plan; the workflow gives it to its jobs.")]
+PlanFile = Annotated[
+    Path | None,
+    typer.Option("--plan", envvar="SSLPAIRS_PLAN", help="A frozen plan; the workflow gives it to its jobs."),
+]
 LogFile = Annotated[Path | None, typer.Option("--log", help="Write everything that is said to this file as well.")]
 
 
@@ -79,8 +82,8 @@ def overrides(words: list[str]) -> dict[str, Any]:
 
 def open_build(sets: list[str], frozen: Path | None = None):
     """The build that the configuration, the command line or a frozen plan describes."""
-    from sslpairs.plan.build import Build, thaw
     from sslpairs.front import make_build
+    from sslpairs.plan.build import Build, thaw
 
     root = find_root()
     return Build(thaw(frozen), root) if frozen else make_build(root, overrides(sets))
@@ -93,7 +96,9 @@ def chosen_tables(build, targets: list[str]) -> list[str]:
     known = build.targets()
     for target in targets:
         if target not in known:
-            raise UserError(f"'{target}' is neither a paper nor a table{nearest(target, list(known))} ({', '.join(known)})")
+            raise UserError(
+                f"'{target}' is neither a paper nor a table{nearest(target, list(known))} ({', '.join(known)})"
+            )
     return list(dict.fromkeys(table for target in targets for table in known[target]))
 
 
@@ -126,7 +131,9 @@ def duration(seconds: float) -> str:
 
 @app.command()
 def plan(
-    targets: Annotated[list[str] | None, typer.Argument(help="Papers or tables; default: what config.yaml chooses.")] = None,
+    targets: Annotated[
+        list[str] | None, typer.Argument(help="Papers or tables; default: what config.yaml chooses.")
+    ] = None,
     sets: Sets = [],  # noqa: B006
     runs: Annotated[bool, typer.Option("--runs", help="List every run.")] = False,
 ) -> None:
@@ -140,7 +147,9 @@ def plan(
         view.add_column(column, justify="left" if column == "table" else "right")
     for table in tables:
         to_train, to_evaluate = build.needs([table])
-        view.add_row(table, str(len(build.runs_of(table))), str(len(to_train)), str(len(to_evaluate)), _cost(build, to_train))
+        view.add_row(
+            table, str(len(build.runs_of(table))), str(len(to_train)), str(len(to_evaluate)), _cost(build, to_train)
+        )
     to_train, to_evaluate = build.needs(tables)
     every = {run for table in tables for run in build.runs_of(table)}
     view.add_section()
@@ -170,7 +179,9 @@ def _cost(build, runs: list[str]) -> str:
 
 @app.command()
 def status(
-    targets: Annotated[list[str] | None, typer.Argument(help="Papers or tables; default: what config.yaml chooses.")] = None,
+    targets: Annotated[
+        list[str] | None, typer.Argument(help="Papers or tables; default: what config.yaml chooses.")
+    ] = None,
     sets: Sets = [],  # noqa: B006
 ) -> None:
     """Show the progress of each table."""
@@ -218,7 +229,13 @@ def doctor(sets: Sets = []) -> None:  # noqa: B006
         out.print(("[green]ok  [/]" if good else "[red]BAD [/]") + " " + text, soft_wrap=True)
 
     say(sys.version_info >= (3, 11), f"Python {platform.python_version()} (needs 3.11 or newer)")
-    for name, wanted in (("torch", "2.11"), ("torchvision", "0.26"), ("lightly", "1.6"), ("snakemake", "9.27"), ("dvc", "3.67")):
+    for name, wanted in (
+        ("torch", "2.11"),
+        ("torchvision", "0.26"),
+        ("lightly", "1.6"),
+        ("snakemake", "9.27"),
+        ("dvc", "3.67"),
+    ):
         try:
             found = version(name)
             say(found.startswith(wanted), f"{name} {found} (made for {wanted})")
@@ -232,12 +249,18 @@ def doctor(sets: Sets = []) -> None:  # noqa: B006
         import torch
 
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        say(True, f"{os.cpu_count()} cores; GPUs: {', '.join(torch.cuda.get_device_name(i) for i in range(count)) or 'none'}")
+        say(
+            True,
+            f"{os.cpu_count()} cores; GPUs: {', '.join(torch.cuda.get_device_name(i) for i in range(count)) or 'none'}",
+        )
     except Exception as error:
         say(False, f"torch does not import ({error}): run `make setup` anew")
     try:
         build = open_build(sets)
-        say(True, f"configuration: {len(build.plan.selected)} tables, {len(build.plan.runs)} runs at scale {build.plan.scale['name']}")
+        say(
+            True,
+            f"configuration: {len(build.plan.selected)} tables, {len(build.plan.runs)} runs at scale {build.plan.scale['name']}",
+        )
         from sslpairs.data.prepare import verify
 
         for name in build.plan.datasets:
@@ -257,11 +280,15 @@ def doctor(sets: Sets = []) -> None:  # noqa: B006
 
 @app.command()
 def fetch(
-    names: Annotated[list[str] | None, typer.Argument(help="Data sets; default: those that the configuration needs.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Data sets; default: those that the configuration needs.")
+    ] = None,
     sets: Sets = [],  # noqa: B006
     frozen: PlanFile = None,
     force: Annotated[bool, typer.Option("--force", help="Prepare anew what is there.")] = False,
-    unknown: Annotated[bool, typer.Option("--unknown", help="Only data sets whose content data.dvc does not record.")] = False,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Only data sets whose content data.dvc does not record.")
+    ] = False,
     log_file: LogFile = None,
 ) -> None:
     """Prepare data sets, once, and record their content in data.dvc."""
@@ -318,7 +345,12 @@ def evaluate(
 
     for entry in entries:
         result = evaluate_run(
-            run, entry["key"], entry["protocols"], build.root, build.plan.settings["device"], build.plan.scale["threads"]
+            run,
+            entry["key"],
+            entry["protocols"],
+            build.root,
+            build.plan.settings["device"],
+            build.plan.scale["threads"],
         )
         numbers = ", ".join(f"{name} {value['last']:.1f} %" for name, value in result["protocols"].items())
         log.info("%s: %s", run, numbers)
@@ -328,7 +360,9 @@ def evaluate(
 
 @app.command()
 def tables(
-    targets: Annotated[list[str] | None, typer.Argument(help="Papers or tables; default: what config.yaml chooses.")] = None,
+    targets: Annotated[
+        list[str] | None, typer.Argument(help="Papers or tables; default: what config.yaml chooses.")
+    ] = None,
     sets: Sets = [],  # noqa: B006
     frozen: PlanFile = None,
     stem: Annotated[Path | None, typer.Option("--stem", help="Write one table's files under this name.")] = None,

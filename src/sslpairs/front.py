@@ -1,5 +1,9 @@
 """From a folder and the words of a command line to a build: what the Snakefile and the command line share."""
 
+import os
+import socket
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,18 @@ from sslpairs.plan.planner import make_plan
 def make_build(root: Path, overrides: dict[str, Any] | None = None) -> Build:
     """Read the configuration, plan it, and look at what exists."""
     return Build(make_plan(read_config(root, overrides), recorded(root)), root)
+
+
+def equip_jobs(frozen: Path) -> None:
+    """Let the jobs of this process run the sslpairs that belongs to its Python, and read the frozen plan."""
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    os.environ["SSLPAIRS_PLAN"] = str(frozen)
+
+
+def share_warm_processes() -> None:
+    """Let the jobs of this process, on this machine, share processes that have imported torch (``sslpairs.warm``)."""
+    folder = f"sslpairs-{socket.gethostname()}-{os.getpid()}"
+    os.environ["SSLPAIRS_WARM"] = str(Path(tempfile.gettempdir()) / folder)
 
 
 def fetch_datasets(
@@ -56,7 +72,11 @@ def fetch_datasets(
         if in_place and not force:
             yield f"{name}: in place ({counts['train']:,} training and {counts['test']:,} test images)"
         else:
-            changed = " (another content than before: its runs will be trained anew)" if known.get(name, content) != content else ""
+            changed = (
+                " (another content than before: its runs will be trained anew)"
+                if known.get(name, content) != content
+                else ""
+            )
             yield f"{name}: prepared {counts['train']:,} training and {counts['test']:,} test images{changed}"
 
 

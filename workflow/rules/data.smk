@@ -4,11 +4,13 @@
 rule prepare_data:
     output:
         "data/{dataset}/dataset.json",
-    wildcard_constraints:
-        dataset=any_of(build.to_prepare),
     log:
         "logs/data/{dataset}.log",
+    wildcard_constraints:
+        dataset=any_of(build.to_prepare),
+    conda:
+        "../../environment.yml"
     message:
         "Preparing data set {wildcards.dataset}"
     shell:
-        "{sslpairs} fetch {wildcards.dataset} --plan {frozen} --log {log}"
+        "sslpairs fetch {wildcards.dataset} --log {log}"

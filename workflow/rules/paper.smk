@@ -6,38 +6,49 @@ rule table:
         lambda wildcards: build.evaluation_files(wildcards.table),
     output:
         multiext(
-            "results/tables/keyed/{table}.{key}", ".csv", ".claims.csv", ".md", ".tex", ".html"
+            "results/tables/keyed/{table}.{key}",
+            ".csv",
+            ".claims.csv",
+            ".md",
+            ".tex",
+            ".html",
         ),
+    log:
+        "logs/tables/{table}.{key}.log",
     wildcard_constraints:
         table=any_of(build.plan.tables),
         key="[0-9a-f]{12}",
-    log:
-        "logs/tables/{table}.{key}.log",
+    conda:
+        "../../environment.yml"
     params:
         stem="results/tables/keyed/{table}.{key}",
     message:
         "Writing table {wildcards.table}"
     shell:
-        "{sslpairs} tables {wildcards.table} --stem {params.stem} --plan {frozen} --log {log}"
+        "sslpairs tables {wildcards.table} --stem {params.stem} --log {log}"
 
 
 rule figure:
     input:
-        lambda wildcards: build.evaluation_files(build.plan.figures[wildcards.figure]["table"]),
+        lambda wildcards: build.evaluation_files(
+            build.plan.figures[wildcards.figure]["table"]
+        ),
         lambda wildcards: build.metrics_files(wildcards.figure),
     output:
         multiext("results/figures/keyed/{figure}.{key}", ".pdf", ".png", ".svg"),
+    log:
+        "logs/figures/{figure}.{key}.log",
     wildcard_constraints:
         figure=any_of(build.plan.figures),
         key="[0-9a-f]{12}",
-    log:
-        "logs/figures/{figure}.{key}.log",
+    conda:
+        "../../environment.yml"
     params:
         stem="results/figures/keyed/{figure}.{key}",
     message:
         "Drawing figure {wildcards.figure}"
     shell:
-        "{sslpairs} figure {wildcards.figure} --stem {params.stem} --plan {frozen} --log {log}"
+        "sslpairs figure {wildcards.figure} --stem {params.stem} --log {log}"
 
 
 rule provenance:
@@ -52,36 +63,43 @@ rule provenance:
         ),
     log:
         "logs/provenance.log",
+    conda:
+        "../../environment.yml"
     message:
         "Writing the provenance page"
     shell:
-        "{sslpairs} provenance {output} --plan {frozen} --log {log}"
+        "sslpairs provenance {output} --log {log}"
 
 
 rule copy_table:
     input:
         lambda wildcards: build.keyed_table_files(wildcards.table),
     output:
-        multiext(f"results/tables/{scale}/{{table}}", ".csv", ".claims.csv", ".md", ".tex"),
+        multiext(
+            f"results/tables/{scale}/{{table}}", ".csv", ".claims.csv", ".md", ".tex"
+        ),
         report(
             f"results/tables/{scale}/{{table}}.html",
             category="Tables",
             labels={"table": "{table}"},
             caption="../report/table.rst",
         ),
-    wildcard_constraints:
-        table=any_of(build.plan.tables),
     log:
         f"logs/tables/copy-{scale}-{{table}}.log",
+    wildcard_constraints:
+        table=any_of(build.plan.tables),
     localrule: True
+    conda:
+        "../../environment.yml"
     params:
         key=lambda wildcards: build.plan.tables[wildcards.table]["key"],
+        scale=scale,
     message:
         f"Table ready: results/tables/{scale}/{{wildcards.table}}.md"
     shell:
         "for ending in csv claims.csv md tex html; do "
         "cp results/tables/keyed/{wildcards.table}.{params.key}.$ending "
-        "results/tables/{scale}/{wildcards.table}.$ending; done 2> {log}"
+        "results/tables/{params.scale}/{wildcards.table}.$ending; done 2> {log}"
 
 
 rule copy_figure:
@@ -95,16 +113,19 @@ rule copy_figure:
             labels={"figure": "{figure}"},
             caption="../report/figure.rst",
         ),
-    wildcard_constraints:
-        figure=any_of(build.plan.figures),
     log:
         f"logs/figures/copy-{scale}-{{figure}}.log",
+    wildcard_constraints:
+        figure=any_of(build.plan.figures),
     localrule: True
+    conda:
+        "../../environment.yml"
     params:
         key=lambda wildcards: build.plan.figures[wildcards.figure]["key"],
+        scale=scale,
     message:
         f"Figure ready: results/figures/{scale}/{{wildcards.figure}}.pdf"
     shell:
         "for ending in pdf png svg; do "
         "cp results/figures/keyed/{wildcards.figure}.{params.key}.$ending "
-        "results/figures/{scale}/{wildcards.figure}.$ending; done 2> {log}"
+        "results/figures/{params.scale}/{wildcards.figure}.$ending; done 2> {log}"

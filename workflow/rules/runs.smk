@@ -3,43 +3,44 @@
 
 rule pretrain:
     input:
-        data=lambda wildcards: f"data/{build.plan.runs[wildcards.run]['dataset']}/dataset.json",
-        guide=lambda wildcards: build.guide_files(wildcards.run),
+        lambda wildcards: build.training_inputs(wildcards.run),
     output:
         checkpoint="results/runs/{run}/checkpoint.pt",
         metrics="results/runs/{run}/metrics.csv",
         receipt="results/runs/{run}/run.json",
-    wildcard_constraints:
-        run=any_of(build.to_train, build.plan.runs),
     log:
         "logs/runs/{run}.log",
+    wildcard_constraints:
+        run=any_of(build.to_train, build.plan.runs),
+    conda:
+        "../../environment.yml"
     threads: build.plan.scale["threads"]
     resources:
         job_slots=1,
     message:
         "Training {wildcards.run}"
     shell:
-        "{sslpairs} train {wildcards.run} --plan {frozen} --log {log} --force"
+        "sslpairs train {wildcards.run} --log {log} --force"
 
 
 rule evaluate:
     input:
-        data=lambda wildcards: f"data/{build.plan.runs[wildcards.evaluation.split('/')[0]]['dataset']}/dataset.json",
-        checkpoint=lambda wildcards: f"results/runs/{wildcards.evaluation.split('/')[0]}/checkpoint.pt",
-        receipt=lambda wildcards: f"results/runs/{wildcards.evaluation.split('/')[0]}/run.json",
+        lambda wildcards: build.evaluation_inputs(wildcards.evaluation),
     output:
         "results/evals/{evaluation}.json",
-    wildcard_constraints:
-        evaluation=any_of(build.to_evaluate, build.plan.evaluations),
     log:
         "logs/evals/{evaluation}.log",
-    params:
-        run=lambda wildcards: wildcards.evaluation.split("/")[0],
-        key=lambda wildcards: wildcards.evaluation.split("/")[1],
+    wildcard_constraints:
+        evaluation=any_of(build.to_evaluate, build.plan.evaluations),
+    conda:
+        "../../environment.yml"
     threads: build.plan.scale["threads"]
     resources:
         job_slots=1,
+    params:
+        run=lambda wildcards: build.plan.evaluations[wildcards.evaluation]["run"],
+        key=lambda wildcards: build.plan.evaluations[wildcards.evaluation]["key"],
     message:
         "Evaluating {wildcards.evaluation}"
     shell:
-        "{sslpairs} evaluate {params.run} --key {params.key} --plan {frozen} --log {log}"
+        "sslpairs evaluate {params.run} --key {params.key} --log {log}"

@@ -1,0 +1,1 @@
+"""Networks: images in, one feature vector an image out."""

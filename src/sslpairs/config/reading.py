@@ -157,7 +157,12 @@ def _remedy(problem: dict, owner: type[BaseModel] | None) -> str:
         return str(context["error"])
     if kind == "string_pattern_mismatch":
         return f"{_show(value)} does not match {context['pattern']}"
-    message = problem["msg"].replace("Input should be", "expected").replace("a valid ", "a ").replace("a integer", "a whole number")
+    message = (
+        problem["msg"]
+        .replace("Input should be", "expected")
+        .replace("a valid ", "a ")
+        .replace("a integer", "a whole number")
+    )
     return f"found {_show(value)}, {message[0].lower()}{message[1:]}"
 
 

@@ -432,7 +432,9 @@ class Recipe(Model):
         for name in ("spps", "gps"):
             settings = getattr(self.strategies, name)
             if settings and settings.guide.kind == "checkpoint":
-                raise ValueError(f"strategies.{name}.guide: a recipe names a method: write kind: run and method: simclr")
+                raise ValueError(
+                    f"strategies.{name}.guide: a recipe names a method: write kind: run and method: simclr"
+                )
             if settings and settings.guide.kind == "run":
                 entries.append((f"strategies.{name}.guide", settings.guide.augmentation))
         for where, value in entries:

@@ -1,0 +1,1 @@
+"""Protocols: linear and knn on frozen features; online is copied from the training."""

@@ -39,7 +39,9 @@ def evaluate(run: str, key: str, protocols: dict[str, Any], root: Path, device: 
     folder = root / run_folder(run)
     receipt = read_json(folder / "run.json")
     if receipt is None:
-        raise UserError(f"{folder / 'run.json'}: missing or not readable: train the run first, with `sslpairs train {run}`")
+        raise UserError(
+            f"{folder / 'run.json'}: missing or not readable: train the run first, with `sslpairs train {run}`"
+        )
     path = folder / "checkpoint.pt"
     if not path.exists() or sha256_file(path) != receipt["checkpoint"]["sha256"]:
         raise UserError(f"{path}: not the checkpoint that run.json names; delete {folder} and build again")

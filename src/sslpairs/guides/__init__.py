@@ -1,0 +1,1 @@
+"""Frozen encoders from which SPPS and GPS take similarity."""

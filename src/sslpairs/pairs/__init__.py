@@ -1,0 +1,1 @@
+"""Pair strategies, one file each: the five papers."""

@@ -11,13 +11,17 @@ from sslpairs.pairs.base import Pairs, Step
 def mix(x: Tensor, lam: Tensor) -> Tensor:
     """``lam * x_i + (1 - lam) * x_(i + N/2)``: ``x`` is ``[N, ...]`` with N even, ``lam`` is ``[N/2]``; ``[N/2, ...]``."""
     if len(x) % 2:
-        raise ValueError(f"MixCo mixes the two halves of a batch, and {len(x)} images have none: use an even batch size")
+        raise ValueError(
+            f"MixCo mixes the two halves of a batch, and {len(x)} images have none: use an even batch size"
+        )
     first, second = x.chunk(2)
     lam = lam.to(x.dtype).view(-1, *[1] * (x.dim() - 1))
     return lam * first + (1 - lam) * second
 
 
-def soft_contrast(z_mixed: Tensor, z_other: Tensor, lam: Tensor, temperature: float, queue: Tensor | None = None) -> Tensor:
+def soft_contrast(
+    z_mixed: Tensor, z_other: Tensor, lam: Tensor, temperature: float, queue: Tensor | None = None
+) -> Tensor:
     """Soft cross entropy of mixed images against the other view: a scalar, mean over the N/2 mixed images.
 
     ``z_mixed`` is raw ``[N/2, D]``, ``z_other`` raw ``[N, D]``, ``lam`` ``[N/2]``; ``queue`` holds normalised negatives

@@ -1,0 +1,1 @@
+"""Papers and a scale become runs, evaluations and table cells. Never imports torch."""

@@ -153,10 +153,21 @@ class Build:
 
     # --- files ---------------------------------------------------------------------------------------------------
 
-    def guide_files(self, run: str) -> list[str]:
-        """The checkpoint of the run that guides this one: an edge in the DAG; empty where there is none."""
-        guide = self.plan.runs[run]["guide"]
-        return [str(run_folder(guide) / "checkpoint.pt")] if guide else []
+    def training_inputs(self, run: str) -> list[str]:
+        """The data, and the guide's checkpoint where there is one: an edge in the DAG."""
+        entry = self.plan.runs[run]
+        files = [f"data/{entry['dataset']}/dataset.json"]
+        return files + ([str(run_folder(entry["guide"]) / "checkpoint.pt")] if entry["guide"] else [])
+
+    def evaluation_inputs(self, evaluation: str) -> list[str]:
+        """The data, the checkpoint and its receipt."""
+        run = self.plan.evaluations[evaluation]["run"]
+        folder = run_folder(run)
+        return [
+            f"data/{self.plan.runs[run]['dataset']}/dataset.json",
+            str(folder / "checkpoint.pt"),
+            str(folder / "run.json"),
+        ]
 
     def evaluation_files(self, table: str) -> list[str]:
         """The evaluations that a table is made from."""

@@ -1,7 +1,6 @@
 """Papers and a scale become runs, evaluations and table cells, as plain data."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -77,7 +76,9 @@ def make_plan(config: Config, contents: dict[str, str]) -> Plan:
                 plan.selected.append(table_id)
         planner.add_figures(paper_id, paper)
     if not plan.selected:
-        raise UserError("config/config.yaml: tables: none of these tables belongs to the chosen papers; mend either list")
+        raise UserError(
+            "config/config.yaml: tables: none of these tables belongs to the chosen papers; mend either list"
+        )
     return plan
 
 
@@ -230,7 +231,10 @@ class _Planner:
         words = {"batch_size": "batch {}", "epochs": "{} epochs", "augmentation": "{} augmentation"}
         for entry in entries:
             facts = entry["settings"]
-            parts = [words.get(key, "{}" if key in words or "." not in key else key + " {}").format(facts[key]) for key in varying]
+            parts = [
+                words.get(key, "{}" if key in words or "." not in key else key + " {}").format(facts[key])
+                for key in varying
+            ]
             entry["label"] = ", ".join(parts) or facts["dataset"]
         return entries
 
@@ -258,7 +262,9 @@ class _Planner:
                 if row not in rows:
                     raise UserError(f"{where}: '{row}' is no row of the table{nearest(row, list(rows))}")
             if claim.metric not in table.metrics:
-                raise UserError(f"{where}: metric '{claim.metric}' is not among the table's ({', '.join(table.metrics)})")
+                raise UserError(
+                    f"{where}: metric '{claim.metric}' is not among the table's ({', '.join(table.metrics)})"
+                )
             fitting = self._fitting(table, columns, claim.where)
             if not fitting:
                 raise UserError(f"{where}: where fits no column of the table; mend it")

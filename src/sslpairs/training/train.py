@@ -279,5 +279,3 @@ def _csv(rows: list[dict[str, Any]]) -> str:
         numbers = {key: "" if row[key] is None else f"{row[key]:.6g}" for key in COLUMNS}
         writer.writerow(numbers | {"epoch": row["epoch"], "steps": row["steps"]})
     return text.getvalue()
-
-

@@ -1,0 +1,383 @@
+"""Random views: what torchvision's transforms mean, in batches with draws of their own for each image."""
+
+import math
+
+import pytest
+import torch
+import torchvision.transforms.functional as tv
+from tiny import PLAIN_VIEW
+from torchvision.transforms import InterpolationMode, RandomResizedCrop
+
+from sslpairs.config.recipes import Augmentation, Crop
+from sslpairs.views import augment as views
+from sslpairs.views.augment import augment, crop_boxes, normalize
+
+ZERO, ONE = torch.zeros(3), torch.ones(3)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def draws(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def images(count=8, channels=3, height=16, width=16, low=0, high=256, seed=1):
+    return torch.randint(low, high, (count, channels, height, width), generator=draws(seed), dtype=torch.uint8)
+
+
+def smooth(count=1, channels=3, size=32):
+    """Images of low frequency, on which different interpolations agree."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, size), torch.linspace(0, 1, size), indexing="ij")
+    waves = [0.5 + 0.4 * torch.sin(3 * x + i) * torch.cos(4 * y - 2 * i) for i in range(count * channels)]
+    return (torch.stack(waves).view(count, channels, size, size) * 255).round().to(torch.uint8)
+
+
+def view(x, seed=0, **changes):
+    """A view on the scale 0 to 1."""
+    how = Augmentation.model_validate(PLAIN_VIEW | changes)
+    return augment(x, how, ZERO[: x.shape[1]], ONE[: x.shape[1]], draws(seed))
+
+
+def jitter(**changes):
+    return {"probability": 1.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0} | changes
+
+
+STRONG = {
+    "crop": {"scale": [0.2, 1.0], "ratio": [0.75, 1.3333]},
+    "flip": 0.5,
+    "rotation": 0.3,
+    "jitter": jitter(probability=0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
+    "grayscale": 0.2,
+    "blur": {"probability": 0.5, "sigma": [0.1, 2.0]},
+    "solarize": 0.2,
+}
+
+
+# --- nothing, and normalisation ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_identity_is_normalisation_alone(channels):
+    x = images(channels=channels)
+    mean, std = torch.tensor([0.2, 0.4, 0.6])[:channels], torch.tensor([0.1, 0.2, 0.3])[:channels]
+    out = augment(x, Augmentation.model_validate(PLAIN_VIEW), mean, std, draws())
+    assert out.dtype == torch.float32
+    wanted = torch.stack([tv.normalize(i.float() / 255, mean.tolist(), std.tolist()) for i in x])
+    assert torch.allclose(out, wanted, rtol=0, atol=1e-6)
+
+
+def test_normalisation_comes_last():
+    x, mean, std = images(), torch.tensor([0.2, 0.4, 0.6]), torch.tensor([0.1, 0.2, 0.3])
+    how = Augmentation.model_validate(PLAIN_VIEW | STRONG)
+    raw = augment(x, how, ZERO, ONE, draws(5))
+    assert torch.allclose(augment(x, how, mean, std, draws(5)), normalize(raw, mean, std), rtol=0, atol=1e-6)
+    assert raw.min() >= 0
+    assert raw.max() <= 1 + 1e-6
+
+
+# --- mirror images -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (7, 7), (8, 12)])
+def test_flip_1_mirrors_every_image_exactly(height, width):
+    x = images(height=height, width=width)
+    assert torch.allclose(view(x, flip=1.0), x.flip(3).float() / 255, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("probability", [0.2, 0.5])
+def test_flip_mirrors_the_stated_share_and_leaves_the_others(probability):
+    x = images(3000, 1, 4, 4)
+    out, plain = view(x, flip=probability), x.float() / 255
+    mirrored = (out - plain.flip(3)).abs().amax((1, 2, 3)) < 1e-5
+    kept = (out - plain).abs().amax((1, 2, 3)) < 1e-5
+    assert (mirrored | kept).all()
+    assert abs(mirrored.float().mean() - probability) < 4 * math.sqrt(probability * (1 - probability) / 3000)
+
+
+# --- crops ---------------------------------------------------------------------------------------------------------
+
+
+def boxes(crop, count=5000, height=200, width=200, seed=3):
+    how = Crop.model_validate(crop)
+    cx, cy, hx, hy = (b.double() for b in crop_boxes(count, how, height, width, draws(seed)))
+    return cx, cy, hx, hy, hx * hy, hx * width / (hy * height)
+
+
+@pytest.mark.parametrize(("height", "width"), [(200, 200), (100, 150)])
+def test_crops_lie_inside_the_image_with_areas_and_ratios_in_range(height, width):
+    cx, cy, hx, hy, area, ratio = boxes({"scale": [0.2, 0.8], "ratio": [0.75, 1.3333]}, 5000, height, width)
+    for centre, half in ((cx, hx), (cy, hy)):
+        assert (half > 0).all()
+        assert (centre.abs() + half <= 1 + 1e-6).all()
+    assert area.min() >= 0.2 - 1e-5
+    assert area.max() <= 0.8 + 1e-5
+    assert ratio.min() >= 0.75 - 1e-5
+    assert ratio.max() <= 1.3333 + 1e-5
+
+
+@pytest.mark.parametrize("scale", [[0.08, 1.0], [0.3, 1.0]])
+def test_crops_are_distributed_as_torchvisions(scale):
+    ours = boxes({"scale": scale, "ratio": [0.75, 4 / 3]})
+    torch.manual_seed(11)
+    blank = torch.zeros(1, 200, 200)
+    drawn = [RandomResizedCrop.get_params(blank, scale, [0.75, 4 / 3]) for _ in range(5000)]
+    top, left, h, w = torch.tensor(drawn, dtype=torch.float64).T
+    theirs = (left * 2 + w) / 200 - 1, (top * 2 + h) / 200 - 1, w / 200, h / 200, w * h / 200**2, w / h
+    at = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95], dtype=torch.float64)
+    for name, a, b in zip(("cx", "cy", "hx", "hy", "area", "ratio"), ours, theirs, strict=True):
+        assert abs(a.mean() - b.mean()) < 0.02, name
+        assert (a.quantile(at) - b.quantile(at)).abs().max() < 0.04, name
+
+
+def test_a_crop_that_never_fits_is_the_whole_image():
+    cx, cy, hx, hy, *_ = boxes({"scale": [0.9, 1.0], "ratio": [4.0, 5.0]}, 50)
+    assert torch.equal(hx, torch.ones_like(hx))
+    assert torch.equal(hy, torch.ones_like(hy))
+    assert not cx.any()
+    assert not cy.any()
+
+
+@pytest.mark.parametrize("size", [8, 15, 32])
+def test_the_full_crop_is_the_identity(size):
+    x = images(height=size, width=size)
+    out = view(x, crop={"scale": [1.0, 1.0], "ratio": [1.0, 1.0]})
+    assert torch.allclose(out, x.float() / 255, rtol=0, atol=1e-5)
+
+
+def test_a_crop_shows_the_pixels_of_its_box(monkeypatch):
+    # The lower right quarter of a 32-pixel image, brought back to 32 pixels.
+    x = images(2, height=32, width=32)
+    box = [torch.full((2,), v) for v in (0.5, 0.5, 0.5, 0.5)]
+    monkeypatch.setattr(views, "crop_boxes", lambda *_: tuple(box))
+    out = view(x, crop={"scale": [0.2, 1.0], "ratio": [1.0, 1.0]})
+    wanted = tv.resize(x.float()[:, :, 16:, 16:] / 255, [32, 32], InterpolationMode.BILINEAR, antialias=False)
+    # On the border of the box, a resampling sees what lies beyond it; a resized crop repeats its edge.
+    assert torch.allclose(out[:, :, 1:-1, 1:-1], wanted[:, :, 1:-1, 1:-1], rtol=0, atol=1e-5)
+
+
+# --- rotation ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("angle", [0.1, 0.3, 0.8])
+def test_rotation_turns_like_torchvisions(angle, monkeypatch):
+    x = smooth()
+    monkeypatch.setattr(views, "_uniform", lambda count, low, high, draws: torch.full((count,), float(high)))
+    out = view(x, rotation=angle)
+    degrees = math.degrees(angle)
+    both = [tv.rotate(x.float() / 255, sign * degrees, InterpolationMode.BILINEAR) for sign in (1, -1)]
+    interior = slice(8, 24)
+    off = [(out - turned)[:, :, interior, interior].abs().max().item() for turned in both]
+    assert min(off) < 1e-4
+    assert max(off) > 0.02
+
+
+def test_rotation_of_a_quarter_turn_is_exact(monkeypatch):
+    x = images(2)
+    monkeypatch.setattr(views, "_uniform", lambda count, low, high, draws: torch.full((count,), float(high)))
+    out = view(x, rotation=math.pi / 2)
+    plain = x.float() / 255
+    assert min((out - torch.rot90(plain, k, (2, 3))).abs().max() for k in (1, 3)) < 1e-4
+
+
+def test_rotations_go_both_ways_up_to_the_stated_angle():
+    # A single bright point away from the centre tells the angle.
+    x = torch.zeros(2000, 1, 33, 33, dtype=torch.uint8)
+    x[:, :, 16, 28] = 255
+    out = view(x, rotation=0.5)[:, 0].double()
+    place = torch.arange(33, dtype=torch.float64) - 16
+    across = (out.sum(1) * place).sum(1) / out.sum((1, 2))
+    down = (out.sum(2) * place).sum(1) / out.sum((1, 2))
+    angle = torch.atan2(down, across)
+    assert angle.abs().max() < 0.5 + 0.02
+    assert angle.abs().max() > 0.48
+    assert abs(angle.mean()) < 0.03
+    assert abs(angle.std() - 1 / math.sqrt(12)) < 0.02
+
+
+# --- colours -------------------------------------------------------------------------------------------------------
+
+
+def middle(count=400, channels=3):
+    """Images whose values no jitter of 0.4 brings out of [0, 1]."""
+    return images(count, channels, 6, 6, low=60, high=170)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_brightness_multiplies_as_torchvisions(channels):
+    x = middle(channels=channels)
+    out, plain = view(x, jitter=jitter(brightness=0.4)), x.float() / 255
+    factor = (out / plain).mean((1, 2, 3))
+    for o, p, f in zip(out, plain, factor, strict=True):
+        assert torch.allclose(o, tv.adjust_brightness(p, f.item()), rtol=0, atol=1e-5)
+    spread_evenly(factor, 0.4)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_contrast_blends_with_the_mean_grey_as_torchvisions(channels):
+    x = middle(channels=channels)
+    out, plain = view(x, jitter=jitter(contrast=0.4)), x.float() / 255
+    factor = out.flatten(1).std(1) / plain.flatten(1).std(1)
+    for o, p, f in zip(out, plain, factor, strict=True):
+        assert torch.allclose(o, tv.adjust_contrast(p, f.item()), rtol=0, atol=2e-4)
+    spread_evenly(factor, 0.4)
+
+
+def test_saturation_blends_with_grey_as_torchvisions():
+    x = middle()
+    out, plain = view(x, jitter=jitter(saturation=0.4)), x.float() / 255
+    chroma = [(c - tv.rgb_to_grayscale(c)).flatten(1) for c in (out, plain)]
+    factor = chroma[0].norm(dim=1) / chroma[1].norm(dim=1)
+    for o, p, f in zip(out, plain, factor, strict=True):
+        assert torch.allclose(o, tv.adjust_saturation(p, f.item()), rtol=0, atol=5e-4)
+    spread_evenly(factor, 0.4)
+
+
+def spread_evenly(factor, amount):
+    assert factor.min() >= 1 - amount - 1e-3
+    assert factor.max() <= 1 + amount + 1e-3
+    assert abs(factor.mean() - 1) < 4 * amount / math.sqrt(3 * len(factor))
+    assert abs(factor.std() - amount / math.sqrt(3)) < 0.1 * amount
+
+
+def test_jitter_ends_within_0_and_1():
+    x = torch.full((50, 3, 4, 4), 250, dtype=torch.uint8)
+    assert view(x, jitter=jitter(brightness=0.9)).max() == 1.0
+    everything = view(images(200), jitter=jitter(brightness=0.9, contrast=0.9, saturation=0.9, hue=0.5))
+    assert everything.min() >= 0
+    assert everything.max() <= 1
+
+
+def test_a_hue_shift_of_0_changes_nothing(monkeypatch):
+    monkeypatch.setattr(views, "_uniform", lambda count, low, high, draws: torch.full((count,), (low + high) / 2))
+    x = images()
+    out = view(x, jitter=jitter(hue=0.3, saturation=0.5, contrast=0.5, brightness=0.5))
+    assert torch.allclose(out, x.float() / 255, rtol=0, atol=1e-6)
+
+
+def test_hue_turns_the_colour_and_keeps_the_brightness():
+    x = images(100, low=100, high=140)
+    out, plain = view(x, jitter=jitter(hue=0.5)), x.float() / 255
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    assert torch.allclose((out * weights).sum(1), (plain * weights).sum(1), rtol=0, atol=1e-5)
+    assert (out - plain).abs().amax((1, 2, 3)).median() > 0.02
+
+
+def test_grey_stays_grey_under_every_change_of_colour():
+    x = images(100, 1).repeat(1, 3, 1, 1)
+    out = view(x, jitter=jitter(brightness=0.4, contrast=0.4, saturation=0.8, hue=0.5))
+    assert torch.allclose(out, out[:, :1].expand_as(out), rtol=0, atol=2e-6)
+    alone = view(x, jitter=jitter(saturation=0.8, hue=0.5))
+    assert torch.allclose(alone, x.float() / 255, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"jitter": jitter(probability=0.3, brightness=0.5)},
+        {"grayscale": 0.3},
+        {"blur": {"probability": 0.3, "sigma": [1.0, 1.0]}},
+        {"solarize": 0.3},
+    ],
+)
+def test_every_change_happens_to_the_stated_share_of_images_and_leaves_the_others_bitwise(changes):
+    x = images(2000, height=6, width=6)
+    unchanged = (view(x, **changes) == x.float() / 255).flatten(1).all(1).float().mean()
+    assert abs(unchanged - 0.7) < 4 * math.sqrt(0.21 / 2000)
+
+
+def test_grayscale_1_is_torchvisions():
+    x = images()
+    out = view(x, grayscale=1.0)
+    assert torch.allclose(out, tv.rgb_to_grayscale(x.float() / 255, 3), rtol=0, atol=3e-4)
+    assert torch.equal(out[:, 0], out[:, 1])
+
+
+def test_grayscale_leaves_images_of_one_channel_alone():
+    x = images(channels=1)
+    assert torch.equal(view(x, grayscale=1.0), x.float() / 255)
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_blur_is_torchvisions_with_the_same_sigma(sigma, channels):
+    x = images(4, channels, 32, 32)
+    out = view(x, blur={"probability": 1.0, "sigma": [sigma, sigma]})
+    wanted = tv.gaussian_blur(x.float() / 255, 2 * math.ceil(3 * sigma) + 1, sigma)
+    assert torch.allclose(out, wanted, rtol=0, atol=1e-5)
+
+
+def test_blur_gives_each_image_a_width_of_its_own():
+    x = images(1, 1, 24, 24).repeat(64, 1, 1, 1)
+    out = view(x, blur={"probability": 1.0, "sigma": [0.3, 2.0]})
+    spread = out.flatten(1).std(1)
+    assert len(spread.unique()) == 64
+    limits = [tv.gaussian_blur(x[:1].float() / 255, 13, s).flatten(1).std(1) for s in (2.0, 0.3)]
+    assert limits[0] - 1e-3 <= spread.min()
+    assert spread.max() <= limits[1] + 1e-3
+
+
+def test_blur_works_on_images_smaller_than_its_kernel():
+    x = images(2, 1, 4, 4)
+    assert view(x, blur={"probability": 1.0, "sigma": [3.0, 3.0]}).shape == x.shape
+
+
+def test_solarize_1_is_torchvisions():
+    x = images()
+    plain = x.float() / 255
+    assert torch.allclose(view(x, solarize=1.0), tv.solarize(plain, 0.5), rtol=0, atol=1e-6)
+
+
+# --- draws ---------------------------------------------------------------------------------------------------------
+
+
+def test_equal_generators_give_equal_views_and_different_ones_different_views():
+    x = images()
+    assert torch.equal(view(x, 3, **STRONG), view(x, 3, **STRONG))
+    assert not torch.equal(view(x, 3, **STRONG), view(x, 4, **STRONG))
+
+
+def test_a_generator_that_goes_on_gives_new_views():
+    x, same = images(), draws()
+    how = Augmentation.model_validate(PLAIN_VIEW | STRONG)
+    assert not torch.equal(augment(x, how, ZERO, ONE, same), augment(x, how, ZERO, ONE, same))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"crop": STRONG["crop"]},
+        {"rotation": 0.3},
+        {"jitter": jitter(brightness=0.4)},
+        {"jitter": jitter(contrast=0.4)},
+        {"jitter": jitter(saturation=0.4)},
+        {"jitter": jitter(hue=0.3)},
+        {"blur": {"probability": 1.0, "sigma": [0.5, 2.0]}},
+        STRONG,
+    ],
+)
+def test_the_images_of_one_batch_get_different_draws(changes):
+    x = images(1).repeat(16, 1, 1, 1)
+    out = view(x, **changes).flatten(1)
+    off = torch.cdist(out, out) + torch.eye(16)
+    assert off.min() > 1e-5
+
+
+def test_the_global_generator_is_left_alone():
+    torch.manual_seed(0)
+    wanted = torch.rand(3)
+    torch.manual_seed(0)
+    view(images(), **STRONG)
+    assert torch.equal(torch.rand(3), wanted)
+
+
+def test_the_source_images_are_left_alone():
+    x = images()
+    before = x.clone()
+    view(x, **STRONG)
+    assert torch.equal(x, before)
