@@ -42,7 +42,7 @@ def jobs(project: Path, *words: str) -> dict[str, int]:
 def original(tmp_path_factory) -> Path:
     """A project whose one table is built: two methods, two augmentations, two seeds."""
     project = tmp_path_factory.mktemp("project")
-    for name in ("Snakefile", "workflow", "profiles", "config", "data.dvc", ".dvc"):
+    for name in ("Snakefile", "workflow", "profiles", "config", "data.dvc", ".dvc", "environment.yml"):
         source = ROOT / name
         ignore = shutil.ignore_patterns("cache", "tmp")
         shutil.copytree(source, project / name, ignore=ignore) if source.is_dir() else shutil.copy(
