@@ -18,6 +18,7 @@ help:            ## Show the commands
 
 tables: setup    ## Build all tables and figures, then show a summary
 	@$(BIN)/sslpairs fetch --unknown $(SETS)
+	@$(BIN)/sslpairs plan $(TARGETS) $(SETS)
 	@$(BIN)/snakemake $(TARGETS) $(if $(JOBS),--cores $(JOBS)) $(CONFIG)
 	@$(BIN)/sslpairs tables $(TARGETS) $(SETS)
 
