@@ -31,7 +31,8 @@ def rows(count, width, seed=0, scale=1.0):
 
 
 def close(a, b, tolerance=1e-8):
-    return abs(float(a) - float(b)) <= tolerance * max(1.0, abs(float(b)))
+    a, b = (v.item() if isinstance(v, torch.Tensor) else float(v) for v in (a, b))
+    return abs(a - b) <= tolerance * max(1.0, abs(b))
 
 
 def cosine(a, b, eps=0.0):
@@ -97,7 +98,7 @@ def reference_dimensional(z1, z2, temperature):
     units = []
     for column in [*columns[0], *columns[1]]:
         square = (column * column).sum()
-        units.append(column / torch.sqrt(square) if float(square) > 1e-24 else column / 1e-12)
+        units.append(column / torch.sqrt(square) if square.item() > 1e-24 else column / 1e-12)
     width = z1.shape[1]
     total = 0.0
     for r in range(2 * width):

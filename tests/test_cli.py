@@ -1,0 +1,273 @@
+"""The command line: what it answers, how it fails, and that looking never costs an import of torch."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sslpairs import cli
+from sslpairs.errors import UserError
+from sslpairs.front import make_build
+from sslpairs.streams import stream_seed
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """A project as on a fresh clone: configuration and record, no data, no results."""
+    shutil.copytree(PROJECT / "config", tmp_path / "config")
+    shutil.copy(PROJECT / "data.dvc", tmp_path)
+    path = tmp_path / "config/config.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"scale": "digits", "seeds": 2}))
+    return tmp_path
+
+
+def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    environment = {key: value for key, value in os.environ.items() if key not in ("SSLPAIRS_WARM", "FORCE_COLOR")}
+    environment |= {"COLUMNS": "120", "NO_COLOR": "1", "PYTHONUTF8": "1"}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def sslpairs(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return python(folder, "-m", "sslpairs", *arguments)
+
+
+def refusal(capsys, folder: Path, monkeypatch, *arguments: str) -> str:
+    """What stderr says when the command line, run in this process, ends with code 2."""
+    monkeypatch.chdir(folder)
+    with pytest.raises(SystemExit) as end:
+        cli.main(list(arguments))
+    assert end.value.code == 2
+    text = capsys.readouterr().err
+    assert text.startswith("error: ")
+    assert len(text.splitlines()) <= 2
+    return text
+
+
+def first_run(root: Path) -> str:
+    return next(iter(make_build(root).plan.runs))
+
+
+# --- looking ------------------------------------------------------------------------------------------------------
+
+
+def test_plan_lists_the_tables_and_what_a_build_would_do(root):
+    done = sslpairs(root, "plan", "mixco", "clae-main")
+    assert (done.returncode, done.stderr) == (0, "")
+    build = make_build(root)
+    for table in ("mixco-tinyimagenet", "clae-main"):
+        runs = str(len(build.runs_of(table)))
+        (line,) = [line for line in done.stdout.splitlines() if table in line]
+        assert [word.strip() for word in line.split("│")[1:6]] == [table, runs, runs, runs, "no timings yet"]
+    assert "gps-weak" not in done.stdout
+
+
+def test_plan_can_list_every_run_each_once(root):
+    done = sslpairs(root, "plan", "spps", "--runs")
+    lines = [line.split() for line in done.stdout.splitlines() if line.endswith(" new")]
+    build = make_build(root, {"papers": "spps"})
+    assert sorted(run for run, _ in lines) == sorted(build.needs(["spps-batch"])[0])
+
+
+def test_status_says_how_far_each_table_is(root):
+    build = make_build(root)
+    run = build.runs_of("clae-main")[0]
+    folder = root / "results/runs" / run
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps({"run": run}))
+    done = sslpairs(root, "status")
+    assert (done.returncode, done.stderr) == (0, "")
+    for table in build.plan.selected:
+        runs = build.runs_of(table)
+        (line,) = [line for line in done.stdout.splitlines() if f" {table} " in line]
+        trained = f"{int(run in runs)}/{len(runs)}"
+        assert [word.strip() for word in line.split("│")[1:5]] == [table, trained, f"0/{len(runs)}", "no"]
+
+
+@pytest.mark.parametrize("words", ["disk full", "[enforce fail at alloc_cpu.cpp:117] not enough memory", "no [/here]"])
+def test_status_shows_the_words_with_which_a_run_failed(root, monkeypatch, capsys, words):
+    run = first_run(root)
+    log = root / f"logs/runs/{run}.log"
+    log.parent.mkdir(parents=True)
+    log.write_text(f"2026-01-01 00:00:00 INFO epoch 1/30\n2026-01-01 00:00:01 ERROR {words}\n")
+    monkeypatch.chdir(root)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["status"])
+    assert end.value.code in (0, None)
+    assert f"failed: {run}: {words} (logs/runs/{run}.log)" in capsys.readouterr().out
+
+
+def test_the_project_is_found_from_a_folder_below(root):
+    (root / "results/deep").mkdir(parents=True)
+    assert sslpairs(root / "results/deep", "status", "clae").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [["plan", "--runs"], ["status"], ["plan", "nothing"], ["train", "nothing"], ["schema", "--check"]]
+)
+def test_looking_and_failing_never_import_torch_or_what_draws(root, arguments):
+    code = (
+        "import atexit, sys; heavy = ('torch', 'lightly', 'pandas', 'matplotlib', 'scipy', 'sklearn')\n"
+        "atexit.register(lambda: print('imported:', [name for name in heavy if name in sys.modules]))\n"
+        f"from sslpairs.cli import main; main({arguments!r})"
+    )
+    assert python(root, "-c", code).stdout.splitlines()[-1] == "imported: []"
+
+
+@pytest.mark.parametrize(
+    "room", ["sslpairs.plan.planner", "sslpairs.plan.build", "sslpairs.front", "sslpairs.paper.tables"]
+)
+def test_rooms_that_only_look_never_import_torch(tmp_path, room):
+    assert python(tmp_path, "-c", f"import sys, {room}; sys.exit('torch' in sys.modules)").returncode == 0
+
+
+def test_doctor_checks_machine_configuration_and_data(root):
+    done = sslpairs(root, "doctor")
+    assert f"configuration: {len(make_build(root).plan.selected)} tables" in done.stdout
+    assert "data set digits: not here yet; a build prepares it" in done.stdout
+    assert (done.returncode == 0) == ("BAD" not in done.stdout)
+    assert "Traceback" not in done.stderr
+
+
+def test_doctor_tells_a_mistake_in_the_configuration_too(root, monkeypatch, capsys):
+    monkeypatch.chdir(root)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["doctor", "--set", "scale=digit"])
+    said = capsys.readouterr()
+    assert end.value.code == 2
+    assert "BAD  command line: scale: 'digit' is no file of config/scales; did you mean 'digits'?" in said.out
+    assert said.err.startswith("error: ")
+    assert len(said.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("scale", ["[digits]", "[/digits]"])
+def test_doctor_shows_a_mistake_in_the_words_of_the_user(root, monkeypatch, capsys, scale):
+    monkeypatch.chdir(root)
+    with pytest.raises(SystemExit):
+        cli.main(["doctor", "--set", f"scale={scale}"])
+    assert f"scale: '{scale}' is no file" in capsys.readouterr().out
+
+
+# --- mistakes -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["plan", "mixc"], ["'mixc' is neither a paper nor a table", "did you mean 'mixco'"]),
+        (["status", "gps-weka"], ["'gps-weka'", "did you mean 'gps-weak'"]),
+        (["plan", "--set", "seeds"], ["--set seeds", "write KEY=VALUE"]),
+        (["plan", "--set", "seeds="], ["--set seeds=", "write KEY=VALUE"]),
+        (["plan", "--set", "=5"], ["command line"]),
+        (["plan", "--set", "sede=5"], ["command line: sede: unknown key", "did you mean 'seeds'"]),
+        (["plan", "--set", "seeds=-1"], ["command line: seeds", "'-1'"]),
+        (["plan", "--set", "scale=digit"], ["command line: scale: 'digit'", "did you mean 'digits'"]),
+        (["plan", "--set", "papers=mixc"], ["command line: papers: 'mixc'", "did you mean 'mixco'"]),
+        (["plan", "--set", "tables=clae"], ["command line: tables: 'clae'", "did you mean 'clae-main'"]),
+        (["train", "nothing"], ["'nothing' is no run of this plan"]),
+        (["evaluate", "nothing"], ["'nothing' is no run of this plan"]),
+        (["train", "x", "--plan", "nowhere.json"], ["nowhere.json: No such file"]),
+        (["fetch", "digit"], ["config/datasets.yaml", "'digit'", "did you mean 'digits'"]),
+    ],
+    ids=" ".join,
+)
+def test_bad_input_is_answered_with_code_2_and_at_most_two_lines(root, monkeypatch, capsys, arguments, words):
+    text = refusal(capsys, root, monkeypatch, *arguments)
+    assert [word for word in words if word not in text] == [], text
+
+
+def test_an_unknown_run_is_answered_with_the_nearest_one(root, monkeypatch, capsys):
+    run = first_run(root)
+    assert f"did you mean '{run}'" in refusal(capsys, root, monkeypatch, "train", run[:-1])
+
+
+def test_a_key_of_no_evaluation_is_answered(root, monkeypatch, capsys):
+    run = first_run(root)
+    assert f"'{run}' has no evaluation nokey" in refusal(capsys, root, monkeypatch, "evaluate", run, "--key", "nokey")
+
+
+def test_a_mistake_in_a_file_is_answered_with_its_line(root, monkeypatch, capsys):
+    path = root / "config/recipes/digits.yaml"
+    path.write_text(path.read_text().replace("precision: float32", "precision: float23"))
+    number = path.read_text()[: path.read_text().index("float23")].count("\n") + 1
+    text = refusal(capsys, root, monkeypatch, "plan")
+    assert text.startswith(f"error: config/recipes/digits.yaml:{number}: training.precision: 'float23'")
+    assert "did you mean 'float32'?" in text
+
+
+def test_outside_a_project_the_remedy_is_to_change_the_folder(tmp_path):
+    done = sslpairs(tmp_path, "plan")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: {tmp_path}: no config/config.yaml here or above; change to the project's folder\n"
+
+
+def test_a_mistake_in_a_process_of_its_own_has_no_traceback(root):
+    done = sslpairs(root, "plan", "mixc")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: 'mixc' is neither a paper nor a table; did you mean 'mixco'?")
+    assert len(done.stderr.splitlines()) <= 2
+
+
+@pytest.mark.parametrize("arguments", [["plann"], ["plan", "--nothing"], ["train"]])
+def test_an_unknown_command_or_option_ends_with_code_2_and_no_traceback(root, arguments):
+    done = sslpairs(root, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+
+
+def test_an_interrupt_says_that_the_same_command_goes_on(root, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "open_build", interrupted)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["plan"])
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "error: interrupted; the same command goes on from here\n"
+
+
+def test_a_mistake_stands_in_the_log_file_too(root, monkeypatch, capsys):
+    refusal(capsys, root, monkeypatch, "train", "nothing", "--log", "logs/some.log")
+    assert "error: 'nothing' is no run of this plan" in (root / "logs/some.log").read_text()
+
+
+# --- schemas ------------------------------------------------------------------------------------------------------
+
+
+def test_schema_writes_what_schema_check_wants(root, monkeypatch, capsys):
+    shutil.rmtree(root / "config/schemas", ignore_errors=True)
+    text = refusal(capsys, root, monkeypatch, "schema", "--check")
+    assert "run `sslpairs schema`" in text
+    assert sslpairs(root, "schema").returncode == 0
+    assert sslpairs(root, "schema", "--check").returncode == 0
+
+
+# --- small parts --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (5000, "83 min"), (5400, "1 h 30 min"), (7500, "2 h 05 min")],
+)
+def test_durations_are_for_people(seconds, text):
+    assert cli.duration(seconds) == text
+
+
+def test_a_choice_may_hold_an_equals_sign():
+    assert cli.overrides(["a=b=c", "seeds=5"]) == {"a": "b=c", "seeds": "5"}
+    with pytest.raises(UserError, match="write KEY=VALUE"):
+        cli.overrides(["seeds"])
+
+
+def test_random_streams_differ_by_seed_and_by_every_word_and_stay_as_they_are():
+    streams = [(0, "views", 3), (1, "views", 3), (0, "views", 4), (0, "pairs", 3), (0, "views"), (0,)]
+    assert len({stream_seed(*words) for words in streams}) == len(streams)
+    assert all(0 <= stream_seed(*words) < 2**63 for words in streams)
+    assert stream_seed(0, "views", 3) == 1419275200204932320

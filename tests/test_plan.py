@@ -1,0 +1,760 @@
+"""The plan: what a run's name depends on, what tables are made of, and what a folder still lacks."""
+
+import copy
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sslpairs.config.methods import STRATEGIES, parse_label
+from sslpairs.config.reading import read_config
+from sslpairs.config.recipes import CLAE, SPPS, SimCLR
+from sslpairs.errors import UserError
+from sslpairs.plan import fingerprint as fingerprinting
+from sslpairs.plan.build import Build, any_of, evaluation_file, freeze, run_folder, thaw
+from sslpairs.plan.planner import Plan, make_plan
+from sslpairs.plan.spec import RunSpec
+
+PROJECT = Path(__file__).resolve().parents[1]
+RECIPE, SCALE = "recipes/digits.yaml", "scales/digits.yaml"
+CONTENTS = {"digits": "d" * 64, "other": "e" * 64}
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory) -> Path:
+    """A project whose seeds are two, and in which both SPPS and GPS are guided by a run."""
+    root = tmp_path_factory.mktemp("project")
+    shutil.copytree(PROJECT / "config", root / "config")
+    edit(root, "config.yaml", "scale", "digits")
+    edit(root, "config.yaml", "seeds", 2)
+    edit(root, RECIPE, "strategies.gps.guide", {"kind": "run", "method": "byol", "augmentation": "weak"})
+    other = {"title": "Other", "source": {"kind": "digits", "size": 32, "test_per_class": 50}}
+    edit(root, "datasets.yaml", "datasets.other", other)
+    edit(root, SCALE, "datasets.TinyImageNet", "other")
+    return root
+
+
+@pytest.fixture
+def root(template, tmp_path) -> Path:
+    """A copy of that project to be changed."""
+    shutil.copytree(template / "config", tmp_path / "config")
+    return tmp_path
+
+
+def edit(root: Path, file: str, key: str, value) -> None:
+    path = root / "config" / file
+    whole = place = yaml.load(path.read_text(), Loader=yaml.CSafeLoader)
+    *parents, last = [int(word) if word.isdecimal() else word for word in key.split(".")]
+    for word in parents:
+        place = place[word]
+    place[last] = value
+    path.write_text(yaml.dump(whole, Dumper=yaml.CSafeDumper, sort_keys=False))
+
+
+def plan(root: Path, contents: dict[str, str] = CONTENTS, **overrides) -> Plan:
+    return make_plan(read_config(root, overrides), contents)
+
+
+def spec_of(plan: Plan, run: str) -> dict:
+    return plan.runs[run]["spec"]
+
+
+def position(entry: dict) -> tuple:
+    """What a run is for, in words that do not hold its hyper-parameters."""
+    facts = [entry[key] for key in ("label", "dataset", "backbone", "augmentation", "seed")]
+    return (*facts, entry["spec"]["batch_size"], entry["spec"]["epochs"])
+
+
+def changed(before: Plan, after: Plan) -> list[dict]:
+    """Runs of ``before`` that ``after`` no longer has."""
+    return [entry for run, entry in before.runs.items() if run not in after.runs]
+
+
+def which(plan: Plan, test) -> list[dict]:
+    """Runs that fit a test, or whose guide does."""
+    guides = {run: plan.runs.get(entry["guide"]) for run, entry in plan.runs.items()}
+    return [entry for run, entry in plan.runs.items() if test(entry) or (guides[run] and test(guides[run]))]
+
+
+# --- run ids ------------------------------------------------------------------------------------------------------
+
+
+def leaves(value, path=()):
+    """Dotted key and value of every value of a recipe's YAML, a list of numbers as one."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(item, (*path, key))
+    else:
+        yield ".".join(path), value
+
+
+HYPER_PARAMETERS = {
+    key: value
+    for key, value in leaves(yaml.safe_load((PROJECT / "config" / RECIPE).read_text()))
+    if key.split(".")[0] in ("augmentations", "training", "methods", "strategies")
+}
+WORDS = {
+    "strategies.spps.mode": "interval",
+    "strategies.spps.max_partners": 3,
+    "strategies.spps.guide.kind": None,
+    "strategies.spps.guide.method": "byol",
+    "strategies.spps.guide.augmentation": "weak",
+    "strategies.gps.guide.kind": None,
+    "strategies.mixco.alpha": 0.5,
+    "training.augmentation": "weak",
+    "training.precision": "bfloat16",
+    "training.optimizer.name": None,
+    "training.optimizer.reference_batch": 256,
+    "training.schedule.name": None,
+    "augmentations.weak.crop": {"scale": [0.5, 1.0], "ratio": [0.8, 1.25]},
+    "augmentations.weak.jitter": dict.fromkeys(("probability", "brightness", "contrast", "saturation", "hue"), 0.25),
+    "augmentations.weak.blur": {"probability": 0.5, "sigma": [0.1, 1.0]},
+    "augmentations.strong.blur": {"probability": 0.5, "sigma": [0.1, 1.0]},
+}
+"""Other values where arithmetic gives none; None stands for 'changes the shape of its parent, see the other tests'."""
+
+
+def another(key: str, value):
+    """Another valid value of a hyper-parameter."""
+    if key in WORDS:
+        return WORDS[key]
+    if isinstance(value, list):
+        return [another(key, item) for item in value]
+    if isinstance(value, bool):
+        return not value
+    return value + 1 if isinstance(value, int) else value * 0.9995 or 0.125
+
+
+def depends(key: str):
+    """Whether a run, apart from its guide, depends on a hyper-parameter: said by its place in the recipe alone."""
+    room, name, *_ = key.split(".")
+    if room == "methods":
+        return lambda run: parse_label(run["label"]).base == name
+    if room == "strategies":
+        return lambda run: name in parse_label(run["label"]).strategies
+    if room == "augmentations":
+        return lambda run: run["augmentation"] == name
+    return lambda run: True
+
+
+@pytest.mark.parametrize("key", [key for key in HYPER_PARAMETERS if WORDS.get(key, 0) is not None])
+def test_a_changed_hyper_parameter_renames_exactly_the_runs_that_depend_on_it(root, key):
+    before = plan(root, seeds="1")
+    edit(root, RECIPE, key, another(key, HYPER_PARAMETERS[key]))
+    after = plan(root, seeds="1")
+    if key == "training.augmentation":
+        expected = which(before, lambda run: run["augmentation"] == "strong")
+        assert changed(before, after)
+        assert all(run in expected for run in changed(before, after))
+    else:
+        assert changed(before, after) == which(before, depends(key))
+        assert changed(before, after), "some run depends on it"
+
+
+def test_a_value_changed_back_finds_the_old_runs(root):
+    before = plan(root)
+    edit(root, RECIPE, "methods.simclr.temperature", 0.3)
+    assert plan(root) != before
+    edit(root, RECIPE, "methods.simclr.temperature", HYPER_PARAMETERS["methods.simclr.temperature"])
+    assert plan(root) == before
+
+
+def test_a_whole_number_written_for_a_fraction_is_the_same_run(root):
+    edit(root, RECIPE, "strategies.clae.weight", 1.0)
+    before = plan(root)
+    edit(root, RECIPE, "strategies.clae.weight", 1)
+    assert plan(root) == before
+
+
+def test_words_about_a_recipe_are_no_part_of_a_run(root):
+    before = plan(root)
+    edit(root, RECIPE, "title", "Another title")
+    edit(root, RECIPE, "about", "Another text")
+    assert plan(root).runs == before.runs
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "test"),
+    [
+        ("batch_sizes.256", 32, lambda run: run["spec"]["batch_size"] == 64),
+        ("backbones.resnet18", {"kind": "convnet", "widths": [8]}, lambda run: run["backbone"] == "conv 16-32-64"),
+        ("epochs.default", 31, lambda run: True),
+        ("datasets.TinyImageNet", "digits", lambda run: run["dataset"] == "other"),
+    ],
+)
+def test_a_changed_scale_renames_exactly_the_runs_at_that_place(root, key, value, test):
+    edit(root, SCALE, "batch_sizes", {"default": 128, 256: 64, 512: 128, 1024: 256})
+    before = plan(root)
+    path = root / "config" / SCALE
+    whole = yaml.safe_load(path.read_text())
+    room, name = key.split(".")
+    whole[room] = {str(k): v for k, v in whole[room].items()} | {name: value}
+    path.write_text(yaml.safe_dump(whole))
+    assert changed(before, plan(root)) == which(before, test)
+
+
+def test_another_content_of_a_data_set_renames_exactly_its_runs(root):
+    before = plan(root)
+    after = plan(root, CONTENTS | {"other": "f" * 64})
+    assert changed(before, after) == [run for run in before.runs.values() if run["dataset"] == "other"] != []
+
+
+def test_another_seed_adds_runs_and_changes_none(root):
+    before, after = plan(root, seeds="2"), plan(root, seeds="3")
+    assert changed(before, after) == []
+    assert {entry["seed"] for run, entry in after.runs.items() if run not in before.runs} == {2}
+    assert len(after.runs) * 2 == len(before.runs) * 3
+
+
+def test_device_and_jobs_are_no_part_of_a_run(root):
+    assert plan(root, device="cpu", jobs="1").runs == plan(root).runs
+
+
+def test_another_k_of_the_knn_changes_no_run_and_every_evaluation(root):
+    before = plan(root)
+    edit(root, RECIPE, "evaluation.knn.neighbours", 21)
+    after = plan(root)
+    assert after.runs == before.runs
+    assert [entry["run"] for entry in after.evaluations.values()] == [e["run"] for e in before.evaluations.values()]
+    assert not after.evaluations.keys() & before.evaluations.keys()
+    assert all(after.tables[name]["key"] != before.tables[name]["key"] for name in before.tables)
+
+
+def test_a_run_id_is_a_readable_name_and_twelve_digits_of_its_spec(root):
+    for run, entry in plan(root).runs.items():
+        facts = (entry["label"], entry["dataset"], entry["augmentation"], entry["spec"]["batch_size"], entry["seed"])
+        assert re.fullmatch(re.escape("{}-{}-{}-b{}-s{}".format(*facts)) + "-[0-9a-f]{12}", run)
+
+
+def test_equal_specs_have_equal_ids_and_no_two_runs_share_one(root):
+    runs = plan(root).runs
+    assert len({json.dumps(entry["spec"], sort_keys=True) for entry in runs.values()}) == len(runs)
+    assert len({position(entry) for entry in runs.values()}) == len(runs)
+
+
+def test_two_thousand_runs_can_be_planned_and_are_all_different(root):
+    big = plan(root, seeds="100")
+    assert len(big.runs) > 2000
+    assert len({run[-12:] for run in big.runs}) == len(big.runs)
+
+
+# --- a run's specification ----------------------------------------------------------------------------------------
+
+
+def test_a_spec_holds_every_value_of_what_it_uses_and_no_trace_of_what_it_does_not(root):
+    runs = plan(root).runs
+    recipe = read_config(root).recipe.model_dump(mode="json")
+    for entry in runs.values():
+        label, spec = parse_label(entry["label"]), entry["spec"]
+        assert spec.keys() == RunSpec.model_fields.keys()
+        assert list(spec["method"]) == [label.base]
+        assert list(spec["strategies"]) == list(label.strategies)
+        method = {key: value for key, value in recipe["methods"][label.base].items() if key != "training"}
+        assert spec["method"][label.base] == method
+        assert spec["augmentation"] == recipe["augmentations"][entry["augmentation"]]
+        for name in label.strategies:
+            guide = {"guide": {"kind": "checkpoint", "run": entry["guide"]}} if entry["guide"] else {}
+            assert spec["strategies"][name] == recipe["strategies"][name] | (guide if name in ("spps", "gps") else {})
+        for name in ("optimizer", "schedule", "online", "precision"):
+            assert spec[name] == recipe["training"][name]
+
+
+@pytest.mark.parametrize(("label", "model"), [("simclr+clae", CLAE), ("simclr+spps", SPPS)])
+def test_defaults_of_the_models_stand_in_the_spec_as_well(root, label, model):
+    spec = next(entry["spec"] for entry in plan(root).runs.values() if entry["label"] == label)
+    assert spec["strategies"][label.split("+")[1]].keys() == model.model_fields.keys()
+    assert spec["method"]["simclr"].keys() == SimCLR.model_fields.keys() - {"training"}
+    assert spec["method"]["simclr"]["version"] == 1
+
+
+def test_a_spec_reads_back_as_itself(root):
+    for entry in plan(root).runs.values():
+        spec = RunSpec.model_validate(entry["spec"])
+        assert spec.plain() == entry["spec"]
+        assert [spec.base, *spec.active] == entry["label"].split("+")
+
+
+def test_what_a_method_does_otherwise_is_in_the_spec_and_only_where_it_applies(root):
+    before = plan(root)
+    sgd = {"name": "sgd", "lr": 0.1, "reference_batch": 256, "momentum": 0.9, "weight_decay": 1e-4}
+    edit(root, RECIPE, "methods.byol.training", {"optimizer": sgd})
+    after = plan(root)
+    byol = [entry for entry in after.runs.values() if parse_label(entry["label"]).base == "byol"]
+    assert all(
+        entry["spec"]["optimizer"] == sgd and "training" not in entry["spec"]["method"]["byol"] for entry in byol
+    )
+    assert changed(before, after) == which(before, depends("methods.byol"))
+
+
+def test_a_training_change_that_says_what_holds_anyway_is_the_same_run(root):
+    before = plan(root)
+    edit(root, RECIPE, "methods.byol.training", {"augmentation": "strong"})
+    assert plan(root).runs == before.runs
+
+
+# --- guides -------------------------------------------------------------------------------------------------------
+
+
+def test_a_guide_is_a_run_of_the_plan_on_the_same_data_with_the_same_network_and_seed(root):
+    runs = plan(root).runs
+    guided = [entry for entry in runs.values() if entry["guide"]]
+    assert {parse_label(entry["label"]).strategies for entry in guided} == {("spps",), ("gps",)}
+    for entry in guided:
+        guide = runs[entry["guide"]]
+        assert (guide["dataset"], guide["backbone"], guide["seed"]) == (
+            entry["dataset"],
+            entry["backbone"],
+            entry["seed"],
+        )
+        assert guide["spec"]["batch_size"] == 128, "the scale's default"
+        assert guide["guide"] is None
+        wanted = ("simclr", "strong") if "spps" in entry["label"] else ("byol", "weak")
+        assert (guide["label"], guide["augmentation"]) == wanted
+
+
+def test_a_guide_that_is_a_row_of_a_table_too_is_one_run(root):
+    made = plan(root)
+    shown = {entry["run"] for entry in made.evaluations.values()}
+    assert {entry["guide"] for entry in made.runs.values() if "spps" in entry["label"]} <= shown
+
+
+def test_a_guide_that_no_table_shows_is_trained_and_not_evaluated(root):
+    edit(root, RECIPE, "strategies.spps.guide.augmentation", "weak")
+    for path in (root / "config/papers").glob("*.yaml"):
+        if path.stem != "spps":
+            path.unlink()
+    made = plan(root)
+    guides = {entry["guide"] for entry in made.runs.values() if entry["guide"]}
+    assert guides
+    assert guides <= made.runs.keys()
+    assert not guides & {entry["run"] for entry in made.evaluations.values()}
+
+
+def test_the_checkpoint_of_its_guide_is_an_input_of_a_training_and_no_other_checkpoint_is(root):
+    build = Build(plan(root), root)
+    for run, entry in build.plan.runs.items():
+        expected = [f"results/runs/{entry['guide']}/checkpoint.pt"] if entry["guide"] else []
+        assert [file for file in build.training_inputs(run) if file.endswith(".pt")] == expected
+
+
+# --- tables -------------------------------------------------------------------------------------------------------
+
+
+def test_runs_that_several_tables_use_occur_once(root):
+    made = plan(root)
+    weak, both = Build(made, root).runs_of("gps-weak"), Build(made, root).runs_of("gps-augmentation")
+    assert set(both) & set(weak)
+    assert set(both) <= {*weak, *Build(made, root).runs_of("gps-strong")}
+    assert plan(root, tables="gps-weak").runs.keys() == made.runs.keys()
+
+
+def test_columns_that_the_scale_maps_to_one_place_are_one_column(root):
+    for path in (root / "config/papers").glob("*.yaml"):
+        if path.stem != "spps":
+            path.unlink()
+    columns = plan(root).tables["spps-batch"]["columns"]
+    assert [column["label"] for column in columns] == ["batch 64", "batch 128", "batch 256"]
+    assert columns[0]["stands_for"] == [f"{name}, batch 256" for name in ("CIFAR-10", "STL-10", "ImageNet")]
+    edit(root, SCALE, "batch_sizes", {"default": 64})
+    (column,) = plan(root).tables["spps-batch"]["columns"]
+    assert len(column["stands_for"]) == 9
+
+
+@pytest.mark.parametrize("columns", [[{}, {"mixco.temperature": 0.05}], [{"mixco.temperature": 0.05}, {}]])
+def test_the_columns_of_an_ablation_can_be_told_apart_in_whichever_order_they_stand(root, columns):
+    edit(root, "papers/mixco.yaml", "tables.mixco-tinyimagenet.columns", [{"set": changes} for changes in columns])
+    edit(root, "papers/mixco.yaml", "tables.mixco-tinyimagenet.claims", [])
+    labels = [column["label"] for column in plan(root, papers="mixco").tables["mixco-tinyimagenet"]["columns"]]
+    assert len(set(labels)) == 2
+    assert "mixco.temperature 0.05" in labels[columns.index({"mixco.temperature": 0.05})]
+
+
+def test_every_cell_has_a_replicate_for_each_seed(root):
+    for table in plan(root, seeds="0,5").tables.values():
+        assert len(table["cells"]) == len(table["rows"]) * len(table["columns"])
+        assert all([r["seed"] for r in cell["replicates"]] == [0, 5] for cell in table["cells"])
+
+
+@pytest.mark.parametrize("key", ["title", "note"])
+def test_the_text_of_a_table_changes_that_tables_key_only(root, key):
+    before = plan(root)
+    edit(root, "papers/gps.yaml", f"tables.gps-weak.{key}", "Another text")
+    after = plan(root)
+    assert [name for name in before.tables if before.tables[name]["key"] != after.tables[name]["key"]] == ["gps-weak"]
+    assert (after.runs, after.evaluations) == (before.runs, before.evaluations)
+    drawn_from_it = [name for name, figure in before.figures.items() if figure["table"] == "gps-weak"]
+    keys = [name for name in before.figures if before.figures[name]["key"] != after.figures[name]["key"]]
+    assert keys == drawn_from_it
+
+
+def test_a_changed_run_changes_the_keys_of_exactly_the_tables_that_show_it(root):
+    before = plan(root)
+    edit(root, RECIPE, "strategies.clae.epsilon", 0.05)
+    after = plan(root)
+    assert [name for name in before.tables if before.tables[name]["key"] != after.tables[name]["key"]] == ["clae-main"]
+
+
+def test_the_text_of_a_figure_changes_that_figures_key_only(root):
+    before = plan(root)
+    edit(root, "papers/gps.yaml", "figures.gps-curves.title", "Another title")
+    after = plan(root)
+    assert [n for n in before.figures if before.figures[n]["key"] != after.figures[n]["key"]] == ["gps-curves"]
+    assert before.tables == after.tables
+
+
+# --- claims and published values ----------------------------------------------------------------------------------
+
+
+def test_a_claim_is_tested_in_every_column_that_it_is_about(root):
+    table = plan(root).tables["spps-batch"]
+    assert [claim["id"] for claim in table["claims"]] == [f"spps-batch-0-{c['id']}" for c in table["columns"]]
+    for claim, column in zip(table["claims"], table["columns"], strict=True):
+        assert claim["setting"] == column["label"]
+        assert claim["terms"] == [
+            {"row": "simclr+spps", "column": column["id"], "weight": 1},
+            {"row": "simclr", "column": column["id"], "weight": -1},
+        ]
+
+
+def test_a_claim_with_a_setting_is_tested_there_only(root):
+    edit(root, "papers/spps.yaml", "tables.spps-batch.claims.0.where", {"batch_size": 512})
+    (claim,) = plan(root).tables["spps-batch"]["claims"]
+    assert claim["setting"] == "batch 128"
+
+
+def test_a_larger_gain_is_a_difference_of_differences(root):
+    (claim,) = plan(root).tables["gps-augmentation"]["claims"]
+    weights = {(term["row"], term["column"]): term["weight"] for term in claim["terms"]}
+    assert weights == {("simclr+gps", "c0"): 1, ("simclr", "c0"): -1, ("simclr+gps", "c1"): -1, ("simclr", "c1"): 1}
+    assert claim["setting"] == "weak augmentation against strong augmentation"
+
+
+def test_a_larger_gain_cannot_be_tested_where_the_scale_merges_the_two_columns(root):
+    edit(root, SCALE, "backbones", {"default": {"kind": "convnet", "widths": [8]}})
+    edit(root, SCALE, "epochs", {"default": 30})
+    texts = [claim["text"] for claim in plan(root).tables["mixco-tinyimagenet"]["claims"]]
+    assert len(texts) == 2
+    assert not any("larger" in text for text in texts)
+
+
+def test_a_larger_gain_is_tested_in_every_pair_of_columns_that_it_is_about(root):
+    edit(root, SCALE, "datasets.STL-10", "other")
+    columns = [{"dataset": d, "augmentation": a} for d in ("CIFAR-10", "STL-10") for a in ("weak", "strong")]
+    edit(root, "papers/gps.yaml", "tables.gps-augmentation.setting", {})
+    edit(root, "papers/gps.yaml", "tables.gps-augmentation.columns", columns)
+    table = plan(root).tables["gps-augmentation"]
+    pairs = [{term["column"] for term in claim["terms"]} for claim in table["claims"]]
+    assert pairs == [{"c0", "c1"}, {"c2", "c3"}]
+
+
+PUBLISHED = {"row": "simclr+spps", "metric": "linear", "value": 90.0, "source": "made up for a test"}
+
+
+def published(root: Path, setting: dict) -> dict:
+    edit(root, "papers/spps.yaml", "tables.spps-batch.published", [PUBLISHED | {"setting": setting}])
+    (entry,) = plan(root).tables["spps-batch"]["published"]
+    return entry
+
+
+def test_a_published_value_stands_in_its_column_with_its_setting_and_source(root):
+    entry = published(root, {"dataset": "CIFAR-10", "batch_size": 1024})
+    assert (entry["row"], entry["column"], entry["value"]) == ("simclr+spps", "c2", 90.0)
+    assert (entry["setting"], entry["source"]) == ("CIFAR-10, batch 1024", "made up for a test")
+
+
+def test_a_published_value_is_not_comparable_at_a_scale_that_is_not_the_papers(root):
+    edit(root, SCALE, "datasets.CIFAR-10", "digits")
+    assert published(root, {"dataset": "CIFAR-10", "batch_size": 1024})["comparable"] is False
+
+
+def test_a_published_value_is_comparable_only_on_the_named_data_set_itself(root):
+    edit(root, SCALE, "comparable", True)
+    edit(root, SCALE, "batch_sizes", {"default": 256, "512": 512, "1024": 1024})
+    assert published(root, {"dataset": "CIFAR-10", "batch_size": 1024})["comparable"] is False
+    edit(root, SCALE, "datasets.CIFAR-10", "digits")
+    assert published(root, {"dataset": "CIFAR-10", "batch_size": 1024})["comparable"] is True
+
+
+def test_a_published_value_is_not_comparable_where_the_scale_trains_another_batch_size(root):
+    edit(root, SCALE, "comparable", True)
+    edit(root, SCALE, "datasets.CIFAR-10", "digits")
+    assert published(root, {"dataset": "CIFAR-10", "batch_size": 1024})["comparable"] is False
+
+
+def test_a_published_value_of_a_metric_that_the_table_lacks_is_refused(root):
+    edit(root, "papers/spps.yaml", "tables.spps-batch.published", [PUBLISHED | {"metric": "online", "setting": {}}])
+    with pytest.raises(UserError, match=r"spps-batch\.published\[0\].*'online'"):
+        plan(root)
+
+
+# --- what was asked for -------------------------------------------------------------------------------------------
+
+
+def test_all_tables_are_planned_but_only_those_of_the_chosen_papers_are_selected(root):
+    made = plan(root, papers="mixco,clae")
+    assert made.selected == ["clae-main", "mixco-tinyimagenet"]
+    assert made.tables.keys() == plan(root).tables.keys()
+
+
+def test_a_table_that_the_scale_cannot_plan_is_left_out_when_nobody_asked_for_it(root):
+    edit(root, "papers/mixco.yaml", "tables.mixco-tinyimagenet.setting.augmentation", "nowhere")
+    made = plan(root, papers="gps")
+    assert "mixco-tinyimagenet" not in made.tables
+    assert not any(figure["paper"] == "mixco" for figure in made.figures.values())
+    assert not any("mixco" in entry["label"] for entry in made.runs.values()), "nor are its runs"
+    with pytest.raises(UserError, match="'nowhere'"):
+        plan(root, papers="mixco")
+
+
+def test_targets_are_papers_and_tables(root):
+    targets = Build(plan(root), root).targets()
+    assert targets["gps"] == ["gps-weak", "gps-strong", "gps-augmentation"]
+    assert targets["gps-strong"] == ["gps-strong"]
+
+
+# --- frozen plans -------------------------------------------------------------------------------------------------
+
+
+def test_a_frozen_plan_thaws_to_itself_under_a_name_made_from_its_content(root):
+    made = plan(root)
+    path = freeze(made, root)
+    assert thaw(root / path) == made
+    assert freeze(plan(root), root) == path
+    assert freeze(plan(root, seeds="1"), root) != path
+
+
+@pytest.mark.parametrize("content", [b"{}", b"", b"\xff\xfe\x00"])
+def test_an_altered_plan_is_refused(root, content):
+    path = root / freeze(plan(root), root)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="altered"):
+        thaw(path)
+
+
+def test_a_plan_that_is_not_there_is_answered(tmp_path):
+    with pytest.raises(UserError, match="No such file"):
+        thaw(tmp_path / "nothing.json")
+
+
+# --- what exists --------------------------------------------------------------------------------------------------
+
+
+def finish(root: Path, made: Plan, run: str, seconds: float = 30.0) -> None:
+    """A made-up receipt and checkpoint."""
+    folder = root / run_folder(run)
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(
+        json.dumps({"run": run, "spec": spec_of(made, run), "timing": {"seconds": seconds}})
+    )
+    (folder / "checkpoint.pt").write_bytes(b"made up")
+
+
+def finish_evaluation(root: Path, made: Plan, evaluation: str) -> None:
+    path = root / evaluation_file(evaluation)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"key": made.evaluations[evaluation]["key"]}))
+
+
+@pytest.fixture
+def done(root) -> Build:
+    """The SPPS table with one seed, everything finished."""
+    for path in (root / "config/papers").glob("*.yaml"):
+        if path.stem != "spps":
+            path.unlink()
+    made = plan(root, seeds="1")
+    for run in made.runs:
+        finish(root, made, run)
+    for evaluation in made.evaluations:
+        finish_evaluation(root, made, evaluation)
+    return Build(made, root)
+
+
+def again(build: Build) -> Build:
+    return Build(build.plan, build.root)
+
+
+def guided(build: Build) -> str:
+    return next(run for run, entry in build.plan.runs.items() if entry["guide"])
+
+
+def test_in_an_empty_folder_everything_is_to_be_done(root):
+    build = Build(plan(root), root)
+    assert build.to_train == dict.fromkeys(build.plan.runs, "new")
+    assert build.to_evaluate == list(build.plan.evaluations)
+    assert build.to_prepare == list(build.plan.datasets)
+    assert build.needs(["clae-main"])[0] == build.runs_of("clae-main")
+
+
+def test_when_all_is_done_nothing_is_to_be_done(done):
+    assert (done.to_train, done.to_evaluate, done.needs(["spps-batch"])) == ({}, [], ([], []))
+
+
+def test_a_gone_checkpoint_that_nothing_needs_is_not_trained_again(done):
+    for run in done.plan.runs:
+        (done.root / run_folder(run) / "checkpoint.pt").unlink()
+    assert again(done).to_train == {}
+
+
+def test_a_gone_checkpoint_is_trained_again_when_its_evaluation_is_missing(done):
+    evaluation, entry = next(iter(done.plan.evaluations.items()))
+    (done.root / evaluation_file(evaluation)).unlink()
+    assert again(done).to_train == {}
+    (done.root / run_folder(entry["run"]) / "checkpoint.pt").unlink()
+    assert again(done).to_train == {entry["run"]: "its checkpoint is gone and something needs it"}
+    assert again(done).needs(["spps-batch"]) == ([entry["run"]], [evaluation])
+
+
+def test_a_gone_checkpoint_of_a_guide_is_trained_again_when_a_guided_run_is_to_be_trained(done):
+    run = guided(done)
+    guide = done.plan.runs[run]["guide"]
+    (done.root / run_folder(guide) / "checkpoint.pt").unlink()
+    assert again(done).to_train == {}
+    (done.root / run_folder(run) / "run.json").unlink()
+    assert again(done).to_train.keys() == {run, guide}
+
+
+def test_a_guide_whose_own_evaluation_is_done_is_still_among_what_a_table_needs(done):
+    run = guided(done)
+    guide = done.plan.runs[run]["guide"]
+    (done.root / run_folder(guide) / "checkpoint.pt").unlink()
+    shutil.rmtree(done.root / run_folder(run))
+    evaluation = next(name for name, entry in done.plan.evaluations.items() if entry["run"] == run)
+    (done.root / evaluation_file(evaluation)).unlink()
+    assert again(done).needs(["spps-batch"]) == ([run, guide], [evaluation])
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b'{"run": ', b"\xff", b"null", b"[]", b"[1]", b'"text"', b'{"run": "another"}']
+)
+def test_a_damaged_receipt_counts_as_missing(done, content):
+    run = guided(done)
+    (done.root / run_folder(run) / "run.json").write_bytes(content)
+    assert again(done).to_train == {run: "new"}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"null", b"[1]", b'{"key": "another"}'])
+def test_a_damaged_evaluation_counts_as_missing(done, content):
+    evaluation = next(iter(done.plan.evaluations))
+    (done.root / evaluation_file(evaluation)).write_bytes(content)
+    assert again(done).to_evaluate == [evaluation]
+
+
+def test_a_data_set_of_another_content_than_recorded_is_an_error_and_not_trained_on(done):
+    folder = done.root / "data/digits"
+    folder.mkdir(parents=True)
+    (folder / "dataset.json").write_text(json.dumps({"content": CONTENTS["digits"]}))
+    assert again(done).to_prepare == []
+    (folder / "dataset.json").write_text(json.dumps({"content": "0" * 64}))
+    with pytest.raises(UserError, match="sslpairs fetch digits"):
+        again(done).to_prepare  # noqa: B018
+
+
+# --- cost ---------------------------------------------------------------------------------------------------------
+
+
+def test_without_receipts_no_cost_is_known(root):
+    build = Build(plan(root), root)
+    assert build.estimate(build.plan.runs) == (0.0, len(build.plan.runs))
+
+
+def test_a_run_costs_what_the_most_alike_runs_cost_and_more_epochs_cost_in_proportion(root):
+    made = plan(root, seeds="2")
+    runs = {(e["label"], e["dataset"], e["spec"]["batch_size"], e["seed"]): run for run, e in made.runs.items()}
+    finish(root, made, runs["simclr+spps", "digits", 64, 0], seconds=60.0)
+    finish(root, made, runs["simclr+spps", "digits", 128, 0], seconds=20.0)
+
+    def estimate(*which: tuple, epochs: int = 1) -> tuple[float, int]:
+        longer = copy.deepcopy(made)
+        for key in which:
+            longer.runs[runs[key]]["spec"]["epochs"] *= epochs
+        return Build(longer, root).estimate(runs[key] for key in which)
+
+    alike, other_batch = ("simclr+spps", "digits", 64, 1), ("simclr+spps", "digits", 256, 1)
+    other_method, other_data = ("byol", "digits", 128, 1), ("simclr", "other", 128, 1)
+    assert estimate(alike) == (pytest.approx(60.0), 0)
+    assert estimate(alike, epochs=3) == (pytest.approx(180.0), 0)
+    assert estimate(other_batch) == (pytest.approx(40.0), 0)
+    assert estimate(other_method) == (pytest.approx(40.0), 0)
+    assert estimate(other_data, alike) == (pytest.approx(60.0), 1), "other data say nothing"
+
+
+# --- wildcard constraints -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("everything", [None, ["a+b-1.0", "a", "b", "c"]])
+def test_a_constraint_fits_just_the_names(everything):
+    pattern = re.compile(f"(?:{any_of(['a+b-1.0', 'a'], everything)})")
+    fitting = [n for n in ["a", "a+b-1.0", "aab-1.0", "a+b-1x0", "b", "ab", "", "a/b"] if pattern.fullmatch(n)]
+    assert fitting == ["a", "a+b-1.0"]
+
+
+def test_when_there_is_nothing_to_do_nothing_fits():
+    for everything in (None, [], ["a"]):
+        assert not any(re.fullmatch(any_of([], everything), text) for text in ("", "a", "(?!)"))
+
+
+@pytest.mark.parametrize("names", [["a", "b+c"], ["a/x", "b+c/y"]])
+def test_when_everything_is_to_be_done_the_form_is_enough(names):
+    pattern = any_of(names, names)
+    assert all(re.fullmatch(pattern, name) for name in names)
+    assert not re.fullmatch(pattern, "a/b/c")
+    assert names[0] not in pattern
+
+
+# --- fingerprints of code -----------------------------------------------------------------------------------------
+
+CODE = '"""A module."""\n\n\ndef f(x, k=5):\n    """Add."""\n    return x + k  # a sum\n'
+
+
+@pytest.fixture
+def printed(tmp_path, monkeypatch):
+    """The fingerprint of a package whose only room has this one module."""
+    monkeypatch.setattr(fingerprinting, "__file__", str(tmp_path / "plan" / "fingerprint.py"))
+    (tmp_path / "room").mkdir()
+
+    def of(code: str, name: str = "some.py") -> str:
+        for old in (tmp_path / "room").iterdir():
+            old.unlink()
+        (tmp_path / "room" / name).write_text(code)
+        return fingerprinting.fingerprint.__wrapped__("room")
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("# a sum", "# the sum of both"),
+        ("  # a sum", ""),
+        ('"""Add."""', '"""Add both numbers."""'),
+        ('"""A module."""\n', '"""Another\n\ntext."""\n'),
+        ("x, k=5", "x,  k = 5"),
+        ("return x + k", "return (x\n            + k)"),
+    ],
+)
+def test_comments_docstrings_and_format_leave_no_print(printed, old, new):
+    assert old in CODE
+    assert printed(CODE.replace(old, new)) == printed(CODE)
+
+
+@pytest.mark.parametrize(("old", "new"), [("x + k", "x - k"), ("k=5", "k=6"), ("def f", "def g"), ("+ k", '+ "k"')])
+def test_logic_defaults_and_names_leave_a_print(printed, old, new):
+    assert printed(CODE.replace(old, new)) != printed(CODE)
+
+
+def test_the_text_under_a_field_of_a_class_is_a_docstring_too(printed):
+    code = 'class A:\n    """A."""\n\n    x: int = 1\n    """The x."""\n'
+    assert printed(code.replace("The x.", "The first value.")) == printed(code)
+
+
+def test_the_name_of_a_module_leaves_a_print(printed):
+    assert printed(CODE, "other.py") != printed(CODE)
+
+
+def test_all_rooms_that_training_uses_are_in_its_fingerprint():
+    rooms = {path.parent.name for path in (PROJECT / "src/sslpairs").glob("*/__init__.py")}
+    assert set(fingerprinting.TRAINING_ROOMS) == rooms - {"config", "plan", "paper"}
+    assert set(STRATEGIES) <= {path.stem for path in (PROJECT / "src/sslpairs/pairs").glob("*.py")}

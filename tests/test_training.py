@@ -1,0 +1,631 @@
+"""Training and evaluation of tiny runs: the same bytes from the same seed, whatever happens in between."""
+
+import csv
+import dataclasses
+import itertools
+import json
+import math
+
+import pytest
+import torch
+from test_losses import cosine
+from tiny import METHODS, PLAIN_VIEW, STRATEGIES, tiny_spec
+
+from sslpairs.backbones import checkpoint
+from sslpairs.backbones.build import build_backbone
+from sslpairs.backbones.features import features
+from sslpairs.config import recipes
+from sslpairs.config.datasets import Dataset
+from sslpairs.config.methods import parse_label
+from sslpairs.data.arrays import load
+from sslpairs.data.prepare import prepare
+from sslpairs.errors import UserError
+from sslpairs.evaluation.evaluate import evaluate, weights_digest
+from sslpairs.evaluation.knn import knn_predict
+from sslpairs.evaluation.linear import evaluate_linear
+from sslpairs.files import sha256_file
+from sslpairs.guides.embed import embed
+from sslpairs.plan.build import evaluation_file, run_folder
+from sslpairs.training import train as training
+from sslpairs.training.online import OnlineClassifier
+from sslpairs.training.train import COLUMNS, Trainer, train
+
+PROTOCOLS = {
+    "linear": {
+        "epochs": 40,
+        "batch_size": 128,
+        "optimizer": {"name": "adam", "lr": 0.01, "reference_batch": None, "weight_decay": 0.0},
+        "schedule": {"name": "cosine", "warmup_epochs": 0, "final": 0.0},
+        "standardize": True,
+    },
+    "knn": {"neighbours": 5, "temperature": 0.1},
+}
+CPU = torch.device("cpu")
+
+
+def labels():
+    """Every base method alone and with each strategy that has a meaning for it."""
+    for base in METHODS:
+        yield base
+        for name in STRATEGIES:
+            try:
+                yield str(parse_label(f"{base}+{name}"))
+            except UserError:
+                assert (base, name) == ("moco", "dimcl")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A root with the digits at 8 pixels, 297 of them for training."""
+    root = tmp_path_factory.mktemp("prepared")
+    source = {"kind": "digits", "size": 8, "test_per_class": 150}
+    prepare("digits", Dataset.model_validate({"title": "Digits", "source": source}), root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def data(prepared):
+    return load("digits", prepared)
+
+
+@pytest.fixture
+def root(prepared, tmp_path):
+    """A root of its own for each test, on the same data."""
+    (tmp_path / "data").symlink_to(prepared / "data")
+    return tmp_path
+
+
+def run(root, label="simclr", name="a run", progress=None, guide=None, **how):
+    content = load("digits", root).content
+    spec = tiny_spec(label, dataset=content, **how)
+    entry = {"spec": spec.plain(), "dataset": "digits", "label": label, "guide": guide}
+    return train(name, entry, root, "cpu", 1, progress)
+
+
+def folder_of(root, name="a run"):
+    return root / run_folder(name)
+
+
+def weights(root, name="a run"):
+    return checkpoint.load(folder_of(root, name) / "checkpoint.pt")
+
+
+def measured(root, name="a run"):
+    """Rows of metrics.csv but for the speed, which no seed fixes."""
+    with open(folder_of(root, name) / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    return [{key: value for key, value in row.items() if key != "images_per_second"} for row in rows]
+
+
+def trainer(data, root, label="simclr", **how):
+    return Trainer("a run", tiny_spec(label, **how), data, root, CPU)
+
+
+def same_weights(a, b):
+    return list(a) == list(b) and all(torch.equal(a[key], b[key]) for key in a)
+
+
+# --- what a run leaves ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("label", list(labels()))
+def test_every_method_trains_with_each_strategy_to_a_finite_loss_and_a_receipt(label, root):
+    receipt = run(root, label)
+    rows = measured(root)
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert all(math.isfinite(float(row["loss"])) for row in rows)
+    assert math.isfinite(receipt["loss"])
+    assert receipt == json.loads((folder_of(root) / "run.json").read_text())
+    path = folder_of(root) / "checkpoint.pt"
+    assert receipt["checkpoint"] == {"sha256": sha256_file(path), "bytes": path.stat().st_size}
+    assert sorted(p.name for p in folder_of(root).iterdir()) == ["checkpoint.pt", "metrics.csv", "run.json"]
+    assert (receipt["items"] > 297) == ("spps" in label)
+    assert rows[-1]["steps"] == str(2 * (receipt["items"] // 64))
+    content = weights(root)
+    assert all(value.isfinite().all() for value in content["method"].values())
+    fresh, _ = build_backbone(recipes.ConvNet(kind="convnet", widths=[8, 16]), 1)
+    assert list(content["backbone"]) == list(fresh.state_dict())
+
+
+def test_all_strategies_together_train(root):
+    run(root, "mocoplus+spps+gps+mixco+clae+dimcl")
+    assert weights(root)["backbone"]["0.weight"].isfinite().all()
+
+
+def test_training_moves_the_backbone_and_lowers_the_loss(root, data):
+    run(root, epochs=6, batch_size=32)
+    fresh = trainer(data, root).method.backbone.state_dict()
+    assert not torch.equal(weights(root)["backbone"]["0.weight"], fresh["0.weight"])
+    losses = [float(row["loss"]) for row in measured(root)]
+    assert losses[-1] < losses[0]
+
+
+def test_the_receipt_states_the_online_accuracy_of_the_last_and_best_epoch(root):
+    receipt = run(root, epochs=3)
+    values = [float(row["online_top1"]) for row in measured(root)]
+    online = receipt["online"]
+    assert online["last"] == pytest.approx(values[-1], rel=1e-5)
+    assert online["best"] == pytest.approx(max(values), rel=1e-5)
+    assert online["best_epoch"] == values.index(max(values)) + 1
+
+
+def test_online_accuracy_is_tested_as_often_as_the_recipe_says_and_at_the_end(root):
+    run(root, epochs=5, online={"lr": 1e-2, "weight_decay": 0.0, "every": 2})
+    assert [bool(row["online_top1"]) for row in measured(root)] == [False, True, False, True, True]
+
+
+def test_the_learning_rate_follows_the_schedule(root):
+    run(root, epochs=3)
+    # 4 steps an epoch, one epoch of warm-up; the last step of each epoch is reported.
+    wanted = [1.0, (1 + math.cos(math.pi * 3 / 8)) / 2, (1 + math.cos(math.pi * 7 / 8)) / 2]
+    got = [float(row["learning_rate"]) for row in measured(root)]
+    assert got == pytest.approx([1e-3 * factor for factor in wanted], rel=1e-5)
+
+
+# --- seeds ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("label", ["simclr", "moco+mixco", "mocoplus+dimcl", "byol+spps", "simclr+clae+gps"])
+def test_equal_seeds_give_the_same_bytes_and_other_seeds_other_ones(label, root):
+    digests = [run(root, label, name, seed=seed)["checkpoint"]["sha256"] for name, seed in [("same", 3), ("x", 4)]]
+    first, metrics = (folder_of(root, "same") / "checkpoint.pt").read_bytes(), measured(root, "same")
+    torch.manual_seed(99)  # nothing may hang on the global generator
+    assert run(root, label, "same", seed=3)["checkpoint"]["sha256"] == digests[0]
+    assert (folder_of(root, "same") / "checkpoint.pt").read_bytes() == first
+    assert measured(root, "same") == metrics
+    assert digests[0] != digests[1]
+    assert not same_weights(weights(root, "same")["backbone"], weights(root, "x")["backbone"])
+
+
+def test_equal_seeds_start_from_equal_backbones_whatever_the_method(data, root):
+    starts = [trainer(data, root, label).method.backbone.state_dict() for label in ("simclr", "byol", "moco+mixco")]
+    assert all(same_weights(starts[0], other) for other in starts[1:])
+    assert not same_weights(starts[0], trainer(data, root, seed=1).method.backbone.state_dict())
+
+
+def test_training_leaves_the_global_generator_alone(root):
+    torch.manual_seed(0)
+    wanted = torch.rand(3)
+    torch.manual_seed(0)
+    run(root, "simclr+gps+mixco+clae")
+    assert torch.equal(torch.rand(3), wanted)
+
+
+# --- interruption --------------------------------------------------------------------------------------------------
+
+
+class Interrupted(Exception):
+    pass
+
+
+def stop_after(count):
+    def progress(done, epochs, facts):
+        if done == count:
+            raise Interrupted
+
+    return progress
+
+
+@pytest.mark.parametrize("label", ["moco", "moco+mixco+clae", "byol", "simclr+clae+gps", "simclr+spps+dimcl"])
+def test_a_resumed_run_ends_in_the_same_bytes_as_one_without_interruption(label, root, monkeypatch):
+    wanted = run(root, label, epochs=4)
+    whole, metrics = (folder_of(root) / "checkpoint.pt").read_bytes(), measured(root)
+    for file in folder_of(root).iterdir():
+        file.unlink()
+    monkeypatch.setattr(training, "SAVE_EVERY", 0)
+    for stop in (2, 4):
+        with pytest.raises(Interrupted):
+            run(root, label, progress=stop_after(stop), epochs=4)
+        assert [p.name for p in folder_of(root).iterdir()] == ["last.ckpt"]
+    done = []
+    got = run(root, label, progress=lambda epoch, epochs, facts: done.append(epoch), epochs=4)
+    assert done == [4]
+    assert (folder_of(root) / "checkpoint.pt").read_bytes() == whole
+    assert measured(root) == metrics
+    for key in ("checkpoint", "online", "loss", "items", "notes", "spec"):
+        assert got[key] == wanted[key]
+    assert not (folder_of(root) / "last.ckpt").exists()
+
+
+def test_a_damaged_resumable_state_starts_the_run_anew_and_says_so(root, caplog):
+    wanted = run(root)["checkpoint"]
+    (folder_of(root) / "last.ckpt").write_bytes(b"half a file")
+    with caplog.at_level("WARNING"):
+        assert run(root)["checkpoint"] == wanted
+    assert "last.ckpt" in caplog.text
+    assert "first epoch" in caplog.text
+
+
+# --- what cannot be trained ----------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_no_number_names_run_and_epoch_and_leaves_no_receipt(root):
+    huge = {"name": "sgd", "lr": 1e38, "reference_batch": None, "momentum": 0.9, "weight_decay": 0.0}
+    with pytest.raises(UserError, match=r"a run: the loss became .* in epoch [12], step \d+") as caught:
+        run(root, optimizer=huge)
+    assert "learning rate 1e+38" in str(caught.value)
+    assert not (folder_of(root) / "run.json").exists()
+    assert not (folder_of(root) / "checkpoint.pt").exists()
+
+
+def test_a_batch_larger_than_the_data_is_an_error_with_both_numbers(root):
+    with pytest.raises(UserError, match=r"a run: batch_size 298 exceeds the 297 training items"):
+        run(root, batch_size=298)
+    assert not (folder_of(root) / "run.json").exists()
+
+
+def test_a_batch_of_all_the_data_is_one_step_an_epoch(root):
+    run(root, batch_size=297)
+    assert [row["steps"] for row in measured(root)] == ["1", "2"]
+
+
+def test_an_odd_batch_with_mixco_is_an_error_that_a_user_can_read(root):
+    with pytest.raises((UserError, ValueError), match="even batch"):
+        run(root, "simclr+mixco", batch_size=33)
+
+
+# --- the online classifier -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("label", ["simclr", "moco"])
+def test_the_online_classifier_does_not_change_the_backbone(label, root):
+    run(root, label, "slow", online={"lr": 1e-6, "weight_decay": 0.0, "every": 1})
+    run(root, label, "fast", online={"lr": 0.5, "weight_decay": 0.1, "every": 2})
+    slow, fast = weights(root, "slow"), weights(root, "fast")
+    assert same_weights(slow["method"], fast["method"])
+    assert not same_weights(slow["online"], fast["online"])
+
+
+def test_each_view_teaches_the_online_classifier_its_own_sources_label(data, root, monkeypatch):
+    seen = []
+    monkeypatch.setattr(OnlineClassifier, "learn", lambda self, clean, labels: seen.append(labels))
+    made = trainer(data, root, "simclr+gps", augmentation=PLAIN_VIEW)
+    chosen = torch.tensor([[0, 1], [2, 3], [4, 5], [6, 7]])
+    views = [torch.Generator().manual_seed(v) for v in (1, 2)]
+    made._step(chosen, 0, views, {"gps": torch.Generator()})
+    (both,) = seen
+    assert [part.tolist() for part in both] == [data.train.labels[chosen[:, v]].tolist() for v in (0, 1)]
+
+
+# --- items ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_epoch_uses_every_item_at_most_once_in_an_order_of_its_own(data, root, monkeypatch):
+    made, batches = trainer(data, root, "simclr+spps"), []
+
+    def watched(batch, *_):
+        batches.append(batch.clone())
+        return torch.tensor(0.0)
+
+    monkeypatch.setattr(made, "_step", watched)
+    orders = []
+    for epoch in (0, 1):
+        batches.clear()
+        made._epoch(epoch)
+        assert len(batches) == len(made.items) // 64
+        orders.append(torch.cat(batches))
+        allowed = {tuple(item) for item in made.items.tolist()}
+        drawn = [tuple(item) for item in orders[-1].tolist()]
+        assert len(set(drawn)) == len(drawn)
+        assert set(drawn) <= allowed
+    assert not torch.equal(*orders)
+
+
+def test_the_order_of_images_is_the_same_with_and_without_a_strategy(data, root, monkeypatch):
+    anchors = []
+    for label in ("simclr", "simclr+gps+mixco"):
+        made, batches = trainer(data, root, label), []
+        monkeypatch.setattr(made, "_step", lambda b, *_, seen=batches: seen.append(b[:, 0]) or torch.tensor(0.0))
+        made._epoch(0)
+        anchors.append(torch.cat(batches))
+    assert torch.equal(*anchors)
+
+
+# --- guides --------------------------------------------------------------------------------------------------------
+
+
+def gps_guide(**guide):
+    return {"gps": {"guide": guide}}
+
+
+def test_the_pixel_guide_is_the_flat_image(data, root):
+    guide = recipes.PixelGuide(kind="pixels")
+    assert torch.equal(embed(guide, tiny_spec("simclr"), data, root), data.train.images.flatten(1) / 255)
+
+
+def test_the_random_guide_hangs_on_the_seed_and_is_not_the_runs_own_start(data, root):
+    guide = recipes.RandomGuide(kind="random")
+    first, again, other = (embed(guide, tiny_spec("simclr", seed=seed), data, root) for seed in (0, 0, 1))
+    assert first.shape == (297, 16)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    start = features(trainer(data, root).method.backbone, data.train.images, data.mean, data.std)
+    assert not torch.equal(first, start)
+
+
+@pytest.mark.parametrize("label", ["simclr", "simclr+clae"])
+def test_a_guide_is_the_trained_backbone_of_another_run(label, data, root):
+    run(root, label, "guide")
+    guide = recipes.CheckpointGuide(kind="checkpoint", run="guide")
+    made = embed(guide, tiny_spec("byol+gps"), data, root)
+    network, _ = build_backbone(recipes.ConvNet(kind="convnet", widths=[8, 16]), 1)
+    network.load_state_dict(weights(root, "guide")["backbone"])
+    x = (data.train.images.float() / 255 - data.mean.view(1, -1, 1, 1)) / data.std.view(1, -1, 1, 1)
+    with torch.no_grad():
+        assert torch.allclose(made, network.eval()(x), atol=1e-5)
+    how = gps_guide(kind="checkpoint", run="guide")
+    receipt = run(root, "byol+gps", guide="guide", strategies=how)
+    assert receipt["guide"] == "guide"
+    run(root, "byol+gps", "pixels")
+    assert not same_weights(weights(root)["backbone"], weights(root, "pixels")["backbone"])
+
+
+def test_a_guide_of_another_architecture_keeps_its_own(root):
+    run(root, name="guide", backbone={"kind": "convnet", "widths": [4]})
+    run(root, "simclr+gps", strategies=gps_guide(kind="checkpoint", run="guide"))
+    assert len(weights(root)["backbone"]) > len(weights(root, "guide")["backbone"])
+
+
+def test_a_missing_guide_is_an_error_that_names_its_file(root):
+    with pytest.raises(UserError, match=r"results/runs/nobody/checkpoint\.pt: missing"):
+        run(root, "simclr+gps", strategies=gps_guide(kind="checkpoint", run="nobody"))
+
+
+# --- checkpoint files ----------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_loads_without_running_code_and_holds_what_it_says(root):
+    run(root, "moco+clae")
+    content = torch.load(folder_of(root) / "checkpoint.pt", weights_only=True)
+    assert (content["format"], content["run"]) == (1, "a run")
+    assert content["architecture"] == {"kind": "convnet", "widths": [8, 16]}
+    assert content["method"]["queue"].shape == (1, 8, 96)
+    assert any(".adversarial." in key for key in content["method"])
+    assert not any(".adversarial." in key or ".main." in key for key in content["backbone"])
+    network = checkpoint.load_backbone(folder_of(root) / "checkpoint.pt", 1)
+    assert same_weights(dict(network.state_dict()), content["backbone"])
+
+
+class Harmful:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('ran')",)
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "truncated", "code", "missing", "folder"])
+def test_a_damaged_checkpoint_is_an_error_that_names_the_file(damage, tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save(path, {"backbone": {"weight": torch.arange(1000.0)}})
+    whole = path.read_bytes()
+    if damage == "code":
+        torch.save({"backbone": Harmful()}, path)
+    elif damage in ("missing", "folder"):
+        path.unlink()
+        if damage == "folder":
+            path.mkdir()
+    else:
+        path.write_bytes({"empty": b"", "text": b"not a checkpoint\n", "truncated": whole[: len(whole) // 2]}[damage])
+    with pytest.raises(UserError, match=r"checkpoint\.pt"):
+        checkpoint.load(path)
+
+
+def test_no_damage_to_a_checkpoint_escapes_as_another_kind_of_error(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    noise = torch.Generator().manual_seed(0)
+    escaped = {}
+    for length in [1, 2, 5, 20, 100] * 100:
+        content = bytes(torch.randint(0, 256, (length,), generator=noise).tolist())
+        path.write_bytes(content)
+        try:
+            checkpoint.load(path)
+        except UserError:
+            continue
+        except Exception as error:
+            escaped[type(error).__name__] = content
+    assert not escaped
+
+
+def test_equal_checkpoints_are_equal_bytes_whatever_their_path(tmp_path):
+    for name in ("a.pt", "b.ckpt"):
+        checkpoint.save(tmp_path / name, {"weight": torch.arange(10.0), "rows": [1, None, 2.5]})
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.ckpt").read_bytes()
+
+
+# --- knn -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("k", "temperature"), [(1, 0.1), (5, 0.1), (20, 0.5), (60, 0.07)])
+def test_knn_is_the_weighted_vote_of_brute_force(k, temperature):
+    generator = torch.Generator().manual_seed(k)
+    known, queries = (torch.randn(n, 6, generator=generator, dtype=torch.float64) for n in (60, 25))
+    known_labels = torch.randint(0, 4, (60,), generator=generator)
+    answers = []
+    for query in queries:
+        near = sorted(((cosine(query, v).item(), y) for v, y in zip(known, known_labels.tolist(), strict=True)))[-k:]
+        votes = [sum(math.exp(c / temperature) for c, y in near if y == label) for label in range(4)]
+        answers.append(votes.index(max(votes)))
+    predicted = knn_predict(known, known_labels, queries, k, temperature, 4)
+    assert predicted.dtype == torch.int64
+    assert predicted.tolist() == answers
+
+
+def test_knn_works_at_temperatures_at_which_exp_overflows_and_in_blocks(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    known, queries = (torch.randn(n, 6, generator=generator) for n in (40, 30))
+    known_labels = torch.randint(0, 3, (40,), generator=generator)
+    nearest = known_labels[
+        (queries / queries.norm(dim=1, keepdim=True) @ (known / known.norm(dim=1, keepdim=True)).T).argmax(1)
+    ]
+    assert torch.equal(knn_predict(known, known_labels, queries, 10, 1e-4, 3), nearest)
+    whole = knn_predict(known, known_labels, queries, 10, 0.1, 3)
+    monkeypatch.setattr("sslpairs.evaluation.knn.BLOCK", 7)
+    assert torch.equal(knn_predict(known, known_labels, queries, 10, 0.1, 3), whole)
+
+
+@pytest.mark.parametrize("k", [0, 11])
+def test_knn_with_more_neighbours_than_images_is_an_error(k):
+    with pytest.raises(ValueError, match=f"{k} neighbours of 10 images"):
+        knn_predict(torch.ones(10, 2), torch.zeros(10, dtype=torch.long), torch.ones(1, 2), k, 0.1, 2)
+
+
+# --- linear --------------------------------------------------------------------------------------------------------
+
+
+def separable(count=300, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(count) % 3
+    centres = torch.tensor([[3.0, 0, 0, 0], [0, 3.0, 0, 0], [0, 0, 3.0, 0]])
+    return centres[y] + 0.1 * torch.randn(count, 4, generator=generator), y
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+def test_linear_reaches_100_percent_where_classes_are_separable(standardize):
+    how = recipes.Linear.model_validate(PROTOCOLS["linear"] | {"standardize": standardize})
+    result = evaluate_linear(how, separable(), separable(90, 1), 3, 0)
+    assert result["last"] == result["best"] == 100.0
+    assert 1 <= result["best_epoch"] <= 40
+
+
+def test_linear_states_the_last_epoch_and_the_first_best_one_apart():
+    how = recipes.Linear.model_validate(PROTOCOLS["linear"] | {"epochs": 8})
+    generator = torch.Generator().manual_seed(0)
+    noise = [(torch.randn(100, 5, generator=generator), torch.randint(0, 4, (100,), generator=generator)) for _ in "ab"]
+    whole = evaluate_linear(how, *noise, 4, 0)
+    assert whole["best"] >= whole["last"]
+    assert evaluate_linear(how, *noise, 4, 0) == whole
+
+
+def test_linear_survives_a_feature_that_never_varies():
+    x, y = separable()
+    x[:, 3] = 1e4
+    how = recipes.Linear.model_validate(PROTOCOLS["linear"])
+    queries, answers = separable(90, 1)
+    queries[:, 3] = 1e4
+    assert evaluate_linear(how, (x, y), (queries, answers), 3, 0)["last"] == 100.0
+
+
+# --- evaluate ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trained(root):
+    return root, run(root, "simclr+clae")
+
+
+def evaluated(root, key="key"):
+    return evaluate("a run", key, PROTOCOLS, root, "cpu", 1)
+
+
+def test_an_evaluation_states_all_protocols_and_the_checkpoint_it_read(trained, data):
+    root, receipt = trained
+    result = evaluated(root)
+    assert result == json.loads((root / evaluation_file("a run/key")).read_text())
+    assert set(result["protocols"]) == {"linear", "online", "knn"}
+    assert result["protocols"]["online"] == receipt["online"]
+    assert result["checkpoint"] == receipt["checkpoint"]["sha256"]
+    assert (result["features"], result["backbone_unchanged"]) == (16, True)
+    assert result["settings"] == PROTOCOLS
+    network = checkpoint.load_backbone(folder_of(root) / "checkpoint.pt", 1)
+    known, asked = (features(network, s.images, data.mean, data.std) for s in (data.train, data.test))
+    right = knn_predict(known, data.train.labels, asked, 5, 0.1, 10) == data.test.labels
+    assert result["protocols"]["knn"]["last"] == pytest.approx(100 * right.double().mean().item())
+    # Two tiny epochs already tell digits apart: chance is 10 percent.
+    assert result["protocols"]["linear"]["last"] > 30
+    assert result["protocols"]["knn"]["last"] > 30
+
+
+def test_evaluating_twice_gives_equal_numbers_and_leaves_the_checkpoint_alone(trained):
+    root, receipt = trained
+    first = evaluated(root)
+    torch.manual_seed(5)
+    assert evaluated(root) == first
+    assert sha256_file(folder_of(root) / "checkpoint.pt") == receipt["checkpoint"]["sha256"]
+
+
+def test_a_backbone_that_changes_during_its_evaluation_is_noticed(trained, monkeypatch):
+    root, _ = trained
+
+    def careless(network, images, mean, std):
+        with torch.no_grad():
+            network[0].weight.add_(1e-3)
+        return features(network, images, mean, std)
+
+    monkeypatch.setattr("sslpairs.evaluation.evaluate.features", careless)
+    with pytest.raises(RuntimeError, match="backbone changed"):
+        evaluated(root)
+    assert not (root / evaluation_file("a run/key")).exists()
+
+
+def test_the_digest_of_weights_sees_parameters_and_buffers():
+    network, _ = build_backbone(recipes.ConvNet(kind="convnet", widths=[4]), 1)
+    seen = {weights_digest(network)}
+    network[1].running_mean[0] += 1
+    seen.add(weights_digest(network))
+    with torch.no_grad():
+        network[0].weight[0, 0, 0, 0] += 1
+    seen.add(weights_digest(network))
+    assert len(seen) == 3
+
+
+@pytest.mark.parametrize("change", ["altered", "missing", "another"])
+def test_a_checkpoint_that_is_not_the_receipts_is_refused(change, trained):
+    root, _ = trained
+    path = folder_of(root) / "checkpoint.pt"
+    if change == "altered":
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    elif change == "missing":
+        path.unlink()
+    else:
+        run(root, name="other", seed=8)
+        path.write_bytes((folder_of(root, "other") / "checkpoint.pt").read_bytes())
+    with pytest.raises(UserError, match=r"checkpoint\.pt: not the checkpoint that run\.json names"):
+        evaluated(root)
+    assert not (root / evaluation_file("a run/key")).exists()
+
+
+def test_a_run_without_a_receipt_is_not_evaluated(trained):
+    root, _ = trained
+    (folder_of(root) / "run.json").unlink()
+    with pytest.raises(UserError, match=r"run\.json: missing"):
+        evaluated(root)
+
+
+def test_other_images_than_those_of_the_training_are_refused(trained, monkeypatch):
+    root, _ = trained
+    other = dataclasses.replace(load("digits", root), content="f" * 64)
+    monkeypatch.setattr("sslpairs.evaluation.evaluate.load", lambda *_: other)
+    with pytest.raises(UserError, match="not the images on which a run was trained"):
+        evaluated(root)
+
+
+def test_more_neighbours_than_training_images_is_an_error_that_a_user_can_read(trained):
+    root, _ = trained
+    wide = PROTOCOLS | {"knn": {"neighbours": 5000, "temperature": 0.1}}
+    with pytest.raises(UserError, match="5000 neighbours"):
+        evaluate("a run", "key", wide, root, "cpu", 1)
+
+
+def test_features_leave_the_network_in_the_mode_in_which_it_came(data):
+    network, _ = build_backbone(recipes.ConvNet(kind="convnet", widths=[4]), 1)
+    for mode in (True, False):
+        network.train(mode)
+        before = weights_digest(network)
+        made = features(network, data.train.images, data.mean, data.std, block=100)
+        assert network.training is mode
+        assert weights_digest(network) == before
+        assert torch.allclose(made, features(network, data.train.images, data.mean, data.std), atol=1e-6)
+
+
+def test_all_allowed_labels_are_tried_here():
+    assert len(set(labels())) == len(METHODS) * (1 + len(STRATEGIES)) - 1
+    assert all(a != b for a, b in itertools.pairwise(labels()))
