@@ -222,17 +222,6 @@ def test_an_unknown_command_or_option_ends_with_code_2_and_no_traceback(root, ar
     assert "Traceback" not in done.stderr
 
 
-def test_an_interrupt_says_that_the_same_command_goes_on(root, monkeypatch, capsys):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cli, "open_build", interrupted)
-    with pytest.raises(SystemExit) as end:
-        cli.main(["plan"])
-    assert end.value.code == 130
-    assert capsys.readouterr().err == "error: interrupted; the same command goes on from here\n"
-
-
 def test_a_mistake_stands_in_the_log_file_too(root, monkeypatch, capsys):
     refusal(capsys, root, monkeypatch, "train", "nothing", "--log", "logs/some.log")
     assert "error: 'nothing' is no run of this plan" in (root / "logs/some.log").read_text()

@@ -376,7 +376,7 @@ def test_a_guide_of_another_architecture_keeps_its_own(root):
 
 
 def test_a_missing_guide_is_an_error_that_names_its_file(root):
-    with pytest.raises(UserError, match=r"results/runs/nobody/checkpoint\.pt: missing"):
+    with pytest.raises(UserError, match=r"results/runs/nobody/run\.json: missing"):
         run(root, "simclr+gps", strategies=gps_guide(kind="checkpoint", run="nobody"))
 
 

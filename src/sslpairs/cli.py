@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from sslpairs.errors import UserError, nearest
 
@@ -37,12 +38,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app(arguments, standalone_mode=True)
     except UserError as error:
-        log.debug("%s", error)
         _say_error(str(error))
         sys.exit(2)
-    except KeyboardInterrupt:
-        _say_error("interrupted; the same command goes on from here")
-        sys.exit(130)
     except Exception:
         # Ours to mend, not the user's: keep the traceback, in the log too.
         for handler in logging.getLogger("sslpairs").handlers:
@@ -211,7 +208,8 @@ def status(
         if run not in build.receipts and lines.exists() and (text := lines.read_text().strip()):
             last = text.splitlines()[-1]
             if " ERROR " in last or last.startswith("Likely causes"):
-                out.print(f"failed: {run}: {text.split(' ERROR ')[-1]} (logs/runs/{run}.log)", soft_wrap=True)
+                reason = text.split(" ERROR ")[-1]
+                out.print(f"failed: {run}: {reason} (logs/runs/{run}.log)", soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -226,7 +224,7 @@ def doctor(sets: Sets = []) -> None:  # noqa: B006
     def say(good: bool, text: str) -> None:
         nonlocal problems
         problems += not good
-        out.print(("[green]ok  [/]" if good else "[red]BAD [/]") + " " + text, soft_wrap=True)
+        out.print(("[green]ok  [/]" if good else "[red]BAD [/]") + " " + escape(text), soft_wrap=True)
 
     say(sys.version_info >= (3, 11), f"Python {platform.python_version()} (needs 3.11 or newer)")
     for name, wanted in (

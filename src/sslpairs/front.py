@@ -11,7 +11,8 @@ from typing import Any
 from sslpairs.config.reading import Config, read_config
 from sslpairs.data.record import record, recorded
 from sslpairs.errors import UserError, nearest
-from sslpairs.plan.build import Build, read_json, thaw
+from sslpairs.files import read_json
+from sslpairs.plan.build import Build, thaw
 from sslpairs.plan.planner import make_plan
 
 

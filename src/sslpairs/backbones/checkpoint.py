@@ -1,7 +1,6 @@
 """Checkpoint files: tensors and plain values only, so that reading one can never run code."""
 
 import io
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import nn
 from sslpairs.backbones.build import build_backbone
 from sslpairs.config.recipes import Backbone
 from sslpairs.errors import UserError
-from sslpairs.files import write_atomic
+from sslpairs.files import read_json, sha256_file, write_atomic
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -28,13 +27,25 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         return torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: missing; build again, which trains the run anew") from None
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError):
+    except Exception:  # damage shows as many kinds of error; reading weights runs no code of ours that could fail
         raise UserError(f"{path}: not a readable checkpoint; delete it and build again") from None
+
+
+def check_digest(path: Path) -> None:
+    """``UserError`` unless the checkpoint is the one that the receipt beside it names."""
+    receipt = read_json(path.parent / "run.json")
+    if receipt is None:
+        raise UserError(f"{path.parent / 'run.json'}: missing or not readable: train the run first")
+    if not path.exists() or sha256_file(path) != receipt["checkpoint"]["sha256"]:
+        raise UserError(f"{path}: not the checkpoint that run.json names; delete {path.parent} and build again")
 
 
 def load_backbone(path: Path, channels: int) -> nn.Module:
     """The trained backbone of a checkpoint, on the CPU."""
     content = load(path)
-    network, _ = build_backbone(TypeAdapter(Backbone).validate_python(content["architecture"]), channels)
-    network.load_state_dict(content["backbone"])
+    try:
+        network, _ = build_backbone(TypeAdapter(Backbone).validate_python(content["architecture"]), channels)
+        network.load_state_dict(content["backbone"])
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        raise UserError(f"{path}: not the checkpoint of a backbone; delete it and build again") from None
     return network

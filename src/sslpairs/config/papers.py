@@ -87,7 +87,7 @@ class Paper(Model):
     """One file of ``config/papers/``."""
 
     title: str
-    strategy: str
+    strategy: Literal["spps", "gps", "mixco", "clae", "dimcl"]
     """The paper's pair strategy."""
     arxiv: str
     tables: dict[str, Table]

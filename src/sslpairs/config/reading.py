@@ -22,9 +22,17 @@ M = TypeVar("M", bound=BaseModel)
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """Safe YAML in which 1e-3 is a number, as in YAML 1.2, and a key that stands twice is an error."""
 
+    def construct_object(self, node, deep=False):
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:  # such as a date that no calendar has
+            raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from None
+
     def construct_mapping(self, node, deep=False):
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be one word", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"'{key.value}' stands twice; keep one", key.start_mark
@@ -68,34 +76,53 @@ def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Config:
     """
     folder = root / "config"
     settings = _read(Settings, folder / "config.yaml", root, overrides or {})
-    scale = _read(Scale, _choice(folder / "scales", "scale", settings.scale, overrides), root)
-    recipe = _read(Recipe, _choice(folder / "recipes", "recipe", scale.recipe, file=f"scales/{settings.scale}"), root)
+
+    def where(key: str) -> str:
+        return _where(folder / "config.yaml", key, overrides)
+
+    scale_file = _choice(folder / "scales", where("scale"), settings.scale)
+    scale = _read(Scale, scale_file, root)
+    recipe = _read(Recipe, _choice(folder / "recipes", _where(scale_file, "recipe"), scale.recipe), root)
     datasets = _read(Datasets, folder / "datasets.yaml", root).datasets
     papers = {file.stem: _read(Paper, file, root) for file in sorted((folder / "papers").glob("*.yaml"))}
-    where = "command line" if overrides and "papers" in overrides else "config/config.yaml"
     for name in [] if settings.papers == "all" else settings.papers:
         if name not in papers:
-            hint = nearest(name, list(papers))
-            raise UserError(f"{where}: papers: '{name}' is no file of config/papers{hint} ({', '.join(papers)})")
+            hint = nearest(name, ["all", *papers])
+            raise UserError(f"{where('papers')}: {name!r} is no file of config/papers{hint} ({', '.join(papers)})")
     tables = [table for paper in papers.values() for table in paper.tables]
-    where = "command line" if overrides and "tables" in overrides else "config/config.yaml"
     for name in [] if settings.tables == "all" else settings.tables:
         if name not in tables:
-            raise UserError(f"{where}: tables: '{name}' is no table{nearest(name, tables)} ({', '.join(tables)})")
+            raise UserError(f"{where('tables')}: {name!r} is no table{nearest(name, tables)} ({', '.join(tables)})")
+    chosen = [
+        table
+        for name, paper in papers.items()
+        if settings.papers == "all" or name in settings.papers
+        for table in paper.tables
+    ]
+    if settings.tables != "all" and not set(chosen) & set(settings.tables):
+        raise UserError(
+            f"{where('tables')}: none of {', '.join(settings.tables)} belongs to the chosen papers; mend either list"
+        )
     doubled = {name for name in tables if tables.count(name) > 1}
     if doubled:
         raise UserError(f"config/papers: table '{min(doubled)}' stands in two papers; rename one")
     return Config(root, settings, datasets, settings.scale, scale, recipe, papers)
 
 
-def _choice(folder: Path, what: str, name: str, overrides: dict | None = None, file: str = "config") -> Path:
-    path = folder / f"{name}.yaml"
+def _where(path: Path, key: str, overrides: dict[str, Any] | None = None) -> str:
+    """Where a choice was made, for messages: on the command line, or in which line of which file."""
+    if overrides and key in overrides:
+        return f"command line: {key}"
+    name = path.relative_to(path.parents[path.parts[::-1].index("config")])
+    return f"{name}{_line(path, [key])}: {key}"
+
+
+def _choice(folder: Path, where: str, name: str) -> Path:
     known = sorted(entry.stem for entry in folder.glob("*.yaml"))
     if name not in known:
-        where = "command line" if overrides and what in overrides else f"config/{file}.yaml"
         hint = nearest(name, known)
-        raise UserError(f"{where}: {what}: '{name}' is no file of config/{folder.name}{hint} ({', '.join(known)})")
-    return path
+        raise UserError(f"{where}: {name!r} is no file of config/{folder.name}{hint} ({', '.join(known)})")
+    return folder / f"{name}.yaml"
 
 
 def load_yaml(path: Path, root: Path) -> Any:
@@ -131,6 +158,7 @@ def explain(error: ValidationError, model: type[BaseModel], name: str, path: Pat
     lines = []
     for problem in problems[:2]:
         keys, owner = _walk(model, list(problem["loc"]))
+        keys += problem.get("ctx", {}).get("key", "").split(".") if problem["type"] == "at_key" else []
         where = "command line" if keys and keys[0] in overrides else f"{name}{_line(path, keys)}"
         lines.append(f"{where}: {'.'.join(map(str, keys)) or 'file'}: {_remedy(problem, owner)}")
     if len(problems) > 2:
@@ -153,6 +181,8 @@ def _remedy(problem: dict, owner: type[BaseModel] | None) -> str:
         return f"'{context['tag']}' is not one of {', '.join(choices)}{nearest(str(context['tag']), choices)}"
     if kind == "union_tag_not_found":
         return f"{context['discriminator']} is missing; add it"
+    if kind == "at_key":
+        return problem["msg"]
     if kind == "value_error":
         return str(context["error"])
     if kind == "string_pattern_mismatch":
@@ -168,7 +198,7 @@ def _remedy(problem: dict, owner: type[BaseModel] | None) -> str:
 
 def _show(value: Any) -> str:
     kinds = {str: "text", bool: "true/false", int: "a whole number", float: "a number", list: "a list", dict: "keys"}
-    text = f"'{value}'" if isinstance(value, str) else str(value)
+    text = repr(value)
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({kinds.get(type(value), 'nothing')})"
 
 

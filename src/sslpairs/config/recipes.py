@@ -6,8 +6,10 @@ Words and symbols are the papers'; the formulas behind them stand in ``methods/`
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic_core import PydanticCustomError
 
 from sslpairs.config.base import Model
+from sslpairs.errors import nearest
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -51,6 +53,12 @@ class Blur(Model):
     probability: Fraction
     sigma: Range
     """Standard deviation in pixels, drawn uniformly."""
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if not 0 < self.sigma[0] <= self.sigma[1]:
+            raise ValueError(f"sigma {self.sigma} must rise and be positive")
+        return self
 
 
 class Augmentation(Model):
@@ -287,7 +295,8 @@ class RunGuide(Model):
 
     kind: Literal["run"]
     method: str
-    """Label of that run's method, for example 'simclr'; trained at the scale's default batch size, same seed."""
+    """Label of that run's method, for example 'simclr': same data, network, epochs and seed, the scale's default batch
+    size, and the recipe as it stands (without the changes of a table's ``set``)."""
     augmentation: str
     """Name of one of the recipe's augmentations."""
 
@@ -431,14 +440,23 @@ class Recipe(Model):
                 entries.append((f"methods.{name}.training", settings.training.augmentation))
         for name in ("spps", "gps"):
             settings = getattr(self.strategies, name)
+            where = f"strategies.{name}.guide"
             if settings and settings.guide.kind == "checkpoint":
-                raise ValueError(
-                    f"strategies.{name}.guide: a recipe names a method: write kind: run and method: simclr"
+                raise _at(
+                    f"{where}.kind", "'checkpoint' is for plans; write kind: run and a method, such as method: simclr"
                 )
             if settings and settings.guide.kind == "run":
-                entries.append((f"strategies.{name}.guide", settings.guide.augmentation))
+                entries.append((where, settings.guide.augmentation))
         for where, value in entries:
             if value not in self.augmentations:
-                known = ", ".join(self.augmentations)
-                raise ValueError(f"{where}.augmentation: '{value}' is not one of the recipe's augmentations ({known})")
+                known = list(self.augmentations)
+                raise _at(
+                    f"{where}.augmentation",
+                    f"'{value}' is not one of the recipe's augmentations{nearest(value, known)} ({', '.join(known)})",
+                )
         return self
+
+
+def _at(key: str, message: str) -> PydanticCustomError:
+    """A problem of a key further inside, which the message of ``config/reading.py`` then names."""
+    return PydanticCustomError("at_key", "{message}", {"key": key, "message": message})

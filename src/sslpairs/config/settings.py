@@ -61,9 +61,8 @@ class Settings(Model):
     @classmethod
     def _device(cls, value: str) -> str:
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
-            raise ValueError(
-                f"'{value}' is no device{nearest(value, ['auto', 'cpu', 'cuda'])}; write auto, cpu, cuda or cuda:1"
-            )
+            hint = nearest("cuda" if value == "gpu" else value, ["auto", "cpu", "cuda"])
+            raise ValueError(f"'{value}' is no device{hint} (auto, cpu, cuda, cuda:1)")
         return value
 
     @field_validator("jobs", mode="before")

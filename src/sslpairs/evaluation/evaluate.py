@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from sslpairs.backbones.checkpoint import load_backbone
+from sslpairs.backbones.checkpoint import check_digest, load_backbone
 from sslpairs.backbones.features import features
 from sslpairs.config.recipes import Protocols
 from sslpairs.data.arrays import load
 from sslpairs.errors import UserError
 from sslpairs.evaluation.knn import evaluate_knn
 from sslpairs.evaluation.linear import evaluate_linear
-from sslpairs.files import sha256_file, write_json
-from sslpairs.plan.build import evaluation_file, read_json, run_folder
+from sslpairs.files import read_json, write_json
+from sslpairs.plan.build import evaluation_file, run_folder
 from sslpairs.training.device import describe, pick_device
 
 
@@ -43,8 +43,7 @@ def evaluate(run: str, key: str, protocols: dict[str, Any], root: Path, device: 
             f"{folder / 'run.json'}: missing or not readable: train the run first, with `sslpairs train {run}`"
         )
     path = folder / "checkpoint.pt"
-    if not path.exists() or sha256_file(path) != receipt["checkpoint"]["sha256"]:
-        raise UserError(f"{path}: not the checkpoint that run.json names; delete {folder} and build again")
+    check_digest(path)
     place = pick_device(device)
     data = load(receipt["dataset"], root, place)
     if data.content != receipt["spec"]["dataset"]:

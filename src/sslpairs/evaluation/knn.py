@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslpairs.config.recipes import KNN
+from sslpairs.errors import UserError
 
 BLOCK = 1024
 
@@ -30,5 +31,8 @@ def knn_predict(embedding: Tensor, labels: Tensor, queries: Tensor, k: int, temp
 
 def evaluate_knn(how: KNN, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], classes: int) -> dict[str, float]:
     """Top-1 in percent; ``train`` and ``test`` are features ``[N, D]`` and labels ``[N]``."""
-    predicted = knn_predict(*train, test[0], how.neighbours, how.temperature, classes)
+    try:
+        predicted = knn_predict(*train, test[0], how.neighbours, how.temperature, classes)
+    except ValueError as error:
+        raise UserError(f"evaluation.knn.neighbours: {error}") from None
     return {"last": 100 * (predicted == test[1]).double().mean().item()}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from sslpairs.backbones.checkpoint import load_backbone
+from sslpairs.backbones.checkpoint import check_digest, load_backbone
 from sslpairs.backbones.features import features
 from sslpairs.config.recipes import Guide
 from sslpairs.data.arrays import ImageData
@@ -24,5 +24,7 @@ def embed(guide: Guide, spec: RunSpec, data: ImageData, root: Path) -> Tensor:
     if guide.kind == "random":
         network, _ = fresh_backbone(spec, images.shape[1], stream="guide")
     else:
-        network = load_backbone(root / run_folder(guide.run) / "checkpoint.pt", images.shape[1])
+        path = root / run_folder(guide.run) / "checkpoint.pt"
+        check_digest(path)
+        network = load_backbone(path, images.shape[1])
     return features(network.to(images.device), images, data.mean, data.std)

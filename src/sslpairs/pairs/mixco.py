@@ -72,7 +72,8 @@ class MixCo(Pairs):
         """The mixed term, over both directions as the base loss has them."""
         values = []
         for view in step.method.mixed_views:
-            lam, mixed, other = self.lam[view], step.mixed[view], step.clean[1 - view]
+            mixed, other = step.mixed[view], step.clean[1 - view]
+            lam = self.lam[view].to(mixed.z.dtype)
             candidates = step.method.candidates(other, view)
             if candidates is not None:
                 keys, queue = candidates

@@ -24,7 +24,8 @@ def _blocks(embedding: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Cosines of each block of rows with all images, with the first row's index."""
     unit = F.normalize(embedding, dim=1)
     for start in range(0, len(unit), BLOCK):
-        yield start, unit[start : start + BLOCK] @ unit.T
+        # Rounding may lift the cosine of exact duplicates above 1.
+        yield start, (unit[start : start + BLOCK] @ unit.T).clamp_(-1, 1)
 
 
 def semantic_pairs(embedding: Tensor, low: float, high: float, ordered: bool = False) -> Tensor:
@@ -48,7 +49,7 @@ def cosine_quantiles(embedding: Tensor, quantiles: list[float], bins: int = 1_00
     for start, cosine in _blocks(embedding):
         rows = torch.arange(len(cosine), device=cosine.device)
         cosine[rows, rows + start] = float("nan")
-        values = cosine[~cosine.isnan()].clamp(-1, 1)
+        values = cosine[~cosine.isnan()]
         counts += torch.histc(values.double().cpu(), bins, -1, 1)
     share = counts.cumsum(0) / counts.sum()
     edges = torch.linspace(-1, 1, bins + 1, dtype=torch.float64)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sslpairs.errors import UserError
-from sslpairs.files import canonical, sha256_text, write_atomic
+from sslpairs.files import canonical, read_json, sha256_text, write_atomic
 from sslpairs.plan.planner import Plan
 from sslpairs.plan.spec import digest
 
@@ -25,14 +25,6 @@ def run_folder(run: str) -> Path:
 def evaluation_file(evaluation: str) -> Path:
     """The numbers of one checkpoint, relative to the root; ``evaluation`` is 'run id/key'."""
     return Path("results/evals") / f"{evaluation}.json"
-
-
-def read_json(path: Path) -> Any | None:
-    """The content, or None when the file is missing or is not JSON."""
-    try:
-        return json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
-        return None
 
 
 def freeze(plan: Plan, root: Path) -> Path:
@@ -51,8 +43,10 @@ def thaw(path: Path) -> Plan:
     """Read a frozen plan; ``UserError`` if there is none or it was altered."""
     try:
         text = path.read_text()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; give the path of a frozen plan, or leave it out") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path}: {getattr(error, 'strerror', 'not text')}; give the path of a frozen plan, or leave it out"
+        ) from None
     if sha256_text(text)[:12] != path.stem:
         raise UserError(f"{path}: its content does not fit its name, so it was altered; delete it and start again")
     return Plan(**json.loads(text))

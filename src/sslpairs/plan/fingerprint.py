@@ -19,8 +19,8 @@ def fingerprint(*rooms: str) -> str:
             tree = ast.parse(file.read_bytes())
             for node in ast.walk(tree):
                 body = getattr(node, "body", None)
-                if isinstance(body, list) and body and _is_text(body[0]):
-                    del body[0]
+                if isinstance(body, list):  # docstrings, and those of attributes
+                    body[:] = [statement for statement in body if not _is_text(statement)]
             texts.append(f"{room}/{file.name}\n{ast.unparse(tree)}")
     return sha256_text("\n".join(texts))[:12]
 

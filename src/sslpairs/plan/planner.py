@@ -10,6 +10,7 @@ from sslpairs.config.papers import Claim, Paper, Setting, Table
 from sslpairs.config.reading import Config, explain
 from sslpairs.config.recipes import Recipe
 from sslpairs.errors import UserError, nearest
+from sslpairs.files import canonical
 from sslpairs.plan.fingerprint import fingerprint
 from sslpairs.plan.spec import RunSpec, digest, run_id
 
@@ -75,10 +76,6 @@ def make_plan(config: Config, contents: dict[str, str]) -> Plan:
             if wanted:
                 plan.selected.append(table_id)
         planner.add_figures(paper_id, paper)
-    if not plan.selected:
-        raise UserError(
-            "config/config.yaml: tables: none of these tables belongs to the chosen papers; mend either list"
-        )
     return plan
 
 
@@ -88,14 +85,19 @@ class _Planner:
         self.protocols = config.recipe.evaluation.model_dump(mode="json")
         self.evaluation_key = digest(self.protocols)
         self.table_code = fingerprint("paper")
-        self.recipes: dict[tuple, Recipe] = {}
+        self.recipes: dict[str, Recipe] = {}
 
     # --- tables --------------------------------------------------------------------------------------------------
 
     def add_table(self, paper_id: str, paper: Paper, table_id: str, table: Table) -> None:
         """Plan one table, with its runs and evaluations."""
         self.where = f"config/papers/{paper_id}.yaml: tables.{table_id}"
-        rows = {text: self._label(text, "rows") for text in table.rows}
+        rows = {}
+        for text in table.rows:
+            label = self._label(text, "rows")
+            if str(label) in rows:
+                raise UserError(f"{self.where}.rows: '{text}' stands twice; keep one")
+            rows[str(label)] = label
         columns = self._columns(table)
         draft = Plan(settings={}, scale={}, datasets={})
         cells = []
@@ -227,13 +229,15 @@ class _Planner:
                 if self._place(table.setting, column) == place
             ]
             entries.append({"id": name, "settings": facts, "dataset": facts["dataset"], "stands_for": stands_for})
-        varying = [key for key in entries[0]["settings"] if len({str(e["settings"].get(key)) for e in entries}) > 1]
+        keys = dict.fromkeys(key for entry in entries for key in entry["settings"])
+        varying = [key for key in keys if len({str(e["settings"].get(key)) for e in entries}) > 1]
         words = {"batch_size": "batch {}", "epochs": "{} epochs", "augmentation": "{} augmentation"}
         for entry in entries:
             facts = entry["settings"]
             parts = [
                 words.get(key, "{}" if key in words or "." not in key else key + " {}").format(facts[key])
                 for key in varying
+                if key in facts
             ]
             entry["label"] = ", ".join(parts) or facts["dataset"]
         return entries
@@ -258,9 +262,7 @@ class _Planner:
         labels = {entry["id"]: entry["label"] for entry in self._column_entries(table, columns)}
         for number, claim in enumerate(table.claims):
             where = f"{self.where}.claims[{number}]"
-            for row in (claim.better, claim.than):
-                if row not in rows:
-                    raise UserError(f"{where}: '{row}' is no row of the table{nearest(row, list(rows))}")
+            better, than = self._row(claim.better, rows, where), self._row(claim.than, rows, where)
             if claim.metric not in table.metrics:
                 raise UserError(
                     f"{where}: metric '{claim.metric}' is not among the table's ({', '.join(table.metrics)})"
@@ -272,23 +274,30 @@ class _Planner:
                 "text": claim.text,
                 "metric": claim.metric,
                 "source": claim.source,
-                "published": self._published_effect(claim),
+                "published": self._published_effect(table, claim),
             }
             if claim.larger_than_in is None:
                 for column in fitting:
                     setting = labels[column] if len(columns) > 1 else ""
-                    terms = _gain(claim, column, 1)
+                    terms = _gain(better, than, column, 1)
                     entries.append({"id": f"{table_id}-{number}-{column}", **base, "setting": setting, "terms": terms})
                 continue
-            others = [c for c in self._fitting(table, columns, claim.larger_than_in) if c not in fitting]
+            others = self._fitting(table, columns, claim.larger_than_in)
+            if not others:
+                raise UserError(f"{where}: larger_than_in fits no column of the table; mend it")
+            named = {key for side in (claim.where, claim.larger_than_in) for key in side.model_dump(exclude_none=True)}
+            pairs = [(a, b) for a in fitting for b in others if a != b and b not in fitting]
+            # Compare like with like: columns that differ only in what the claim names, where there are such.
+            alike = [(a, b) for a, b in pairs if _alike(columns[a], columns[b], named)]
             # At a scale that merges the two columns the comparison cannot be made: there is nothing to test.
-            if others:
-                terms = _gain(claim, fitting[0], 1) + _gain(claim, others[0], -1)
-                setting = f"{labels[fitting[0]]} against {labels[others[0]]}"
-                entries.append({"id": f"{table_id}-{number}", **base, "setting": setting, "terms": terms})
+            for number_of_pair, (a, b) in enumerate(alike or pairs[:1]):
+                terms = _gain(better, than, a, 1) + _gain(better, than, b, -1)
+                setting = f"{labels[a]} against {labels[b]}"
+                name = f"{table_id}-{number}" + (f"-{number_of_pair}" if number_of_pair else "")
+                entries.append({"id": name, **base, "setting": setting, "terms": terms})
         return entries
 
-    def _published_effect(self, claim: Claim) -> dict[str, Any] | None:
+    def _published_effect(self, table: Table, claim: Claim) -> dict[str, Any] | None:
         if claim.published is None:
             return None
         effect = claim.published
@@ -297,36 +306,59 @@ class _Planner:
             "unit": "points",
             "setting": _describe(effect.setting) + (f" ({effect.note})" if effect.note else ""),
             "source": effect.source,
-            "comparable": self._comparable(effect.setting),
+            "comparable": self._comparable(table.setting, effect.setting),
         }
 
     def _published(self, table: Table, rows: dict, columns: dict[str, _Place]) -> list[dict[str, Any]]:
         entries = []
         for number, value in enumerate(table.published):
             where = f"{self.where}.published[{number}]"
-            if value.row not in rows:
-                raise UserError(f"{where}: '{value.row}' is no row of the table{nearest(value.row, list(rows))}")
+            row = self._row(value.row, rows, where)
+            if value.metric not in table.metrics:
+                raise UserError(
+                    f"{where}: metric '{value.metric}' is not among the table's ({', '.join(table.metrics)})"
+                )
             fitting = self._fitting(table, columns, value.setting)
             if not fitting:
                 raise UserError(f"{where}: setting fits no column of the table; mend it")
             entries += [
                 {
-                    "row": value.row,
+                    "row": row,
                     "column": column,
                     "metric": value.metric,
                     "value": value.value,
                     "setting": _describe(value.setting) + (f" ({value.note})" if value.note else ""),
                     "source": value.source,
-                    "comparable": self._comparable(value.setting),
+                    "comparable": self._comparable(table.setting, value.setting),
                 }
                 for column in fitting
             ]
         return entries
 
-    def _comparable(self, setting: Setting) -> bool:
-        """Whether the scale trains at the papers' own sizes, in particular on the named data set itself."""
+    def _row(self, text: str, rows: dict, where: str) -> str:
+        """The row that a label names, however its strategies are ordered."""
+        try:
+            row = str(parse_label(text))
+        except UserError:
+            row = text
+        if row not in rows:
+            raise UserError(f"{where}: '{text}' is no row of the table{nearest(text, list(rows))}")
+        return row
+
+    def _comparable(self, *settings: Setting) -> bool:
+        """Whether the scale trains in the published setting itself: the named data set and network, and the same
+        batch size and epochs where they are named."""
+        value: dict[str, Any] = {}
+        for setting in settings:
+            value |= setting.model_dump(exclude_none=True, exclude={"set", "augmentation"})
         scale = self.config.scale
-        return scale.comparable and setting.dataset is not None and setting.dataset in scale.datasets
+        named = all(value[key] in getattr(scale, f"{key}s") for key in ("dataset", "backbone") if key in value)
+        same = all(
+            self._mapped(kind, value[key]) == value[key]
+            for key, kind in (("batch_size", "batch_sizes"), ("epochs", "epochs"))
+            if key in value
+        )
+        return scale.comparable and "dataset" in value and named and same
 
     # --- runs ----------------------------------------------------------------------------------------------------
 
@@ -334,15 +366,16 @@ class _Planner:
         """The scale's recipe with the column's dotted changes, validated anew."""
         if not place.changes:
             return self.config.recipe
-        if place.changes not in self.recipes:
-            value = self.config.recipe.model_dump(exclude_none=True)
-            for key, new in place.changes:
-                _change(value, key, new, self.where)
+        key = canonical(place.changes)
+        if key not in self.recipes:
+            value = self.config.recipe.model_dump()
+            for name, new in place.changes:
+                _change(value, name, new, self.where)
             try:
-                self.recipes[place.changes] = Recipe.model_validate(value)
+                self.recipes[key] = Recipe.model_validate(value)
             except ValidationError as error:
                 raise UserError(explain(error, Recipe, f"{self.where}: set", None, {})) from None
-        return self.recipes[place.changes]
+        return self.recipes[key]
 
     def _run(self, draft: Plan, label, place: _Place, seed: int) -> str:
         """Add one run (and its guide's), and answer its id."""
@@ -416,7 +449,10 @@ class _Planner:
 
     def _guide(self, draft: Plan, guide, place: _Place, seed: int) -> str:
         """The run that a guide names: on the same data, with the same network, at the scale's default batch size."""
-        label = self._label(guide.method, "guide")
+        try:
+            label = parse_label(guide.method)
+        except UserError as error:
+            raise UserError(f"{self.config.recipe_file}: guide.method: {error}") from None
         if {"spps", "gps"} & set(label.strategies):
             raise UserError(
                 f"{self.config.recipe_file}: guide.method: '{guide.method}' needs a guide itself; name a method without SPPS and GPS"
@@ -432,11 +468,18 @@ class _Planner:
         return self._run(draft, label, at, seed)
 
 
-def _gain(claim: Claim, column: str, sign: int) -> list[dict[str, Any]]:
+def _gain(better: str, than: str, column: str, sign: int) -> list[dict[str, Any]]:
     return [
-        {"row": claim.better, "column": column, "weight": sign},
-        {"row": claim.than, "column": column, "weight": -sign},
+        {"row": better, "column": column, "weight": sign},
+        {"row": than, "column": column, "weight": -sign},
     ]
+
+
+def _alike(a: _Place, b: _Place, but: set[str]) -> bool:
+    """Whether two places agree in everything except the named keys."""
+    return all(getattr(a, name) == getattr(b, name) for name in vars(a) if name not in but and name != "changes") and (
+        "set" in but or a.changes == b.changes
+    )
 
 
 def _describe(*settings: Setting) -> str:
@@ -452,15 +495,19 @@ def _describe(*settings: Setting) -> str:
 
 
 def _change(value: dict, key: str, new: Any, where: str) -> None:
-    """Set a dotted key of a recipe; the first word may leave out 'methods' or 'strategies'."""
+    """Set a dotted key of a recipe; the first word may leave out 'methods', 'strategies' or 'training'."""
     words = key.split(".")
-    for room in ("methods", "strategies", "training"):
+    if words[0] in ("title", "about", "evaluation"):
+        raise UserError(f"{where}: set: '{key}': a column changes the training only; change the recipe itself")
+    rooms = ("methods", "strategies", "training")
+    known = [*value, *(name for room in rooms for name in value[room])]
+    for room in rooms:
         if words[0] not in value and words[0] in value[room]:
             words.insert(0, room)
     for depth, word in enumerate(words):
-        if not isinstance(value, dict) or (depth < len(words) - 1 and word not in value):
-            raise UserError(f"{where}: set: '{key}': the recipe has no '{word}'{nearest(word, list(value))}")
+        if not isinstance(value, dict) or word not in value:
+            choices = known if depth == 0 else list(value) if isinstance(value, dict) else []
+            raise UserError(f"{where}: set: '{key}': the recipe has no '{word}' there{nearest(word, choices)}")
         if depth == len(words) - 1:
             value[word] = new
-        else:
-            value = value[word]
+        value = value[word]

@@ -34,6 +34,8 @@ from sslpairs.views.augment import augment
 log = logging.getLogger(__name__)
 
 COLUMNS = ("epoch", "steps", "loss", "learning_rate", "images_per_second", "online_top1")
+STATE = {"run", "rows", "seconds", "method", "optimizer", "online"}
+"""Keys of a resumable state."""
 SAVE_EVERY = 20.0
 """Seconds between two resumable states: an interruption costs at most so much work and one epoch."""
 
@@ -251,6 +253,8 @@ class Trainer:
     def _restore(self, path: Path) -> list[dict[str, Any]]:
         try:
             content = checkpoint.load(path, self.device)
+            if content.get("run") != self.run or set(content) != STATE:
+                raise UserError(f"{path}: not a state of this run.")
         except UserError as error:
             log.warning("%s Training starts from the first epoch.", error)
             return []
