@@ -18,14 +18,6 @@ from sslpairs.training.optimization import base_rate, build_optimizer, rate_fact
 SIZES = [(2, 3), (6, 4), (5, 9), (16, 8)]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def rows(count, width, seed=0, scale=1.0):
     return torch.randn(count, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * scale
 

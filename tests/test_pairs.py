@@ -30,14 +30,6 @@ from sslpairs.pairs.spps import SPPS, cosine_quantiles, limit_partners, semantic
 from sslpairs.training.step import step_loss
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def draws(seed=0):
     return torch.Generator().manual_seed(seed)
 

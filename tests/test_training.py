@@ -54,14 +54,6 @@ def labels():
                 assert (base, name) == ("moco", "dimcl")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """A root with the digits at 8 pixels, 297 of them for training."""

@@ -15,14 +15,6 @@ from sslpairs.views.augment import augment, crop_boxes, normalize
 ZERO, ONE = torch.zeros(3), torch.ones(3)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def draws(seed=0):
     return torch.Generator().manual_seed(seed)
 
