@@ -35,7 +35,7 @@ PRELOAD = {
     ),
     "paper": (
         "pandas",
-        "scipy.stats",
+        "scipy.special",
         "seaborn",
         "sslpairs.cli",
         "sslpairs.front",

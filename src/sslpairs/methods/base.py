@@ -1,5 +1,6 @@
 """What a base method offers to the training step and to the pair strategies."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ def head(how: Head, width: int) -> ProjectionHead:
     return ProjectionHead(blocks)
 
 
-class BaseMethod(nn.Module):
+class BaseMethod(nn.Module, ABC):
     """A method of self-supervised learning on two views.
 
     Subclasses own their networks; ``backbone`` is the one that is evaluated. Pair strategies use ``pair_loss`` and the
@@ -66,9 +67,9 @@ class BaseMethod(nn.Module):
         clean = [self.embed(x) for x in xs]
         return clean, [None if m is None else self.embed(m) for m in mixed]
 
+    @abstractmethod
     def pair_loss(self, a: Emb, b: Emb) -> Tensor:
         """The method's own objective for two views: a scalar."""
-        raise NotImplementedError
 
     def candidates(self, other: Emb, view: int) -> tuple[Tensor, Tensor | None] | None:
         """What a mixed image of ``view`` is contrasted with: keys ``[N, D]`` of the other view and further negatives
@@ -77,16 +78,16 @@ class BaseMethod(nn.Module):
 
     def per_sample_loss(self, a: Emb, b: Emb) -> Tensor:
         """One direction of the objective for each image ``[N]``; for methods that do not contrast."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} contrasts images: it has candidates, and no loss for each image")
 
     def adversarial_loss(self, adversarial: Emb, anchor: Emb, other: Emb) -> Tensor:
         """The objective between an adversarial view and the clean one it was made from (``anchor``), or, for methods with
         a momentum encoder, the clean other view: a scalar."""
         return self.pair_loss(anchor, adversarial)
 
+    @abstractmethod
     def online_modules(self) -> Sequence[nn.Module]:
         """The networks that are trained by gradient."""
-        raise NotImplementedError
 
     def before_step(self, progress: float) -> None:
         """Called before the views are embedded; ``progress`` runs from 0 to 1 over the training."""
