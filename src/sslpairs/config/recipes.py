@@ -3,9 +3,9 @@
 Words and symbols are the papers'; the formulas behind them stand in ``methods/`` and ``pairs/``.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from sslpairs.config.base import Model
@@ -14,6 +14,7 @@ from sslpairs.errors import nearest
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 Range = Annotated[list[float], Field(min_length=2, max_length=2)]
+Momentum = Annotated[list[Fraction], Field(min_length=2, max_length=2)]
 
 
 # --- views ---------------------------------------------------------------------------------------------------------
@@ -61,6 +62,14 @@ class Blur(Model):
         return self
 
 
+class SecondView(Model):
+    """What the second view does otherwise (BYOL's and Barlow Twins' views differ in blur and solarisation)."""
+
+    blur: Blur | None = None
+    solarize: Fraction | None = None
+    """null leaves it as in the first view."""
+
+
 class Augmentation(Model):
     """Random transform of one view; a part that is null or 0 is off. Applied in the order of the fields."""
 
@@ -75,6 +84,34 @@ class Augmentation(Model):
     blur: Blur | None
     solarize: Fraction
     """Probability of inverting the pixels above one half."""
+    second: SecondView | None = None
+    """The second of the two large views, where it differs; absent means that both are drawn alike."""
+
+    def of_view(self, view: int) -> "Augmentation":
+        """The transform of view 0, 1, ...; small crops are drawn like the first."""
+        if view != 1 or self.second is None:
+            return self.model_copy(update={"second": None})
+        changes = {key: value for key, value in self.second if value is not None}
+        return self.model_copy(update={"second": None, **changes})
+
+
+class SmallCrops(Model):
+    """Multi-crop: further views of a smaller size, which predict and are never predicted.
+
+    They come from the two sources in turn: the third view from view 1's image, the fourth from view 2's.
+    """
+
+    count: PositiveInt
+    size: PositiveInt
+    """Edge in pixels."""
+    scale: Range
+    """Smallest and largest area of the crop, as a share of the image; everything else is as in the large views."""
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise ValueError(f"scale {self.scale} must rise within (0, 1]")
+        return self
 
 
 # --- networks ------------------------------------------------------------------------------------------------------
@@ -116,8 +153,8 @@ class Head(Model):
     output: PositiveInt
     batch_norm: bool
     """After every hidden layer."""
-    last_batch_norm: bool
-    """After the output layer."""
+    last_batch_norm: bool | Literal["fixed"]
+    """After the output layer; ``fixed`` has no scale and shift to learn (SimSiam)."""
 
 
 # --- optimisation --------------------------------------------------------------------------------------------------
@@ -145,7 +182,7 @@ class Adam(Model):
 
 
 class LARS(Model):
-    """Layer-wise adaptive rates (``lightly.utils.lars.LARS``); biases and norms are neither decayed nor adapted."""
+    """Layer-wise adaptive rates (``training/lars.py``)."""
 
     name: Literal["lars"]
     lr: PositiveFloat
@@ -154,6 +191,11 @@ class LARS(Model):
     momentum: Fraction
     weight_decay: NonNegative
     trust_coefficient: PositiveFloat
+    """eta: a layer's rate is lr * eta * |weights| / (|gradient| + weight_decay * |weights|)."""
+    clip: bool
+    """Never let a layer's rate exceed lr (solo-learn's ``clip_lars_lr``)."""
+    adapt_vectors: bool
+    """Whether biases and norms are decayed and adapted too; solo-learn's ``exclude_bias_n_norm`` is the opposite."""
 
 
 Optimizer = Annotated[SGD | Adam | LARS, Field(discriminator="name")]
@@ -167,21 +209,36 @@ class Constant(Model):
 
 
 class Cosine(Model):
-    """Half a cosine per step from lr to final * lr, after a linear warm-up."""
+    """Half a cosine from lr to final * lr, after a linear warm-up and a plateau."""
 
     name: Literal["cosine"]
     warmup_epochs: NonNegative
     final: Fraction
+    warmup_from: Fraction = 0.0
+    """Share of lr at which the warm-up starts."""
+    hold_epochs: NonNegative = 0.0
+    """Epochs at lr itself, between the warm-up and the cosine."""
+    span_epochs: PositiveFloat | None = None
+    """Epochs that the half cosine would take in full; null fits it to the end of the training."""
+    each: Literal["step", "epoch"] = "step"
+    """Whether the rate changes at every step or at every epoch."""
 
 
 class Steps(Model):
-    """lr times ``factor`` at each milestone, after a linear warm-up."""
+    """lr times a factor from each milestone on, after a linear warm-up."""
 
     name: Literal["steps"]
     warmup_epochs: NonNegative
     milestones: list[PositiveInt]
-    """Epochs, counted from 0, at whose start the rate drops."""
-    factor: PositiveFloat
+    """Epochs, counted from 0, from whose start on the next factor holds."""
+    factors: list[PositiveFloat]
+    """What lr is multiplied with from each milestone on; not accumulated."""
+
+    @model_validator(mode="after")
+    def _paired(self):
+        if len(self.milestones) != len(self.factors) or self.milestones != sorted(self.milestones):
+            raise ValueError(f"milestones {self.milestones} must rise and have one of the factors {self.factors} each")
+        return self
 
 
 Schedule = Annotated[Constant | Cosine | Steps, Field(discriminator="name")]
@@ -219,51 +276,150 @@ class TrainingChange(Model):
 # ``version`` is raised by a person when the method's code changes its results: its runs then get new ids.
 
 
-class SimCLR(Model):
+class Method(Model):
+    """What every base method's settings hold."""
+
+    version: int = 1
+    projector: Head
+    training: TrainingChange | None = None
+    strategies: dict[str, dict[str, Any]] = {}
+    """Values of pair strategies that are different for this method, for example {mixco: {temperature: 0.05}}."""
+
+
+class SimCLR(Method):
     """Settings of ``methods/simclr.py``."""
 
     version: Literal[1] = 1
     temperature: PositiveFloat
-    projector: Head
-    training: TrainingChange | None = None
 
 
-class MoCo(Model):
-    """Settings of ``methods/moco.py``: one-way with one queue (``moco``), or symmetric with two (``mocoplus``)."""
+class MoCo(Method):
+    """Settings of ``MoCo`` in ``methods/moco.py``: one-way, with one queue."""
 
     version: Literal[1] = 1
     temperature: PositiveFloat
     queue: PositiveInt
     """Keys kept as negatives."""
-    momentum: Range
+    momentum: Momentum
     """Of the key encoder: first and last value, cosine in between."""
-    projector: Head
-    training: TrainingChange | None = None
-
-    @model_validator(mode="after")
-    def _momentum(self):
-        return _check_momentum(self)
 
 
-class BYOL(Model):
+class MoCoPlus(MoCo):
+    """Settings of ``MoCoPlus`` in ``methods/moco.py``: symmetric, with two queues."""
+
+    version: Literal[2] = 2
+
+
+class BYOL(Method):
     """Settings of ``methods/byol.py``."""
 
     version: Literal[1] = 1
-    momentum: Range
+    momentum: Momentum
     """Of the target network: first and last value, cosine in between."""
-    projector: Head
     predictor: Head
-    training: TrainingChange | None = None
-
-    @model_validator(mode="after")
-    def _momentum(self):
-        return _check_momentum(self)
 
 
-def _check_momentum(settings):
-    if not all(0 <= m <= 1 for m in settings.momentum):
-        raise ValueError(f"momentum {settings.momentum} must lie within [0, 1]")
-    return settings
+class SimSiam(Method):
+    """Settings of ``methods/simsiam.py``."""
+
+    version: Literal[1] = 1
+    predictor: Head
+    second_norm: bool
+    """Standardise the projections over the batch once more before the predictor and as targets, as DimCL's released code
+    does (simsiam.py:145-163); solo-learn does not."""
+    constant_predictor_rate: bool
+    """Leave the predictor's learning rate at its peak (solo-learn's ``static_lr``)."""
+
+
+class BarlowTwins(Method):
+    """Settings of ``methods/barlowtwins.py``."""
+
+    version: Literal[1] = 1
+    lamb: NonNegative
+    """Weight of the off-diagonal correlations."""
+    scale: PositiveFloat
+    """Of the whole loss (solo-learn's ``scale_loss``)."""
+
+
+class VICReg(Method):
+    """Settings of ``methods/vicreg.py``; weights in solo-learn's scale."""
+
+    version: Literal[1] = 1
+    sim: NonNegative
+    """Weight of the invariance."""
+    var: NonNegative
+    """Weight of the variance, summed over both views."""
+    cov: NonNegative
+    """Weight of the covariance, summed over both views."""
+
+
+class SwAV(Method):
+    """Settings of ``methods/swav.py``."""
+
+    version: Literal[1] = 1
+    prototypes: PositiveInt
+    temperature: PositiveFloat
+    epsilon: PositiveFloat
+    """Of Sinkhorn's algorithm: smaller gives sharper codes."""
+    iterations: PositiveInt
+    """Of Sinkhorn's algorithm."""
+    queue: PositiveInt | None
+    """Projections of earlier batches that take part in making the codes; null for none."""
+    queue_from_epoch: Annotated[int, Field(ge=0)]
+    """Epoch, counted from 0, from which on the queue is filled; it is used once it is full."""
+    freeze_steps: Annotated[int, Field(ge=0)]
+    """Steps in which the prototypes do not learn."""
+    small: SmallCrops | None
+
+
+class DINO(Method):
+    """Settings of ``methods/dino.py``. The projector's output is the bottleneck."""
+
+    version: Literal[1] = 1
+    prototypes: PositiveInt
+    """Width of the last layer."""
+    norm_last_layer: bool
+    """Keep the last layer's weight vectors at length 1."""
+    temperature: PositiveFloat
+    """Of the student."""
+    teacher_temperature: Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]
+    """First and last value."""
+    teacher_warmup_epochs: Annotated[int, Field(ge=0)]
+    """Epochs from the first value to the last, linearly."""
+    center_momentum: Fraction
+    momentum: Momentum
+    """Of the teacher: first and last value, cosine in between."""
+    freeze_epochs: Annotated[int, Field(ge=0)]
+    """Epochs in which the last layer does not learn."""
+    clip: PositiveFloat | None
+    """Largest norm of the gradient of each parameter of the backbone; null for no limit."""
+    small: SmallCrops | None
+
+
+class NNCLR(Method):
+    """Settings of ``methods/nnclr.py``."""
+
+    version: Literal[1] = 1
+    temperature: PositiveFloat
+    queue: PositiveInt
+    """Projections among which nearest neighbours are sought."""
+    predictor: Head
+
+
+class UEL(Method):
+    """Settings of ``methods/uel.py``."""
+
+    version: Literal[1] = 1
+    temperature: PositiveFloat
+    m: PositiveFloat
+    """Weight of the negatives."""
+
+
+class Plain(Method):
+    """Settings of ``methods/plain.py``."""
+
+    version: Literal[1] = 1
+    temperature: PositiveFloat
 
 
 class Methods(Model):
@@ -271,11 +427,23 @@ class Methods(Model):
 
     simclr: SimCLR | None = None
     moco: MoCo | None = None
-    mocoplus: MoCo | None = None
+    mocoplus: MoCoPlus | None = None
     byol: BYOL | None = None
+    simsiam: SimSiam | None = None
+    barlowtwins: BarlowTwins | None = None
+    vicreg: VICReg | None = None
+    swav: SwAV | None = None
+    dino: DINO | None = None
+    nnclr: NNCLR | None = None
+    uel: UEL | None = None
+    plain: Plain | None = None
 
 
 # --- guides and pair strategies ------------------------------------------------------------------------------------
+
+
+Layer = Literal["backbone", "projection"]
+"""Features of the backbone, or raw projections of the method's head."""
 
 
 class PixelGuide(Model):
@@ -299,6 +467,8 @@ class RunGuide(Model):
     size, and the recipe as it stands (without the changes of a table's ``set``)."""
     augmentation: str
     """Name of one of the recipe's augmentations."""
+    layer: Layer
+    """Ours: no source says which layer SPPS compares; GPS's code takes pooled backbone features."""
 
 
 class CheckpointGuide(Model):
@@ -306,26 +476,32 @@ class CheckpointGuide(Model):
 
     kind: Literal["checkpoint"]
     run: str
+    layer: Layer
 
 
 Guide = Annotated[PixelGuide | RandomGuide | RunGuide | CheckpointGuide, Field(discriminator="kind")]
 
 
 class SPPS(Model):
-    """Settings of ``pairs/spps.py``."""
+    """Settings of ``pairs/spps.py``. No code was released: every number is ours or from memory, never the paper's."""
 
     version: Literal[1] = 1
     mode: Literal["interval", "quantile"]
-    """``interval``: low and high are cosines; ``quantile``: they are quantiles of the cosines of all pairs."""
+    """``interval``: low and high are cosines; ``quantile``: they are quantiles of the cosines of all pairs (ours)."""
     low: Annotated[float, Field(ge=-1, le=1)]
+    """0.97 in interval mode is from memory, unconfirmed; the scale of cosines depends on the encoder."""
     high: Annotated[float, Field(ge=-1, le=1)]
+    """0.99 in interval mode is from memory, unconfirmed; it drops copies of the same image."""
+    inclusive: bool
+    """Whether pairs exactly at low or high count. Ours: yes."""
     ordered: bool
-    """Count (a, b) and (b, a) as two items instead of one."""
+    """Count (a, b) and (b, a) as two items instead of one. Ours: one."""
     max_partners: PositiveInt | None
-    """Keep at most so many partners of an image, the most similar ones; null keeps all."""
+    """Keep at most so many partners of an image, the most similar ones; null keeps all. Ours."""
     share: Annotated[float, Field(gt=0, le=1)]
-    """Share of the training images, drawn at random, among which pairs are mined."""
+    """Share of the training images, drawn at random once, among which pairs are mined. Ours."""
     guide: Guide
+    """The abstract says: a self-supervised encoder that was trained before; on un-augmented images is from memory."""
 
     @model_validator(mode="after")
     def _ordered(self):
@@ -341,10 +517,13 @@ class MixCo(Model):
 
     version: Literal[1] = 1
     temperature: PositiveFloat
+    """T_mix. Released: SimCLR 0.5, MoCo 0.05 (TinyImageNet) or 1 (ImageNet), SwAV 0.1."""
     weight: NonNegative
-    """Of the mixed term, beside the base loss."""
+    """Of the mixed term, beside the base loss (released: ``mix_param`` = 1)."""
     alpha: PositiveFloat | None
-    """The mixing share comes from Beta(alpha, alpha); null means uniform, as released."""
+    """The mixing share comes from Beta(alpha, alpha); null means uniform, as released (simclr/pretrain.py:189)."""
+    hard_codes: bool
+    """SwAV and DINO only: mix one-hot codes instead of soft ones (released: ``--hard_mix``, off by default)."""
 
 
 class DimCL(Model):
@@ -352,19 +531,46 @@ class DimCL(Model):
 
     version: Literal[1] = 1
     weight: Fraction
-    """lambda in (1 - lambda) * base + lambda * dimensional contrast."""
+    """lambda in (1 - lambda) * base + lambda * dimensional contrast (released: 0.1, byol.py:176)."""
     temperature: PositiveFloat
+    """tau (released: 0.1)."""
+
+
+class Rebuild(Model):
+    """GPS's neighbours anew from the network in training (released: ``reload_freq``, base_datamodule.py:54-118)."""
+
+    every: PositiveInt
+    """Epochs between two tables; the first one, from the guide, serves as many epochs."""
+    layer: Layer
+    """Released: either, by key ``feats`` or ``z``."""
 
 
 class GPS(Model):
     """Settings of ``pairs/gps.py``."""
 
     version: Literal[1] = 1
-    neighbours: PositiveInt
-    """k: the partner is drawn uniformly among the k nearest images, anew at every fetch."""
+    choice: Literal["nearest", "threshold", "farthest"]
+    """``nearest``: uniform among the k nearest (released: gps_dataset.py:143-144). ``threshold``: uniform among all
+    candidates within the radius (released: ``nn_threshold``, gps_dataset.py:245-268). ``farthest``: the farthest candidate
+    within the radius (the paper's abstract)."""
+    neighbours: PositiveInt | None
+    """k, for ``nearest``; null otherwise."""
+    radius: PositiveFloat | None
+    """Largest squared Euclidean distance, for ``threshold`` and ``farthest``; null otherwise."""
+    candidates: PositiveInt
+    """How many nearest images are looked at for ``threshold`` and ``farthest`` (released: 2048, utils/misc.py:579-602)."""
     include_self: bool
-    """Whether the image itself counts as one of the k."""
+    """Whether the image itself is a candidate and counts as one of the k. Released: off for CIFAR-10, on by default."""
     guide: Guide
+    rebuild: Rebuild | None
+
+    @model_validator(mode="after")
+    def _contradictions(self):
+        if self.choice == "nearest" and (self.neighbours is None or self.radius is not None):
+            raise ValueError("choice 'nearest' needs neighbours and no radius: write radius: null")
+        if self.choice != "nearest" and (self.radius is None or self.neighbours is not None):
+            raise ValueError(f"choice '{self.choice}' needs a radius and no neighbours: write neighbours: null")
+        return self
 
 
 class CLAE(Model):
@@ -372,11 +578,16 @@ class CLAE(Model):
 
     version: Literal[1] = 1
     epsilon: PositiveFloat
-    """Size of the attack, in units of normalised pixels."""
+    """Size of the attack, in units of normalised pixels (released scripts: 0.03)."""
     weight: NonNegative
-    """alpha: of the adversarial term, beside the base loss."""
+    """alpha: of the adversarial term, beside the base loss (released: 1)."""
     batch_norm_momentum: Annotated[float, Field(gt=0, le=1)]
-    """Of the second set of batch norms."""
+    """Of the second set of batch norms (released: 0.01)."""
+    clip: bool
+    """Keep attacked pixels within the valid range. Released: off, images leave it."""
+    attack_updates_norms: bool
+    """Whether the attack's own forward passes, on clean images, count in the running statistics of the second norms.
+    Released: yes, so that they are two thirds clean."""
 
 
 class Strategies(Model):
@@ -447,6 +658,10 @@ class Recipe(Model):
                 )
             if settings and settings.guide.kind == "run":
                 entries.append((where, settings.guide.augmentation))
+        for base in type(self.methods).model_fields:
+            if settings := getattr(self.methods, base):
+                for name in settings.strategies:
+                    self.strategy(base, name)
         for where, value in entries:
             if value not in self.augmentations:
                 known = list(self.augmentations)
@@ -455,6 +670,28 @@ class Recipe(Model):
                     f"'{value}' is not one of the recipe's augmentations{nearest(value, known)} ({', '.join(known)})",
                 )
         return self
+
+    def strategy(self, base: str, name: str) -> Any:
+        """Settings of a pair strategy under a base method: the recipe's, with the method's own values in their place.
+
+        None when the recipe has none. Raises a validation error that names the key.
+        """
+        where = f"methods.{base}.strategies.{name}"
+        if name not in Strategies.model_fields:
+            raise _at(where, f"'{name}' is not a pair strategy{nearest(name, list(Strategies.model_fields))}")
+        settings, change = getattr(self.strategies, name), getattr(self.methods, base).strategies.get(name)
+        if not change:
+            return settings
+        if settings is None:
+            raise _at(where, f"changes values of '{name}', and strategies.{name} has none; add them there")
+        if "guide" in change:
+            raise _at(f"{where}.guide", "a guide is the same for all methods; change it in strategies")
+        try:
+            return type(settings).model_validate(settings.model_dump() | change)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise _at(f"{where}.{key}".rstrip("."), first["msg"].removeprefix("Value error, ")) from None
 
 
 def _at(key: str, message: str) -> PydanticCustomError:

@@ -2,13 +2,17 @@
 
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from sslpairs.backbones.checkpoint import check_digest, load_backbone
+from sslpairs.backbones.checkpoint import check_digest, load, load_backbone
 from sslpairs.backbones.features import features
 from sslpairs.config.recipes import Guide
 from sslpairs.data.arrays import ImageData
-from sslpairs.methods.build import fresh_backbone
+from sslpairs.errors import UserError
+from sslpairs.files import read_json
+from sslpairs.methods.base import BaseMethod
+from sslpairs.methods.build import build_method, fresh_backbone
+from sslpairs.pairs.build import build_pairs
 from sslpairs.plan.build import run_folder
 from sslpairs.plan.spec import RunSpec
 
@@ -16,7 +20,8 @@ from sslpairs.plan.spec import RunSpec
 def embed(guide: Guide, spec: RunSpec, data: ImageData, root: Path) -> Tensor:
     """Embedding ``[N, D]`` of all training images under the guide of a run, on the data's device, float32.
 
-    Pixels are flattened on the scale 0 to 1; networks give the features of the backbone.
+    Pixels are flattened on the scale 0 to 1; networks give the features of the backbone, or raw projections where the
+    guide asks for them.
     """
     images = data.train.images
     if guide.kind == "pixels":
@@ -27,4 +32,40 @@ def embed(guide: Guide, spec: RunSpec, data: ImageData, root: Path) -> Tensor:
         path = root / run_folder(guide.run) / "checkpoint.pt"
         check_digest(path)
         network = load_backbone(path, images.shape[1])
+        if guide.layer == "projection":
+            network = Projection(_load_method(path, images.shape[1]))
     return features(network.to(images.device), images, data.mean, data.std)
+
+
+class Projection(nn.Module):
+    """A method's raw projections, as a network from images ``[N, C, H, W]`` to ``[N, D]``."""
+
+    def __init__(self, method: BaseMethod):
+        super().__init__()
+        self.method = method
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        return self.method.embed(x).z
+
+
+def embed_with(method: BaseMethod, layer: str, data: ImageData) -> Tensor:
+    """Embedding ``[N, D]`` of all training images under the network in training, left as it was."""
+    modes = {module: module.training for module in method.modules()}
+    network = method.backbone if layer == "backbone" else Projection(method)
+    found = features(network, data.train.images, data.mean, data.std)
+    for module, training in modes.items():
+        module.training = training
+    return found
+
+
+def _load_method(path: Path, channels: int) -> BaseMethod:
+    """The whole method of a checkpoint, from the receipt beside it."""
+    spec = RunSpec.model_validate(read_json(path.parent / "run.json")["spec"])
+    method = build_method(spec, channels)
+    for strategy in build_pairs(spec):
+        strategy.wrap(method)
+    try:
+        method.load_state_dict(load(path)["method"])
+    except (KeyError, RuntimeError):
+        raise UserError(f"{path}: does not hold the networks of its run; delete {path.parent} and build again") from None
+    return method

@@ -1,23 +1,24 @@
-"""BYOL (Grill et al. 2020, arXiv 2006.07733): predict the momentum encoder's projection of the other view."""
+"""BYOL (Grill et al. 2020, arXiv 2006.07733): predict the momentum encoder's projection of the other view.
 
-import copy
+Lightly's NegativeCosineSimilarity is the building block; the scale is solo-learn's, four times that of lightly's examples
+(and 4 higher), because DimCL's weight refers to it.
+"""
+
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from lightly.loss import NegativeCosineSimilarity
-from lightly.models.utils import deactivate_requires_grad
 from torch import Tensor, nn
 
-from sslpairs.config.recipes import BYOL as Settings
-from sslpairs.methods.base import BaseMethod, Emb, head
-from sslpairs.methods.momentum import cosine_momentum, follow
+from sslpairs.methods.base import BaseMethod, Clock, Emb, head
+from sslpairs.methods.momentum import cosine_momentum, follow, follower_of
 
 
 def byol_loss(p1: Tensor, p2: Tensor, t1: Tensor, t2: Tensor) -> Tensor:
-    """Sum of 2 - 2 cos(p1, t2) and 2 - 2 cos(p2, t1), each a mean over the batch; all ``[N, D]``.
+    """Sum of 2 - 2 cos(p1, t2) and 2 - 2 cos(p2, t1), each a mean over the batch; all ``[N, D]``: a scalar, 0 to 8.
 
-    This is solo-learn's scale, 0 to 8, to which DimCL's weight refers; lightly's examples halve and shift it.
+    Gradients flow into whatever is not detached; ``BYOL`` gives targets without gradient.
     """
     negative_cosine = NegativeCosineSimilarity()
     return 4 + 2 * negative_cosine(p1, t2) + 2 * negative_cosine(p2, t1)
@@ -27,17 +28,13 @@ class BYOL(BaseMethod):
     """BYOL; its objective is ``byol_loss``."""
 
     sums_directions = True
+    attacks_with_anchor = False
 
-    def __init__(self, settings: Settings, backbone: nn.Module, width: int):
-        super().__init__()
-        self.settings = settings
-        self.backbone = backbone
-        self.projector = head(settings.projector, width)
+    def __init__(self, settings, backbone: nn.Module, width: int):
+        super().__init__(settings, backbone, width)
         self.predictor = head(settings.predictor, settings.projector.output)
-        self.target_backbone = copy.deepcopy(backbone)
-        self.target_projector = copy.deepcopy(self.projector)
-        for module in (self.target_backbone, self.target_projector):
-            deactivate_requires_grad(module)
+        self.target_backbone = follower_of(backbone)
+        self.target_projector = follower_of(self.projector)
 
     def online_modules(self) -> list[nn.Module]:  # noqa: D102
         return [self.backbone, self.projector, self.predictor]
@@ -64,8 +61,8 @@ class BYOL(BaseMethod):
         """Ours: the adversarial image passes through the online network only and predicts the clean other view."""
         return self.per_sample_loss(adversarial, other).mean()
 
-    def after_step(self, clean: Sequence[Emb], progress: float) -> None:
+    def after_step(self, clean: Sequence[Emb], clock: Clock) -> None:
         """The target follows the online network; buffers do not follow."""
-        momentum = cosine_momentum(*self.settings.momentum, progress)
+        momentum = cosine_momentum(*self.settings.momentum, clock.progress)
         follow(self.target_backbone, self.backbone, momentum)
         follow(self.target_projector, self.projector, momentum)

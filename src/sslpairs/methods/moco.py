@@ -1,21 +1,20 @@
 """MoCo v2 (Chen et al. 2020, arXiv 2003.04297): contrast queries with keys of a momentum encoder and a queue of old keys.
 
 ``MoCo`` is one-way with one queue, as in MixCo's released code; ``MoCoPlus`` (v2+) is symmetric with two queues, as in
-solo-learn and DimCL's released code. Lightly's loss keeps its bank in a buffer that a checkpoint does not hold, so the
-queue here is our own.
+solo-learn and DimCL's released code. They differ in when the key encoder follows: before the keys are made (MIXCO
+moco/models/encoder.py), or after the optimiser's step (SOLO methods/base.py). Lightly's NTXentLoss has the same form but
+keeps its bank outside checkpoints, so loss and queue are our own.
 """
 
-import copy
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from lightly.models.utils import deactivate_requires_grad
 from torch import Tensor, nn
 
-from sslpairs.config.recipes import MoCo as Settings
-from sslpairs.methods.base import BaseMethod, Emb, head
-from sslpairs.methods.momentum import cosine_momentum, follow
+from sslpairs.methods.base import BaseMethod, Clock, Emb
+from sslpairs.methods.momentum import cosine_momentum, follow, follower_of
+from sslpairs.methods.queues import enqueue
 
 
 def queue_contrast(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
@@ -29,36 +28,35 @@ def queue_contrast(queries: Tensor, keys: Tensor, queue: Tensor, temperature: fl
 
 
 class MoCo(BaseMethod):
-    """One-way MoCo v2: view 1 asks, view 2 answers through the momentum encoder."""
+    """One-way MoCo v2: view 1 asks, view 2 answers through the momentum encoder.
+
+    ``queue`` ``[1, K, D]`` holds normalised keys of view 2 (``[2, K, D]``, of views 1 and 2, in ``MoCoPlus``).
+    """
 
     queries: tuple[int, ...] = (0,)
     mixed_views = (0,)
-    mixes_share_batch = True
+    attacks_with_anchor = False
 
-    def __init__(self, settings: Settings, backbone: nn.Module, width: int):
-        super().__init__()
-        self.settings = settings
-        self.backbone = backbone
-        self.projector = head(settings.projector, width)
-        self.key_backbone = copy.deepcopy(backbone)
-        self.key_projector = copy.deepcopy(self.projector)
-        for module in (self.key_backbone, self.key_projector):
-            deactivate_requires_grad(module)
-        size = (len(self.queries), settings.projector.output, settings.queue)
-        self.register_buffer("queue", F.normalize(torch.randn(size), dim=1))
+    def __init__(self, settings, backbone: nn.Module, width: int):
+        super().__init__(settings, backbone, width)
+        self.key_backbone = follower_of(backbone)
+        self.key_projector = follower_of(self.projector)
+        self.answering = [view for view in (0, 1) if 1 - view in self.queries]
+        size = (len(self.answering), settings.queue, settings.projector.output)
+        self.register_buffer("queue", F.normalize(torch.randn(size), dim=2))
         self.register_buffer("oldest", torch.zeros((), dtype=torch.long))
 
-    def online_modules(self) -> list[nn.Module]:  # noqa: D102
-        return [self.backbone, self.projector]
+    def before_step(self, clock: Clock) -> None:
+        """The key encoder follows before the keys are made; buffers do not follow."""
+        self._follow(clock)
 
-    def before_step(self, progress: float) -> None:
-        """The key encoder follows before the keys are made (MIXCO moco/models/encoder.py); buffers do not follow."""
-        momentum = cosine_momentum(*self.settings.momentum, progress)
+    def _follow(self, clock: Clock) -> None:
+        momentum = cosine_momentum(*self.settings.momentum, clock.progress)
         follow(self.key_backbone, self.backbone, momentum)
         follow(self.key_projector, self.projector, momentum)
 
     def views(self, xs: Sequence[Tensor], mixed: Sequence[Tensor | None]) -> tuple[list[Emb], list[Emb | None]]:
-        """Queries with their mixed images in one batch; keys of the views that answer."""
+        """Queries with their mixed images in one batch (so that they share batch norms); keys of the views that answer."""
         clean: list[Emb] = []
         extra: list[Emb | None] = []
         for view, (x, m) in enumerate(zip(xs, mixed, strict=True)):
@@ -67,8 +65,7 @@ class MoCo(BaseMethod):
                 online = self.embed(x if m is None else torch.cat([x, m]))
                 if m is not None:
                     online, mixture = online.split(len(x))
-            asked = any(other != view for other in self.queries)
-            clean.append(Emb(h=online.h, z=online.z, t=self._keys(x) if asked else None))
+            clean.append(Emb(h=online.h, z=online.z, t=self._keys(x) if view in self.answering else None))
             extra.append(mixture)
         return clean, extra
 
@@ -76,35 +73,42 @@ class MoCo(BaseMethod):
     def _keys(self, x: Tensor) -> Tensor:
         return self.key_projector(self.key_backbone(x))
 
-    def _contrast(self, query: Emb, key: Emb, view: int) -> Tensor:
-        return queue_contrast(query.z, key.t, self.queue[view], self.settings.temperature)
+    def negatives(self, view: int) -> Tensor:
+        """The queue of the keys of a view, ``[D, K]``."""
+        return self.queue[self.answering.index(view)].T
+
+    def _contrast(self, query: Emb, key: Emb, answering: int) -> Tensor:
+        return queue_contrast(query.z, key.t, self.negatives(answering), self.settings.temperature)
 
     def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
-        return self._contrast(a, b, 0)
+        return self._contrast(a, b, 1)
 
-    def candidates(self, other: Emb, view: int) -> tuple[Tensor, Tensor]:  # noqa: D102
-        return other.t, self.queue[view]
+    def relation(self, mixed: Emb, other: Emb, view: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Clean keys and their queue, as released (encoder.py:213-228)."""
+        return mixed.z, other.t, self.negatives(1 - view)
 
     def adversarial_loss(self, adversarial: Emb, anchor: Emb, other: Emb) -> Tensor:
         """Ours: the adversarial image asks, the clean key of the other view answers."""
-        return self._contrast(adversarial, other, 0)
+        return self._contrast(adversarial, other, 1)
 
-    @torch.no_grad()
-    def after_step(self, clean: Sequence[Emb], progress: float) -> None:
-        """The newest keys replace the oldest ones, as many as fit."""
-        size = self.settings.queue
-        for view in self.queries:
-            keys = F.normalize(clean[1 - view].t, dim=1)[-size:]
-            places = (self.oldest + torch.arange(len(keys), device=keys.device)) % size
-            self.queue[view][:, places] = keys.T.to(self.queue.dtype)
-        self.oldest.add_(len(keys)).remainder_(size)
+    def after_step(self, clean: Sequence[Emb], clock: Clock) -> None:
+        """The newest keys replace the oldest ones."""
+        enqueue(self.queue, self.oldest, torch.stack([F.normalize(clean[view].t, dim=1) for view in self.answering]))
 
 
 class MoCoPlus(MoCo):
-    """MoCo v2+: both views ask and answer, each with a queue of its own; the mean of both directions."""
+    """MoCo v2+: both views ask and answer, each with a queue of its own keys; the mean of both directions."""
 
     queries = (0, 1)
     mixed_views = (0, 1)
 
+    def before_step(self, clock: Clock) -> None:
+        """Nothing: the key encoder follows after the step."""
+
     def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
-        return (self._contrast(a, b, 0) + self._contrast(b, a, 1)) / 2
+        return (self._contrast(a, b, 1) + self._contrast(b, a, 0)) / 2
+
+    def after_step(self, clean: Sequence[Emb], clock: Clock) -> None:
+        """Queues, then the key encoder."""
+        super().after_step(clean, clock)
+        self._follow(clock)

@@ -1,9 +1,18 @@
 """Momentum encoders: networks that follow the trained one."""
 
+import copy
 import math
 
 import torch
+from lightly.models.utils import deactivate_requires_grad
 from torch import nn
+
+
+def follower_of(online: nn.Module) -> nn.Module:
+    """A copy that is not trained by gradient."""
+    copied = copy.deepcopy(online)
+    deactivate_requires_grad(copied)
+    return copied
 
 
 def cosine_momentum(first: float, last: float, progress: float) -> float:

@@ -1,10 +1,9 @@
 """SimCLR (Chen et al. 2020, arXiv 2002.05709): contrast two views of an image against all other views of the batch."""
 
 from lightly.loss import NTXentLoss
-from torch import Tensor, nn
+from torch import Tensor
 
-from sslpairs.config.recipes import SimCLR as Settings
-from sslpairs.methods.base import BaseMethod, Emb, head
+from sslpairs.methods.base import BaseMethod, Emb
 
 
 def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
@@ -18,18 +17,9 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
 class SimCLR(BaseMethod):
     """SimCLR; its objective is ``nt_xent`` on the projections."""
 
-    def __init__(self, settings: Settings, backbone: nn.Module, width: int):
-        super().__init__()
-        self.settings = settings
-        self.backbone = backbone
-        self.projector = head(settings.projector, width)
-
-    def online_modules(self) -> list[nn.Module]:  # noqa: D102
-        return [self.backbone, self.projector]
-
     def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
         return nt_xent(a.z, b.z, self.settings.temperature)
 
-    def candidates(self, other: Emb, view: int) -> tuple[Tensor, None]:  # noqa: D102
-        # MixCo's released code lets the gradient flow into both sides (simclr/pretrain.py:183-204).
-        return other.z, None
+    def relation(self, mixed: Emb, other: Emb, view: int) -> tuple[Tensor, Tensor, None]:
+        """MixCo's released code lets the gradient flow into both sides (simclr/pretrain.py:183-204)."""
+        return mixed.z, other.z, None

@@ -3,12 +3,15 @@
 Order of composition (only single strategies are defined by the papers; the order of several is ours):
 items: SPPS lengthens the list, GPS then chooses partners for items whose two sources are the same image;
 inputs: MixCo mixes the augmented, normalised views, CLAE attacks view 1 of the same batch;
-loss: (1 - w_D) * [base + w_M * mixed + w_A * adversarial] + w_D * dimensional.
-Extra views never reach a queue, a momentum encoder or DimCL, and each strategy draws from a stream of its own.
+loss: (1 - w_D) * [base + w_M * mixed + w_A * adversarial] + w_D * dimensional (for SwAV and DINO, base and mixed cross
+entropies are averaged together).
+Extra views never reach a queue, a bank, a centre, a momentum encoder or DimCL, and each strategy draws from a stream of
+its own.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,19 +25,27 @@ class Step:
 
     method: BaseMethod
     xs: Sequence[Tensor]
-    """The two augmented, normalised views, each ``[N, C, H, W]``."""
+    """The augmented, normalised views: two large ones ``[N, C, H, W]``, and perhaps small ones after them."""
     clean: Sequence[Emb] = ()
     """Their embeddings, once they are made."""
     mixed: Sequence[Emb | None] = ()
     """Embeddings of the mixed images of each view."""
     draws: dict[str, torch.Generator] = field(default_factory=dict)
     """Strategy name -> its own random stream, on the views' device."""
+    given: dict[str, Any] = field(default_factory=dict)
+    """Strategy name -> what is to be used instead of a draw: for ``mixco`` shares by view, ``{0: [N/2], 1: [N/2]}``."""
+    bounds: tuple[Tensor, Tensor] | None = None
+    """Smallest and largest valid normalised pixel of each channel, each ``[C]``."""
+    parts: dict[str, Tensor] = field(default_factory=dict)
+    """Terms of the loss by name, detached, for whoever looks: base, mixco, clae, dimcl."""
 
 
 class Pairs:
     """A pair strategy."""
 
     name: str
+    rebuild_every: int | None = None
+    """Epochs after which ``rebuild`` is called again."""
 
     def wrap(self, method: BaseMethod) -> None:
         """Change the networks before training."""
@@ -42,6 +53,9 @@ class Pairs:
     def prepare(self, embed: Callable[[], Tensor], draws: torch.Generator) -> str:
         """Use the guide's embedding of all training images ``[N, D]``; answers one line for the log."""
         return ""
+
+    def rebuild(self, embed: Callable[[str], Tensor]) -> None:
+        """Use the embedding of all training images ``[N, D]`` under the network in training, by name of its layer."""
 
     def items(self, items: Tensor, draws: torch.Generator) -> Tensor:
         """The list of items, int64 ``[M, 2]``: sources of view 1 and view 2."""
@@ -55,10 +69,13 @@ class Pairs:
         """Mixed images for each view, or None."""
         return [None] * len(step.xs)
 
-    def term(self, step: Step) -> tuple[Tensor, float] | None:
-        """A further term of the loss, and its weight."""
-        return None
-
     def combine(self, total: Tensor, step: Step) -> Tensor:
-        """The outermost change of the total loss."""
+        """The loss so far, with this strategy's part in it. Strategies are asked in the order of composition."""
         return total
+
+    def state(self) -> dict[str, Tensor]:
+        """What changes while a run trains, for resuming."""
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on from a saved state."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sslpairs.config.recipes import CLAE as Settings
-from sslpairs.methods.base import BaseMethod
+from sslpairs.methods.base import BaseMethod, Emb
 from sslpairs.pairs.base import Pairs, Step
 
 
@@ -81,24 +81,49 @@ class CLAE(Pairs):
             double_norms(module, self.settings.batch_norm_momentum)
 
     def perturb(self, step: Step) -> Tensor:
-        """The attack on view 1: against the base loss alone, everything in the adversarial norms, in float32.
+        """The attack on view 1: against the base loss alone, everything in the adversarial norms, in at least float32.
 
         Only the second argument is differentiated; the first is the same image, embedded apart.
         """
-        x = step.xs[0]
-        with adversarial_norms(step.method), torch.autocast(x.device.type, enabled=False):
+        x, method = step.xs[0], step.method
+        with self._norms(step), torch.autocast(x.device.type, enabled=False):
             with torch.no_grad():
-                anchor = step.method.embed(x)
-            other = step.clean[1]
+                anchor = method.embed(x) if method.attacks_with_anchor else Emb()
+            other = step.clean[1].constant(x.dtype)
 
             def loss(candidate: Tensor) -> Tensor:
-                return step.method.adversarial_loss(step.method.embed(candidate), anchor, other)
+                return method.adversarial_loss(method.embed(candidate), anchor, other)
 
-            return attack(x, loss, self.settings.epsilon)
+            attacked = attack(x, loss, self.settings.epsilon)
+        if self.settings.clip and step.bounds is not None:
+            low, high = (bound.view(1, -1, 1, 1).to(x.dtype) for bound in step.bounds)
+            attacked = attacked.clamp(low, high)
+        return attacked
 
-    def term(self, step: Step) -> tuple[Tensor, float]:
-        """The base loss between the clean view in the main norms and the adversarial one in its own."""
-        x = self.perturb(step)
-        with adversarial_norms(step.method):
-            adversarial = step.method.embed(x)
-        return step.method.adversarial_loss(adversarial, step.clean[0], step.clean[1]), self.settings.weight
+    @contextmanager
+    def _norms(self, step: Step) -> Iterator[None]:
+        """The adversarial norms for the attack, whose running statistics move only if the recipe wants it."""
+        twins = [module.adversarial for module in step.method.modules() if isinstance(module, TwoNorms)]
+        counters = [twin.num_batches_tracked.clone() for twin in twins if twin.num_batches_tracked is not None]
+        momenta = [twin.momentum for twin in twins]
+        if not self.settings.attack_updates_norms:
+            for twin in twins:
+                twin.momentum = 0.0
+        try:
+            with adversarial_norms(step.method):
+                yield
+        finally:
+            if not self.settings.attack_updates_norms:
+                for twin, momentum, counter in zip(twins, momenta, counters, strict=True):
+                    twin.momentum = momentum
+                    twin.num_batches_tracked.copy_(counter)
+
+    def combine(self, total: Tensor, step: Step) -> Tensor:
+        """Adds the base loss between the clean view in the main norms and the adversarial one in its own."""
+        x, method = self.perturb(step), step.method
+        with adversarial_norms(method):
+            adversarial = method.embed(x)
+        anchor = method.embed(step.xs[0]) if method.embeds_anchor_again else step.clean[0]
+        term = method.adversarial_loss(adversarial, anchor, step.clean[1])
+        step.parts["clae"] = term.detach()
+        return total + self.settings.weight * term

@@ -31,6 +31,7 @@ class DimCL(Pairs):
 
     def combine(self, total: Tensor, step: Step) -> Tensor:
         """Raw online projections of the two clean views, gradient into both."""
-        first, second = step.clean
+        first, second = step.clean[:2]
         term = dimensional_contrast(first.z, second.z, self.settings.temperature)
+        step.parts["dimcl"] = term.detach()
         return (1 - self.settings.weight) * total + self.settings.weight * term

@@ -9,7 +9,8 @@ from sslpairs.config.recipes import GPS as Settings
 from sslpairs.errors import UserError
 from sslpairs.pairs.base import Pairs
 
-BLOCK = 4096
+BLOCK_ENTRIES = 1 << 26
+"""Distances held at once: 256 MB in float32."""
 
 
 def neighbours(embedding: Tensor, k: int, include_self: bool = False) -> Tensor:
@@ -19,40 +20,91 @@ def neighbours(embedding: Tensor, k: int, include_self: bool = False) -> Tensor:
     that an exact duplicate is still its neighbour; with it, the image stands first.
     Raises ``ValueError`` when there are not k images to choose from.
     """
+    return _nearest(embedding, k, include_self)[0]
+
+
+def _nearest(embedding: Tensor, k: int, include_self: bool) -> tuple[Tensor, Tensor]:
+    """Indices as ``neighbours`` has them, and the squared distances ``[N, k]``."""
     count = len(embedding)
     if not 1 <= k <= count - (not include_self):
         raise ValueError(f"{k} neighbours of {count} images: there are {count - (not include_self)} to choose from")
     squares = embedding.square().sum(1)
-    rows = []
-    for start in range(0, count, BLOCK):
-        block = embedding[start : start + BLOCK]
-        distance = torch.addmm(squares[None] + squares[start : start + BLOCK, None], block, embedding.T, alpha=-2)
+    indices, distances = [], []
+    rows = max(1, BLOCK_ENTRIES // count)
+    for start in range(0, count, rows):
+        block = embedding[start : start + rows]
+        distance = torch.addmm(squares[None] + squares[start : start + rows, None], block, embedding.T, alpha=-2)
         own = torch.arange(len(block), device=embedding.device)
         distance[own, own + start] = -torch.inf if include_self else torch.inf
-        rows.append(distance.topk(k, largest=False, sorted=True).indices)
-    return torch.cat(rows)
+        nearest = distance.topk(k, largest=False, sorted=True)
+        indices.append(nearest.indices)
+        # Rounding may push a distance below zero; the image itself is at 0.
+        distances.append(nearest.values.clamp_min(0))
+    return torch.cat(indices), torch.cat(distances)
 
 
 class GPS(Pairs):
-    """Draws the second source uniformly among the k nearest images, anew at every fetch (released code,
-    gps_dataset.py:143-144; the paper's abstract would take the farthest in a ball)."""
+    """Draws the second source among an image's candidates, anew at every fetch.
+
+    ``table`` is int64 ``[N, C]``; of each row the first ``counts`` ``[N]`` entries are drawn from, uniformly.
+    """
 
     name = "gps"
 
     def __init__(self, settings: Settings):
         self.settings = settings
+        self.rebuild_every = settings.rebuild.every if settings.rebuild else None
 
     def prepare(self, embed: Callable[[], Tensor], draws: torch.Generator) -> str:
-        """Build the neighbour table."""
-        try:
-            self.table = neighbours(embed(), self.settings.neighbours, self.settings.include_self)
-        except ValueError as error:
-            raise UserError(f"strategies.gps.neighbours: {error}; write a smaller number") from None
-        return f"GPS: {self.settings.neighbours} neighbours of {len(self.table)} images"
+        """Build the table from the guide."""
+        return self._build(embed())
+
+    def rebuild(self, embed: Callable[[str], Tensor]) -> None:
+        """Build the table anew from the network in training."""
+        self._build(embed(self.settings.rebuild.layer))
+
+    def _build(self, embedding: Tensor) -> str:
+        how, count = self.settings, len(embedding)
+        if how.choice == "nearest":
+            try:
+                self.table = neighbours(embedding, how.neighbours, how.include_self)
+            except ValueError as error:
+                raise UserError(f"strategies.gps.neighbours: {error}; write a smaller number") from None
+            self.counts = torch.full((count,), how.neighbours)
+            return f"GPS: {how.neighbours} neighbours of {count} images"
+        most = min(how.candidates, count - (not how.include_self))
+        table, distances = _nearest(embedding, most, how.include_self)
+        within = (distances <= how.radius).sum(1)
+        if how.choice == "farthest":
+            # Open ball, as the abstract has it: strictly nearer than the radius.
+            within = (distances < how.radius).sum(1)
+            place = (within - 1).clamp_min(0)
+            table = table.gather(1, place[:, None])
+        own = torch.arange(count, device=table.device)
+        # An image without a candidate keeps itself.
+        table[:, 0] = torch.where(within == 0, own, table[:, 0])
+        self.table = table[:, : max(1, int(within.max()))] if how.choice == "threshold" else table
+        self.counts = within.clamp(1, self.table.shape[1])
+        alone = int((within == 0).sum())
+        return (
+            f"GPS: {within.double().mean():.1f} candidates an image within a squared distance of {how.radius:g} "
+            f"({alone} of {count} images have none and keep themselves)"
+        )
 
     def partners(self, items: Tensor, draws: torch.Generator) -> Tensor:
-        """A neighbour for the second view; items of two different images (SPPS) stay as they are."""
+        """A candidate for the second view; items of two different images (SPPS) stay as they are."""
         anchor, second = items.T
-        column = torch.randint(self.table.shape[1], (len(items),), generator=draws).to(self.table.device)
+        # Doubles, so that every candidate of a large table is reached.
+        share = torch.rand(len(items), generator=draws, dtype=torch.float64)
+        column = (share * self.counts[anchor]).long()
         drawn = self.table[anchor, column]
         return torch.stack([anchor, torch.where(anchor == second, drawn, second)], dim=1)
+
+    def state(self) -> dict[str, Tensor]:
+        """The table, once it comes from the network itself."""
+        return {"table": self.table, "counts": self.counts} if self.rebuild_every else {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """The table of the interrupted run."""
+        if state:
+            self.table, self.counts = state["table"].cpu(), state["counts"].cpu()

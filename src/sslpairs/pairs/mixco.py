@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslpairs.config.recipes import MixCo as Settings
+from sslpairs.methods.base import Emb
+from sslpairs.methods.codes import code_loss
 from sslpairs.pairs.base import Pairs, Step
 
 
@@ -40,10 +42,12 @@ def soft_contrast(
 
 
 class MixCo(Pairs):
-    """Adds mixed images of the views, and their soft contrast with the other view.
+    """Adds mixed images of the views, and what they are to be similar to.
 
-    For methods that do not contrast (ours): the mean over mixed images of lam * loss_i + (1 - lam) * loss_j, which is what
-    soft labels mean there, cross entropy being linear in the label.
+    Methods that contrast: soft cross entropy over the other view. Methods with codes: mixed images predict equally mixed
+    codes. Methods with a loss for each image (ours): lam * loss_i + (1 - lam) * loss_j, which is what soft labels mean there,
+    cross entropy being linear in the label. Methods whose loss is of the whole batch (ours): the base's loss between mixed
+    projections and equally mixed clean projections.
     """
 
     name = "mixco"
@@ -61,26 +65,43 @@ class MixCo(Pairs):
 
     def expand(self, step: Step) -> list[Tensor | None]:
         """Mix the views that the method asks for, each with shares of its own."""
+        given = step.given.get("mixco", {})
         self.lam: dict[int, Tensor] = {}
         mixed: list[Tensor | None] = [None] * len(step.xs)
         for view in step.method.mixed_views:
-            self.lam[view] = self._shares(len(step.xs[view]) // 2, step.draws["mixco"])
+            count = len(step.xs[view]) // 2
+            self.lam[view] = given[view] if view in given else self._shares(count, step.draws["mixco"])
             mixed[view] = mix(step.xs[view], self.lam[view])
         return mixed
 
-    def term(self, step: Step) -> tuple[Tensor, float]:
-        """The mixed term, over both directions as the base loss has them."""
-        values = []
-        for view in step.method.mixed_views:
-            mixed, other = step.mixed[view], step.clean[1 - view]
-            lam = self.lam[view].to(mixed.z.dtype)
-            candidates = step.method.candidates(other, view)
-            if candidates is not None:
-                keys, queue = candidates
-                values.append(soft_contrast(mixed.z, keys, lam, self.settings.temperature, queue))
-            else:
-                first, second = other.split(len(lam))
-                loss = step.method.per_sample_loss
-                values.append((lam * loss(mixed, first) + (1 - lam) * loss(mixed, second)).mean())
-        total = torch.stack(values).sum()
-        return (total if step.method.sums_directions else total / len(values)), self.settings.weight
+    def combine(self, total: Tensor, step: Step) -> Tensor:
+        """The base's loss and the mixed terms.
+
+        Codes: the plain mean over all cross entropies, clean and mixed, as released (swav/main_swav.py:417, :433), mixed ones
+        counting ``weight``. Else the mixed terms follow the base in being summed or averaged over the directions.
+        """
+        terms = torch.stack([self._term(step, view) for view in step.method.mixed_views])
+        step.parts["mixco"] = terms.detach().mean()
+        weight = self.settings.weight
+        if step.clean[0].q is not None:
+            clean_terms = 2 * (len(step.clean) - 1)
+            return (clean_terms * total + weight * terms.sum()) / (clean_terms + weight * len(terms))
+        return total + weight * (terms.sum() if step.method.sums_directions else terms.mean())
+
+    def _term(self, step: Step, view: int) -> Tensor:
+        mixed, other, method = step.mixed[view], step.clean[1 - view], step.method
+        lam = self.lam[view].to(mixed.z.dtype)
+        if other.q is not None:
+            codes = other.q
+            if self.settings.hard_codes:
+                codes = F.one_hot(codes.argmax(1), codes.shape[1]).to(codes.dtype)
+            return code_loss(mix(codes, lam), mixed.s, self.settings.temperature)
+        related = method.relation(mixed, other, view)
+        if related is not None:
+            queries, keys, queue = related
+            return soft_contrast(queries, keys, lam, self.settings.temperature, queue)
+        first, second = other.split(len(lam))
+        one = method.per_sample_loss(mixed, first)
+        if one is not None:
+            return (lam * one + (1 - lam) * method.per_sample_loss(mixed, second)).mean()
+        return method.pair_loss(mixed, Emb(z=mix(other.z, lam)))

@@ -12,34 +12,55 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslpairs.config.recipes import SPPS as Settings
+from sslpairs.errors import UserError
 from sslpairs.pairs.base import Pairs
 
 log = logging.getLogger(__name__)
 
-BLOCK = 2048
-"""Rows of similarities held at once: 1 GB in float32 at 128,000 images."""
+BLOCK_ENTRIES = 1 << 26
+"""Cosines held at once: 256 MB in float32, 524 rows at 128,000 images."""
+MOST_PAIRS = 50_000_000
+"""Pairs beyond which a list would no longer fit beside the data (800 MB)."""
 
 
 def _blocks(embedding: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Cosines of each block of rows with all images, with the first row's index."""
     unit = F.normalize(embedding, dim=1)
-    for start in range(0, len(unit), BLOCK):
+    rows = max(1, BLOCK_ENTRIES // max(1, len(unit)))
+    for start in range(0, len(unit), rows):
         # Rounding may lift the cosine of exact duplicates above 1.
-        yield start, (unit[start : start + BLOCK] @ unit.T).clamp_(-1, 1)
+        yield start, (unit[start : start + rows] @ unit.T).clamp_(-1, 1)
 
 
-def semantic_pairs(embedding: Tensor, low: float, high: float, ordered: bool = False) -> Tensor:
-    """Pairs of different images whose cosine lies within [low, high], both ends included.
+def semantic_pairs(
+    embedding: Tensor,
+    low: float,
+    high: float,
+    ordered: bool = False,
+    inclusive: bool = True,
+    max_partners: int | None = None,
+) -> Tensor:
+    """Pairs of different images whose cosine lies within [low, high], or strictly between unless ``inclusive``.
 
-    ``embedding`` is ``[N, D]``; returns int64 ``[P, 2]`` in rising order, with i < j unless ``ordered``.
+    ``embedding`` is ``[N, D]``; returns int64 ``[P, 2]`` in rising order, with i < j unless ``ordered``, and at most
+    ``max_partners`` pairs with the same first image, the most similar ones. Similarities are made in blocks, so that the
+    memory grows with N and P but not with N * N. Raises ``ValueError`` beyond ``MOST_PAIRS``.
     """
-    found = []
+    found, total = [torch.empty(0, 2, dtype=torch.long, device=embedding.device)], 0
     for start, cosine in _blocks(embedding):
-        hit = (cosine >= low) & (cosine <= high)
-        rows = torch.arange(start, start + len(cosine), device=cosine.device)[:, None]
-        columns = torch.arange(cosine.shape[1], device=cosine.device)[None]
-        hit &= (columns != rows) if ordered else (columns > rows)
-        found.append(hit.nonzero() + torch.tensor([start, 0], device=cosine.device))
+        hit = (cosine >= low) & (cosine <= high) if inclusive else (cosine > low) & (cosine < high)
+        if ordered:
+            hit.diagonal(start).fill_(False)
+        else:
+            hit = hit.triu_(start + 1)
+        pairs = hit.nonzero()
+        if max_partners:
+            pairs = limit_partners(pairs, cosine[pairs[:, 0], pairs[:, 1]], max_partners)
+        total += len(pairs)
+        if total > MOST_PAIRS:
+            raise ValueError(f"more than {MOST_PAIRS:,} pairs among {len(embedding):,} images")
+        pairs[:, 0] += start
+        found.append(pairs)
     return torch.cat(found)
 
 
@@ -47,10 +68,8 @@ def cosine_quantiles(embedding: Tensor, quantiles: list[float], bins: int = 1_00
     """Quantiles of the cosines of all pairs of different images, to 2 / ``bins``: from a histogram, in bounded memory."""
     counts = torch.zeros(bins, dtype=torch.float64)
     for start, cosine in _blocks(embedding):
-        rows = torch.arange(len(cosine), device=cosine.device)
-        cosine[rows, rows + start] = float("nan")
-        values = cosine[~cosine.isnan()]
-        counts += torch.histc(values.double().cpu(), bins, -1, 1)
+        cosine.diagonal(start).fill_(2.0)  # beyond the histogram's range: left out
+        counts += torch.histc(cosine.cpu(), bins, -1, 1).double()
     share = counts.cumsum(0) / counts.sum()
     edges = torch.linspace(-1, 1, bins + 1, dtype=torch.float64)
     # The lower edge of the bin in which the quantile falls; the top quantile must include the largest cosine.
@@ -91,14 +110,18 @@ class SPPS(Pairs):
         low, high = how.low, how.high
         if how.mode == "quantile":
             low, high = cosine_quantiles(mined, [low, high])
-        pairs = semantic_pairs(mined, low, high, how.ordered)
-        if how.max_partners and len(pairs):
-            unit = F.normalize(mined, dim=1)
-            pairs = limit_partners(pairs, (unit[pairs[:, 0]] * unit[pairs[:, 1]]).sum(1), how.max_partners)
+        try:
+            pairs = semantic_pairs(mined, low, high, how.ordered, how.inclusive, how.max_partners)
+        except ValueError as error:
+            raise UserError(
+                f"strategies.spps: {error} with a cosine from {low:.4f} to {high:.4f}; raise low, or set max_partners"
+            ) from None
         self.pairs = chosen[pairs]
         if not len(pairs):
-            unit = F.normalize(mined, dim=1)
-            nearest = max((c.fill_diagonal_(-1) if s == 0 else c).max().item() for s, c in _blocks(unit[:BLOCK]))
+            nearest = -1.0
+            for start, cosine in _blocks(mined):
+                cosine.diagonal(start).fill_(-1.0)
+                nearest = max(nearest, cosine.max().item())
             log.warning(
                 "SPPS found no pair with a cosine within [%.4f, %.4f] among %d images (largest cosine seen: %.4f): "
                 "this run trains its base method only; widen strategies.spps.low and high, or use mode: quantile",

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sslpairs.config.methods import BASES, parse_label
+from sslpairs.config.methods import BASES, CODES, parse_label
 from sslpairs.config.papers import Claim, Paper, Setting, Table
 from sslpairs.config.reading import Config, explain
 from sslpairs.config.recipes import Recipe
@@ -398,7 +398,7 @@ class _Planner:
             )
         strategies, guide = {}, None
         for name in label.strategies:
-            settings = getattr(recipe.strategies, name)
+            settings = recipe.strategy(label.base, name)
             if settings is None:
                 raise UserError(
                     f"{self.config.recipe_file}: strategies: no values for '{name}', which {self.where} needs; add them"
@@ -406,12 +406,17 @@ class _Planner:
             value = settings.model_dump()
             if name in ("spps", "gps") and settings.guide.kind == "run":
                 guide = self._guide(draft, settings.guide, place, seed)
-                value["guide"] = {"kind": "checkpoint", "run": guide}
+                value["guide"] = {"kind": "checkpoint", "run": guide, "layer": settings.guide.layer}
             strategies[name] = value
         if "mixco" in strategies and place.batch_size % 2:
             raise UserError(
                 f"{self.config.scale_file}: batch_sizes: MixCo mixes the two halves of a batch, and {place.batch_size} is odd; "
                 f"write an even number ({self.where})"
+            )
+        if "mixco" in strategies and strategies["mixco"]["hard_codes"] and label.base not in CODES:
+            raise UserError(
+                f"{self.config.recipe_file}: strategies.mixco.hard_codes: {BASES[label.base]} predicts no codes, so that "
+                f"'{label}' would ignore it; write it under methods.swav.strategies instead ({self.where})"
             )
         schedule = (change and change.schedule) or training.schedule
         if schedule.warmup_epochs >= place.epochs:

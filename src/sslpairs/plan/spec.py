@@ -51,7 +51,8 @@ class RunSpec(Model):
         """As JSON values. Methods and strategies that are not used leave no trace, so that new ones change no id."""
         value = self.model_dump(mode="json")
         value["method"] = {self.base: value["method"][self.base]}
-        value["method"][self.base].pop("training")
+        for key in ("training", "strategies"):  # already resolved
+            value["method"][self.base].pop(key)
         value["strategies"] = {name: value["strategies"][name] for name in self.active}
         return value
 

@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterable
 
 import torch
-from lightly.utils.lars import LARS
 from torch import nn
 
 from sslpairs.config import recipes
+from sslpairs.training.lars import LARS
 
 
 def base_rate(how: recipes.Optimizer, batch_size: int) -> float:
@@ -15,36 +15,43 @@ def base_rate(how: recipes.Optimizer, batch_size: int) -> float:
     return how.lr * (batch_size / how.reference_batch if how.reference_batch else 1)
 
 
-def build_optimizer(how: recipes.Optimizer, modules: Iterable[nn.Module], batch_size: int) -> torch.optim.Optimizer:
-    """An optimiser for all parameters of some networks."""
+def build_optimizer(
+    how: recipes.Optimizer, modules: Iterable[nn.Module], batch_size: int, constant: Iterable[nn.Module] = ()
+) -> torch.optim.Optimizer:
+    """An optimiser for all parameters of some networks; those of ``constant`` keep the peak rate."""
+    kept = {id(p) for module in constant for p in module.parameters()}
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+    groups = [{"params": [p for p in parameters if id(p) not in kept], "constant": False}]
+    if kept:
+        groups.append({"params": [p for p in parameters if id(p) in kept], "constant": True})
     rate = base_rate(how, batch_size)
     if how.name == "sgd":
-        return torch.optim.SGD(parameters, rate, momentum=how.momentum, weight_decay=how.weight_decay)
+        return torch.optim.SGD(groups, rate, momentum=how.momentum, weight_decay=how.weight_decay)
     if how.name == "adam":
-        return torch.optim.Adam(parameters, rate, weight_decay=how.weight_decay)
-    # Lightly's LARS adapts the rate only where there is weight decay, so vectors (biases, norms) go without it.
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": how.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return LARS(groups, rate, momentum=how.momentum, trust_coefficient=how.trust_coefficient)
+        return torch.optim.Adam(groups, rate, weight_decay=how.weight_decay)
+    return LARS(groups, rate, how.momentum, how.weight_decay, how.trust_coefficient, how.clip, how.adapt_vectors)
 
 
 def rate_factor(how: recipes.Schedule, step: int, steps_per_epoch: int, epochs: int) -> float:
     """What the peak learning rate is multiplied with in a step, counted from 0. A function of the step alone."""
     warmup = round(how.warmup_epochs * steps_per_epoch)
-    if step < warmup:
-        return (step + 1) / warmup
     if how.name == "constant":
-        return 1.0
+        return (step + 1) / warmup if step < warmup else 1.0
     if how.name == "steps":
-        return how.factor ** sum(step >= milestone * steps_per_epoch for milestone in how.milestones)
-    progress = (step - warmup) / max(1, epochs * steps_per_epoch - warmup)
+        passed = [f for milestone, f in zip(how.milestones, how.factors, strict=True) if step >= milestone * steps_per_epoch]
+        return (step + 1) / warmup if step < warmup else passed[-1] if passed else 1.0
+    if how.each == "epoch":
+        step -= step % steps_per_epoch
+    if step < warmup:
+        return how.warmup_from + (1 - how.warmup_from) * (step + 1) / warmup
+    flat = warmup + round(how.hold_epochs * steps_per_epoch)
+    span = how.span_epochs * steps_per_epoch if how.span_epochs else epochs * steps_per_epoch - flat
+    progress = min(1.0, max(0, step - flat) / max(1, span))
     return how.final + (1 - how.final) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Use this learning rate from now on."""
+    """Use this learning rate from now on, but for what keeps its own."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        if not group["constant"]:
+            group["lr"] = rate

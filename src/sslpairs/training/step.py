@@ -1,41 +1,66 @@
-"""One training step: a base method under its pair strategies."""
+"""One training step: a base method under its pair strategies. ``docs/steps.md`` shows how to run one by hand."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from sslpairs.methods.base import BaseMethod
+from sslpairs.methods.base import BaseMethod, Clock
 from sslpairs.pairs.base import Pairs, Step
 
 
 def step_loss(
     method: BaseMethod,
     pairs: Sequence[Pairs],
-    x1: Tensor,
-    x2: Tensor,
-    draws: dict[str, torch.Generator],
-    progress: float = 0.0,
+    xs: Sequence[Tensor],
+    draws: dict[str, torch.Generator] | None = None,
+    clock: Clock = Clock(),  # noqa: B008 (a frozen value)
+    given: dict[str, Any] | None = None,
+    bounds: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Step]:
-    """The total loss of a batch of two views, each augmented and normalised ``[N, C, H, W]``, ready for backward.
+    """The total loss of a batch, ready for backward, and everything it was made of.
 
-    ``draws`` holds a random stream for each strategy by name, on the views' device. Nothing but momentum encoders and the
-    statistics of batch norms has changed afterwards; ``method.after_step(step.clean, progress)`` belongs after the
-    optimiser's step.
+    ``xs`` are the augmented, normalised views, each ``[N, C, H, W]``: two large ones, then small ones if the method has
+    them. ``draws`` holds a random stream for each strategy by name, on the views' device; ``given`` holds what is to be
+    used instead of a draw (``Step.given``). Strategies must be those of ``pairs``, in the order of composition, after
+    ``strategy.wrap(method)``. Only momentum encoders that follow before the step, prototypes' lengths and the statistics
+    of batch norms have changed afterwards.
     """
-    method.before_step(progress)
-    step = Step(method, (x1, x2), draws=draws)
-    mixed: list[Tensor | None] = [None, None]
+    method.before_step(clock)
+    step = Step(method, xs, draws=draws or {}, given=given or {}, bounds=bounds)
+    mixed: list[Tensor | None] = [None] * len(xs)
     for strategy in pairs:
         made = strategy.expand(step)
         mixed = [new if new is not None else old for new, old in zip(made, mixed, strict=True)]
     step.clean, step.mixed = method.views(step.xs, mixed)
-    total = method.pair_loss(*step.clean)
-    for strategy in pairs:
-        term = strategy.term(step)
-        if term is not None:
-            value, weight = term
-            total = total + weight * value
+    total = method.loss(step.clean)
+    step.parts["base"] = total.detach()
     for strategy in pairs:
         total = strategy.combine(total, step)
     return total, step
+
+
+def train_step(
+    method: BaseMethod,
+    pairs: Sequence[Pairs],
+    xs: Sequence[Tensor],
+    optimizer: torch.optim.Optimizer,
+    draws: dict[str, torch.Generator] | None = None,
+    clock: Clock = Clock(),  # noqa: B008
+    given: dict[str, Any] | None = None,
+    bounds: tuple[Tensor, Tensor] | None = None,
+    autocast: torch.dtype | None = None,
+) -> tuple[Tensor, Step]:
+    """A whole step: loss, gradients, the optimiser, then queues, banks, centres and momentum encoders.
+
+    Arguments as for ``step_loss``; ``autocast`` is a lower precision for the networks. Answers the loss, detached.
+    """
+    with torch.autocast(xs[0].device.type, autocast, enabled=autocast is not None):
+        loss, step = step_loss(method, pairs, xs, draws, clock, given, bounds)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    method.after_backward(clock)
+    optimizer.step()
+    method.after_step(step.clean, clock)
+    return loss.detach(), step

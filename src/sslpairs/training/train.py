@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 
 from sslpairs.backbones import checkpoint
+from sslpairs.config.recipes import Crop
 from sslpairs.data.arrays import ImageData, load
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_file, write_atomic, write_json
-from sslpairs.guides.embed import embed
+from sslpairs.guides.embed import embed, embed_with
+from sslpairs.methods.base import Clock
 from sslpairs.methods.build import build_method
 from sslpairs.pairs.build import build_pairs
 from sslpairs.pairs.clae import main_weights
@@ -28,13 +30,13 @@ from sslpairs.training.device import describe, pick_device
 from sslpairs.training.online import OnlineClassifier
 from sslpairs.training.optimization import base_rate, build_optimizer, rate_factor, set_rate
 from sslpairs.training.provenance import code_and_versions
-from sslpairs.training.step import step_loss
-from sslpairs.views.augment import augment
+from sslpairs.training.step import train_step
+from sslpairs.views.augment import augment, normalize
 
 log = logging.getLogger(__name__)
 
 COLUMNS = ("epoch", "steps", "loss", "learning_rate", "images_per_second", "online_top1")
-STATE = {"run", "rows", "seconds", "method", "optimizer", "online"}
+STATE = {"run", "rows", "seconds", "method", "pairs", "optimizer", "online"}
 """Keys of a resumable state."""
 SAVE_EVERY = 20.0
 """Seconds between two resumable states: an interruption costs at most so much work and one epoch."""
@@ -111,7 +113,17 @@ class Trainer:
             raise UserError(
                 f"{run}: batch_size {spec.batch_size} exceeds the {len(self.items)} training items; choose a smaller one"
             )
-        self.optimizer = build_optimizer(spec.optimizer, self.method.online_modules(), spec.batch_size)
+        self.optimizer = build_optimizer(
+            spec.optimizer, self.method.online_modules(), spec.batch_size, self.method.constant_rate_modules()
+        )
+        large = [spec.augmentation.of_view(view) for view in (0, 1)]
+        small = self.method.small
+        self.augmentations = [(how, None) for how in large]
+        if small:
+            crop = Crop(scale=small.scale, ratio=large[0].crop.ratio if large[0].crop else [0.75, 4 / 3])
+            self.augmentations += [(large[0].model_copy(update={"crop": crop}), small.size)] * small.count
+        extremes = torch.tensor([0.0, 1.0], device=device).view(2, 1, 1, 1).expand(2, channels, 1, 1)
+        self.bounds = tuple(normalize(extremes, data.mean, data.std).flatten(1))
         width = self._width(channels)
         self.online = OnlineClassifier(spec.online, width, len(data.classes), spec.seed, device)
 
@@ -161,7 +173,12 @@ class Trainer:
         order = torch.randperm(len(self.items), generator=generator(spec.seed, "order", epoch))
         partner_draws = {p.name: generator(spec.seed, p.name, "partners", epoch) for p in self.pairs}
         draws = {p.name: generator(spec.seed, p.name, "step", epoch, device=device.type) for p in self.pairs}
-        view_draws = [generator(spec.seed, f"view {view}", epoch, device=device.type) for view in (1, 2)]
+        view_draws = [
+            generator(spec.seed, f"view {view}", epoch, device=device.type) for view in range(1, 1 + len(self.augmentations))
+        ]
+        for strategy in self.pairs:
+            if epoch and strategy.rebuild_every and epoch % strategy.rebuild_every == 0:
+                strategy.rebuild(lambda layer: embed_with(self.method, layer, self.data).cpu())
         self.method.train()
         losses = torch.zeros(self.steps_per_epoch, device=device)
         started = time.perf_counter()
@@ -193,21 +210,24 @@ class Trainer:
             * rate_factor(spec.schedule, step, self.steps_per_epoch, spec.epochs),
         )
         views = [
-            augment(data.train.images[sources], spec.augmentation, data.mean, data.std, view).contiguous(
-                memory_format=torch.channels_last
-            )
-            for sources, view in zip(batch.T, view_draws, strict=True)
+            augment(
+                data.train.images[batch[:, number % 2]], how, data.mean, data.std, view_draws[number], size
+            ).contiguous(memory_format=torch.channels_last)
+            for number, (how, size) in enumerate(self.augmentations)
         ]
-        progress = step / (spec.epochs * self.steps_per_epoch)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=spec.precision == "bfloat16"):
-            loss, done = step_loss(self.method, self.pairs, *views, draws, progress)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        with torch.no_grad():
-            self.method.after_step(done.clean, progress)
-        self.online.learn(done.clean, [data.train.labels[sources] for sources in batch.T])
-        return loss.detach()
+        loss, done = train_step(
+            self.method,
+            self.pairs,
+            views,
+            self.optimizer,
+            draws,
+            Clock(step, spec.epochs * self.steps_per_epoch, step // self.steps_per_epoch),
+            bounds=self.bounds,
+            autocast=torch.bfloat16 if spec.precision == "bfloat16" else None,
+        )
+        # The large views only; each has the label of its own source image.
+        self.online.learn(done.clean[:2], [data.train.labels[sources] for sources in batch.T])
+        return loss
 
     def _diverged(self, epoch: int, losses: Tensor) -> str:
         first = int((~losses.isfinite()).nonzero()[0]) + 1
@@ -245,6 +265,7 @@ class Trainer:
             "rows": rows,
             "seconds": self.seconds,
             "method": self.method.state_dict(),
+            "pairs": {strategy.name: strategy.state() for strategy in self.pairs},
             "optimizer": self.optimizer.state_dict(),
             "online": self.online.state(),
         }
@@ -259,6 +280,8 @@ class Trainer:
             log.warning("%s Training starts from the first epoch.", error)
             return []
         self.method.load_state_dict(content["method"])
+        for strategy in self.pairs:
+            strategy.restore(content["pairs"][strategy.name])
         self.optimizer.load_state_dict(content["optimizer"])
         self.online.restore(content["online"])
         self.seconds = content["seconds"]

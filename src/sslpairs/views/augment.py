@@ -17,15 +17,18 @@ LUMA = (0.299, 0.587, 0.114)
 _RGB_TO_YIQ = torch.tensor([[*LUMA], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], dtype=torch.float64)
 
 
-def augment(images: Tensor, how: Augmentation, mean: Tensor, std: Tensor, draws: torch.Generator) -> Tensor:
+def augment(
+    images: Tensor, how: Augmentation, mean: Tensor, std: Tensor, draws: torch.Generator, size: int | None = None
+) -> Tensor:
     """One random view of each image, normalised.
 
     ``images`` is uint8 ``[B, C, H, W]``; ``mean`` and ``std`` are ``[C]`` on the scale 0 to 1; ``draws`` lives on the
-    images' device. Returns float32 ``[B, C, H, W]``.
+    images' device. Returns float32 ``[B, C, H, W]``, or ``[B, C, size, size]`` for small crops. ``how.second`` is not looked
+    at: ask ``how.of_view`` first.
     """
     x = images.float() / 255
-    if how.crop or how.flip or how.rotation:
-        x = _resample(x, how, draws)
+    if how.crop or how.flip or how.rotation or size:
+        x = _resample(x, how, draws, size)
     if how.jitter:
         x = _jitter(x, how.jitter, draws)
     if how.grayscale and x.shape[1] == 3:
@@ -73,8 +76,8 @@ def crop_boxes(count: int, crop: Crop, height: int, width: int, draws: torch.Gen
     return cx, cy, hx, hy
 
 
-def _resample(x: Tensor, how: Augmentation, draws: torch.Generator) -> Tensor:
-    count, _, height, width = x.shape
+def _resample(x: Tensor, how: Augmentation, draws: torch.Generator, size: int | None) -> Tensor:
+    count, channels, height, width = x.shape
     zeros, ones = x.new_zeros(count), x.new_ones(count)
     cx, cy, hx, hy = crop_boxes(count, how.crop, height, width, draws) if how.crop else (zeros, zeros, ones, ones)
     mirror = 1 - 2 * _chosen(x, how.flip, draws).flatten() if how.flip else ones
@@ -82,7 +85,7 @@ def _resample(x: Tensor, how: Augmentation, draws: torch.Generator) -> Tensor:
     cos, sin = angle.cos(), angle.sin()
     # An output pixel p looks at centre + half size * mirror * (rotation p) of the input.
     theta = torch.stack([hx * mirror * cos, -hx * mirror * sin, cx, hy * sin, hy * cos, cy], dim=1).view(-1, 2, 3)
-    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    grid = F.affine_grid(theta, [count, channels, size or height, size or width], align_corners=False)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 

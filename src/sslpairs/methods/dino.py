@@ -1,0 +1,122 @@
+"""DINO (Caron et al. 2021, arXiv 2104.14294): a student predicts the centred, sharpened output of its momentum teacher.
+
+The formulas are lightly's and solo-learn's, which agree; the projector is lightly's block, the last layer torch's
+``weight_norm``. Lightly's ``DINOLoss`` moves its centre inside the loss, so that CLAE's attack would move it too, and its
+``DINOProjectionHead`` hides the bottleneck, which DimCL contrasts: both are therefore written out here. Every view goes
+through the networks in a batch of its own, as in solo-learn.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sslpairs.methods.base import BaseMethod, Clock, Emb, head
+from sslpairs.methods.codes import code_loss
+from sslpairs.methods.momentum import cosine_momentum, follow, follower_of
+
+
+class DINOHead(nn.Module):
+    """Bottleneck, normalisation and the last layer, with lightly's and solo-learn's initialisation."""
+
+    def __init__(self, settings, width: int):
+        super().__init__()
+        self.bottleneck = head(settings.projector, width)
+        for name, module in self.bottleneck.layers.named_children():
+            if isinstance(module, nn.ReLU):
+                self.bottleneck.layers[int(name)] = nn.GELU()
+            elif isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        self.last = nn.utils.parametrizations.weight_norm(
+            nn.Linear(settings.projector.output, settings.prototypes, bias=False)
+        )
+        length = self.last.parametrizations.weight.original0
+        nn.init.ones_(length)
+        length.requires_grad_(not settings.norm_last_layer)
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Features ``[N, F]`` to bottleneck ``[N, D]`` and scores ``[N, K]``."""
+        z = self.bottleneck(h)
+        return z, self.last(F.normalize(z, dim=1))
+
+
+class DINO(BaseMethod):
+    """DINO: the mean over both teacher views and all other student views of ``code_loss``.
+
+    ``center`` ``[K]`` is the running mean of the teacher's outputs.
+    """
+
+    attacks_with_anchor = False
+
+    def __init__(self, settings, backbone: nn.Module, width: int):
+        super().__init__(settings, backbone, width)
+        self.small = settings.small
+        self.projector = DINOHead(settings, width)
+        self.teacher_backbone = follower_of(backbone)
+        self.teacher_projector = follower_of(self.projector)
+        self.register_buffer("center", torch.zeros(settings.prototypes))
+        self.teacher_temperature = settings.teacher_temperature[0]
+
+    def embed(self, x: Tensor) -> Emb:  # noqa: D102
+        h = self.backbone(x)
+        z, s = self.projector(h)
+        return Emb(h=h, z=z, s=s)
+
+    def views(self, xs: Sequence[Tensor], mixed: Sequence[Tensor | None]) -> tuple[list[Emb], list[Emb | None]]:
+        """The student sees all views, the teacher the two large ones; mixed images pass through the student only."""
+        student, extra = super().views(xs, mixed)
+        clean = []
+        for view, emb in enumerate(student):
+            t = self._teach(xs[view]) if view < 2 else None
+            q = None if t is None else F.softmax((t - self.center) / self.teacher_temperature, dim=1)
+            clean.append(Emb(h=emb.h, z=emb.z, s=emb.s, t=t, q=q))
+        return clean, extra
+
+    @torch.no_grad()
+    def _teach(self, x: Tensor) -> Tensor:
+        return self.teacher_projector(self.teacher_backbone(x))[1]
+
+    def loss(self, clean: Sequence[Emb]) -> Tensor:  # noqa: D102
+        terms = [
+            code_loss(clean[taught].q, emb.s, self.settings.temperature)
+            for taught in (0, 1)
+            for view, emb in enumerate(clean)
+            if view != taught
+        ]
+        return torch.stack(terms).mean()
+
+    def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
+        return self.loss([a, b])
+
+    def adversarial_loss(self, adversarial: Emb, anchor: Emb, other: Emb) -> Tensor:
+        """Ours: the student's view of the adversarial image predicts the teacher's of the clean other view."""
+        return code_loss(other.q, adversarial.s, self.settings.temperature)
+
+    def before_step(self, clock: Clock) -> None:
+        """The teacher's temperature rises over the first epochs."""
+        first, last = self.settings.teacher_temperature
+        steps = self.settings.teacher_warmup_epochs - 1
+        reached = min(1.0, clock.epoch / steps) if steps > 0 else float(clock.epoch >= steps + 1)
+        self.teacher_temperature = first + (last - first) * reached
+
+    def after_backward(self, clock: Clock) -> None:
+        """Clip the backbone's gradients, each parameter's by itself; the last layer stays for the first epochs."""
+        if self.settings.clip:
+            for parameter in self.backbone.parameters():
+                if parameter.grad is not None:
+                    nn.utils.clip_grad_norm_(parameter, self.settings.clip, foreach=False)
+        if clock.epoch < self.settings.freeze_epochs:
+            for parameter in self.projector.last.parameters():
+                parameter.grad = None
+
+    @torch.no_grad()
+    def after_step(self, clean: Sequence[Emb], clock: Clock) -> None:
+        """The centre moves towards the teacher's mean output, the teacher towards the student."""
+        mean = torch.cat([emb.t for emb in clean[:2]]).mean(0).to(self.center.dtype)
+        self.center.lerp_(mean, 1 - self.settings.center_momentum)
+        momentum = cosine_momentum(*self.settings.momentum, clock.progress)
+        follow(self.teacher_backbone, self.backbone, momentum)
+        follow(self.teacher_projector, self.projector, momentum)

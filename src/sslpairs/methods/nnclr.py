@@ -1,0 +1,57 @@
+"""NNCLR (Dwibedi et al. 2021, arXiv 2104.14548): the positive is the nearest neighbour of the other view in a queue.
+
+The loss is solo-learn's: each neighbour against the predictions of one view, N columns. Lightly's NTXentLoss has 2N - 1
+columns and other values (3.268 against 3.961 on one random batch), and its bank is in no checkpoint; both are our own.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sslpairs.methods.base import BaseMethod, Clock, Emb, head
+from sslpairs.methods.queues import enqueue
+
+
+def neighbour_contrast(neighbours: Tensor, predictions: Tensor, temperature: float) -> Tensor:
+    """Cross entropy of each neighbour with its own prediction among all N: a scalar; both raw ``[N, D]``."""
+    logits = F.normalize(neighbours, dim=1) @ F.normalize(predictions, dim=1).T / temperature
+    return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
+
+
+class NNCLR(BaseMethod):
+    """NNCLR: the mean of ``neighbour_contrast`` in both directions. ``queue`` ``[K, D]`` holds normalised projections."""
+
+    def __init__(self, settings, backbone: nn.Module, width: int):
+        super().__init__(settings, backbone, width)
+        self.predictor = head(settings.predictor, settings.projector.output)
+        self.register_buffer("queue", F.normalize(torch.randn(settings.queue, settings.projector.output), dim=1))
+        self.register_buffer("oldest", torch.zeros((), dtype=torch.long))
+
+    def online_modules(self) -> list[nn.Module]:  # noqa: D102
+        return [self.backbone, self.projector, self.predictor]
+
+    def embed(self, x: Tensor) -> Emb:
+        """t is the nearest neighbour in the queue of each projection."""
+        h = self.backbone(x)
+        z = self.projector(h)
+        return Emb(h=h, z=z, p=self.predictor(z), t=self._neighbours(z))
+
+    @torch.no_grad()
+    def _neighbours(self, z: Tensor) -> Tensor:
+        unit = F.normalize(z.detach(), dim=1).to(self.queue.dtype)
+        return self.queue[(unit @ self.queue.T).argmax(1)]
+
+    def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
+        temperature = self.settings.temperature
+        return (neighbour_contrast(a.t, b.p, temperature) + neighbour_contrast(b.t, a.p, temperature)) / 2
+
+    def relation(self, mixed: Emb, other: Emb, view: int) -> tuple[Tensor, Tensor, None]:
+        """Ours: predictions of the mixed images against the neighbours of the other view."""
+        return mixed.p, other.t, None
+
+    @torch.no_grad()
+    def after_step(self, clean: Sequence[Emb], clock: Clock) -> None:
+        """Projections of view 1 replace the oldest ones (SOLO nnclr.py, ``dequeue_and_enqueue``)."""
+        enqueue(self.queue, self.oldest, F.normalize(clean[0].z, dim=1))

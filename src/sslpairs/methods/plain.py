@@ -1,0 +1,32 @@
+"""Plain instance discrimination within the batch, as CLAE's released code has it (CLAE Plain/main.py:69-83).
+
+Not in lightly, whose NTXentLoss contrasts both views with both.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sslpairs.methods.base import BaseMethod, Emb
+
+
+def plain_loss(u1: Tensor, u2: Tensor, temperature: float) -> Tensor:
+    """Cross entropy of each row of view 1 with its own row of view 2 among all N: a scalar; u normalised ``[N, D]``.
+
+    One direction, gradient into both views.
+    """
+    return F.cross_entropy(u1 @ u2.T / temperature, torch.arange(len(u1), device=u1.device))
+
+
+class Plain(BaseMethod):
+    """Plain; its objective is ``plain_loss`` on unit projections."""
+
+    mixed_views = (0,)
+    embeds_anchor_again = True
+
+    def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
+        return plain_loss(F.normalize(a.z, dim=1), F.normalize(b.z, dim=1), self.settings.temperature)
+
+    def relation(self, mixed: Emb, other: Emb, view: int) -> tuple[Tensor, Tensor, None]:
+        """Ours: MixCo's term in Plain's one direction."""
+        return mixed.z, other.z, None
