@@ -19,6 +19,7 @@ from torch import nn
 
 from sslpairs.config import recipes
 from sslpairs.errors import UserError
+from sslpairs.methods.base import Clock, Emb
 from sslpairs.methods.build import build_method
 from sslpairs.methods.momentum import cosine_momentum, follow
 from sslpairs.pairs.base import Step
@@ -81,7 +82,7 @@ def test_neighbours_use_distance_and_not_the_angle():
 def test_neighbours_are_the_same_in_blocks(monkeypatch):
     embedding = cloud(30, 4)
     whole = neighbours(embedding, 5), neighbours(embedding, 5, True)
-    monkeypatch.setattr("sslpairs.pairs.gps.BLOCK", 7)
+    monkeypatch.setattr("sslpairs.pairs.gps.BLOCK_ENTRIES", 7 * 30)
     assert torch.equal(neighbours(embedding, 5), whole[0])
     assert torch.equal(neighbours(embedding, 5, True), whole[1])
 
@@ -199,7 +200,7 @@ def test_semantic_pairs_are_those_of_brute_force(low, high, ordered):
 def test_semantic_pairs_are_the_same_in_blocks(monkeypatch):
     embedding = cloud(30, 4)
     whole = semantic_pairs(embedding, 0.2, 0.9, True), cosine_quantiles(embedding, [0.3, 0.9])
-    monkeypatch.setattr("sslpairs.pairs.spps.BLOCK", 7)
+    monkeypatch.setattr("sslpairs.pairs.spps.BLOCK_ENTRIES", 7 * 30)
     assert torch.equal(semantic_pairs(embedding, 0.2, 0.9, True), whole[0])
     assert cosine_quantiles(embedding, [0.3, 0.9]) == whole[1]
 
@@ -348,7 +349,7 @@ def test_one_way_moco_mixes_the_queries_only():
 def test_an_odd_batch_is_refused_in_a_step():
     method, pairs = networks("simclr+mixco")
     with pytest.raises(ValueError, match="even batch"):
-        step_loss(method, pairs, *batch(7), streams())
+        step_loss(method, pairs, batch(7), streams())
 
 
 def plain_forward(method, x):
@@ -360,7 +361,7 @@ def test_simclr_with_mixco_adds_the_mean_of_both_soft_contrasts():
     method, (strategy,) = networks("simclr+mixco", strategies={"mixco": {"weight": 0.7, "temperature": 0.3}})
     twin = copy.deepcopy(method)
     x1, x2 = batch()
-    total, _ = step_loss(method, [strategy], x1, x2, streams())
+    total, _ = step_loss(method, [strategy], (x1, x2), streams())
     z = [plain_forward(twin, x) for x in (x1, x2)]
     terms = []
     for v, x in enumerate((x1, x2)):
@@ -378,8 +379,8 @@ def test_moco_with_mixco_embeds_queries_and_mixed_images_in_one_batch():
     method, (strategy,) = networks("moco+mixco", strategies={"mixco": {"temperature": 0.3}})
     twin = copy.deepcopy(method)
     x1, x2 = batch()
-    queue = method.queue[0].clone()
-    total, step = step_loss(method, [strategy], x1, x2, streams())
+    queue = method.queue[0].T.clone()
+    total, step = step_loss(method, [strategy], (x1, x2), streams())
     lam = strategy.lam[0].double()
     images = torch.stack([lam[i] * x1[i] + (1 - lam[i]) * x1[i + 4] for i in range(4)])
     joint = plain_forward(twin, torch.cat([x1, images]))
@@ -395,10 +396,10 @@ def test_mocoplus_is_the_mean_of_both_directions_with_a_queue_each():
     method, _ = networks("mocoplus")
     twin = copy.deepcopy(method)
     x1, x2 = batch()
-    total, _ = step_loss(method, [], x1, x2, {})
+    total, _ = step_loss(method, [], (x1, x2), {})
     z = [plain_forward(twin, x) for x in (x1, x2)]
     t = [twin.key_projector(twin.key_backbone(x)) for x in (x1, x2)]
-    wanted = [reference_queue(z[v], t[1 - v], twin.queue[v], 0.2) for v in (0, 1)]
+    wanted = [reference_queue(z[v], t[1 - v], twin.queue[1 - v].T, 0.2) for v in (0, 1)]
     assert abs((total - sum(wanted) / 2).item()) < 1e-8
 
 
@@ -406,7 +407,7 @@ def test_byol_with_mixco_sums_lambda_weighted_losses_of_both_parents():
     method, (strategy,) = networks("byol+mixco")
     twin = copy.deepcopy(method)
     x1, x2 = batch()
-    total, _ = step_loss(method, [strategy], x1, x2, streams())
+    total, _ = step_loss(method, [strategy], (x1, x2), streams())
     xs = (x1, x2)
     p = [twin.predictor(plain_forward(twin, x)) for x in xs]
     t = [twin.target_projector(twin.target_backbone(x)).detach() for x in xs]
@@ -487,7 +488,7 @@ def test_clae_attacks_view_1_against_the_base_loss_with_everything_in_the_advers
     spread_apart(method)
     twin = copy.deepcopy(method)
     x1, x2 = batch()
-    total, _ = step_loss(method, [strategy], x1, x2, streams())
+    total, _ = step_loss(method, [strategy], (x1, x2), streams())
 
     def online(x, adversarial=False):
         with adversarial_norms(twin) if adversarial else torch.enable_grad():
@@ -501,8 +502,8 @@ def test_clae_attacks_view_1_against_the_base_loss_with_everything_in_the_advers
         against = [lambda a: reference_nt_xent(anchor, a, 0.5), lambda a: reference_nt_xent(main[0], a, 0.5)]
     elif base == "moco":
         key = twin.key_projector(twin.key_backbone(x2))
-        clean = reference_queue(main[0], key, twin.queue[0], 0.2)
-        against = [lambda a: reference_queue(a, key, twin.queue[0], 0.2)] * 2
+        clean = reference_queue(main[0], key, twin.queue[0].T, 0.2)
+        against = [lambda a: reference_queue(a, key, twin.queue[0].T, 0.2)] * 2
     else:
         targets = [twin.target_projector(twin.target_backbone(x)) for x in (x1, x2)]
         clean = reference_byol(*main, *targets)
@@ -527,7 +528,7 @@ def test_the_attack_within_a_step_leaves_gradients_of_parameters_alone():
     method, (strategy,) = networks("simclr+clae")
     for p in method.parameters():
         p.grad = torch.full_like(p, 3.0)
-    step_loss(method, [strategy], *batch(), streams())
+    step_loss(method, [strategy], batch(), streams())
     assert all(torch.equal(p.grad, torch.full_like(p, 3.0)) for p in method.parameters())
 
 
@@ -541,7 +542,7 @@ def test_each_set_of_norms_sees_its_own_images_and_no_others():
     norm.main.register_forward_hook(lambda m, inputs, _: seen["main"].append(inputs[0].detach().clone()))
     norm.adversarial.register_forward_hook(lambda m, inputs, _: seen["adversarial"].append(inputs[0].detach().clone()))
     x1, x2 = batch()
-    step_loss(method, [strategy], x1, x2, streams())
+    step_loss(method, [strategy], (x1, x2), streams())
     convolve = method.backbone[0]
     assert len(seen["main"]) == 2
     for got, x in zip(seen["main"], (x1, x2), strict=True):
@@ -638,8 +639,8 @@ def test_the_momentum_network_follows_in_a_step_and_is_never_trained_by_gradient
         for module in (method.backbone, method.projector):
             for p in module.parameters():
                 p.add_(0.01)
-    _, step = step_loss(method, pairs, *batch(), streams(), 0.5)
-    method.after_step(step.clean, 0.5)
+    _, step = step_loss(method, pairs, batch(), streams(), Clock(1, 2))
+    method.after_step(step.clean, Clock(1, 2))
     momentum = 0.95 if label.startswith("byol") else 0.945
     for part, before, online in zip(following, old, (method.backbone, method.projector), strict=True):
         leaders = main_weights(online.state_dict())
@@ -649,35 +650,33 @@ def test_the_momentum_network_follows_in_a_step_and_is_never_trained_by_gradient
 
 
 def keyed(method, keys):
-    from sslpairs.methods.base import Emb
-
-    method.after_step([Emb(t=keys[0]), Emb(t=keys[1])], 0.0)
+    method.after_step([Emb(t=keys[0]), Emb(t=keys[1])], Clock())
 
 
 @pytest.mark.parametrize("base", ["moco", "mocoplus"])
 def test_the_newest_keys_replace_the_oldest_ones_and_wrap_around(base):
     method, _ = networks(base, changes={"queue": 5})
-    directions = (0,) if base == "moco" else (0, 1)
-    expected = [[column.clone() for column in method.queue[v].T] for v in directions]
+    views = (1,) if base == "moco" else (0, 1)
+    expected = [[row.clone() for row in queue] for queue in method.queue]
     place = 0
     for number in range(6):
         keys = [cloud(2, 8, 10 * number + v) for v in (0, 1)]
         keyed(method, keys)
         for offset in range(2):
-            for v in directions:
-                key = keys[1 - v][offset]
-                expected[v][(place + offset) % 5] = key / key.norm()
+            for queue, v in enumerate(views):
+                key = keys[v][offset]
+                expected[queue][(place + offset) % 5] = key / key.norm()
         place = (place + 2) % 5
-        for v in directions:
-            assert torch.allclose(method.queue[v].T, torch.stack(expected[v]), rtol=0, atol=1e-12), number
-    assert torch.allclose(method.queue.norm(dim=1), torch.ones(len(directions), 5, dtype=torch.float64))
+        for queue in range(len(views)):
+            assert torch.allclose(method.queue[queue], torch.stack(expected[queue]), rtol=0, atol=1e-12), number
+    assert torch.allclose(method.queue.norm(dim=2), torch.ones(len(views), 5, dtype=torch.float64))
 
 
 def test_a_batch_larger_than_the_queue_leaves_its_last_keys():
     method, _ = networks("moco", changes={"queue": 3})
     keys = cloud(8, 8)
     keyed(method, [None, keys])
-    assert torch.allclose(method.queue[0].T, keys[5:] / keys[5:].norm(dim=1, keepdim=True), rtol=0, atol=1e-12)
+    assert torch.allclose(method.queue[0], keys[5:] / keys[5:].norm(dim=1, keepdim=True), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("label", ["moco+mixco", "moco+clae", "moco+mixco+clae", "mocoplus+mixco+clae+dimcl"])
@@ -686,22 +685,22 @@ def test_extra_views_never_enter_the_queue(label):
     twin = copy.deepcopy(method)
     x1, x2 = batch()
     before = method.queue.clone()
-    _, step = step_loss(method, pairs, x1, x2, streams())
+    _, step = step_loss(method, pairs, (x1, x2), streams())
     assert torch.equal(method.queue, before)
-    method.after_step(step.clean, 0.0)
+    method.after_step(step.clean, Clock())
     assert method.oldest.item() == 8
-    for v in method.queries:
-        keys = twin.key_projector(twin.key_backbone((x1, x2)[1 - v]))
+    for queue, v in enumerate(method.answering):
+        keys = twin.key_projector(twin.key_backbone((x1, x2)[v]))
         keys = keys / keys.norm(dim=1, keepdim=True)
-        assert torch.allclose(method.queue[v][:, :8].T, keys, rtol=0, atol=1e-10)
-        assert torch.equal(method.queue[v][:, 8:], before[v][:, 8:])
+        assert torch.allclose(method.queue[queue][:8], keys, rtol=0, atol=1e-10)
+        assert torch.equal(method.queue[queue][8:], before[queue][8:])
 
 
 def test_the_momentum_networks_norms_see_clean_views_only():
     for label in ("moco+mixco+clae", "byol+mixco+clae"):
         method, pairs = networks(label)
         part = method.key_backbone if label.startswith("moco") else method.target_backbone
-        step_loss(method, pairs, *batch(), streams())
+        step_loss(method, pairs, batch(), streams())
         assert part[1].num_batches_tracked.item() == (1 if label.startswith("moco") else 2)
 
 
@@ -733,8 +732,8 @@ def test_a_strategy_of_weight_0_gives_the_loss_and_gradients_of_its_base(label):
     plain, _ = networks(base)
     method, pairs = networks(label, strategies={name: {"weight": 0.0} for name in names})
     x1, x2 = batch()
-    wanted, _ = step_loss(plain, [], x1, x2, {})
-    total, _ = step_loss(method, pairs, x1, x2, streams())
+    wanted, _ = step_loss(plain, [], (x1, x2), {})
+    total, _ = step_loss(method, pairs, (x1, x2), streams())
     assert abs((total - wanted).item()) < 1e-12
     ours, theirs = main_gradients(total, method), main_gradients(wanted, plain)
     assert list(ours) == list(theirs)
@@ -746,8 +745,8 @@ def test_mixco_on_moco_changes_even_the_clean_loss_since_both_share_a_batch(base
     plain, _ = networks(base)
     method, pairs = networks(f"{base}+mixco", strategies={"mixco": {"weight": 0.0}})
     x1, x2 = batch()
-    wanted, _ = step_loss(plain, [], x1, x2, {})
-    total, _ = step_loss(method, pairs, x1, x2, streams())
+    wanted, _ = step_loss(plain, [], (x1, x2), {})
+    total, _ = step_loss(method, pairs, (x1, x2), streams())
     assert abs((total - wanted).item()) > 1e-6
 
 
@@ -756,7 +755,7 @@ def test_clae_leaves_the_statistics_of_the_main_norms_alone_and_mixco_moves_them
     states = {}
     for label in ("simclr", "simclr+clae", "simclr+mixco"):
         method, pairs = networks(label)
-        step_loss(method, pairs, x1, x2, streams())
+        step_loss(method, pairs, (x1, x2), streams())
         states[label] = main_weights(method.backbone.state_dict())
     for name, value in states["simclr"].items():
         assert torch.equal(states["simclr+clae"][name], value), name
@@ -768,7 +767,7 @@ def test_one_strategy_does_not_shift_the_draws_of_another():
     shares = []
     for label in ("simclr+mixco", "simclr+mixco+clae+dimcl"):
         method, pairs = networks(label)
-        step_loss(method, pairs, *batch(), streams())
+        step_loss(method, pairs, batch(), streams())
         shares.append(next(p for p in pairs if p.name == "mixco").lam[0])
     assert torch.equal(*shares)
 
@@ -781,7 +780,7 @@ def test_dimcl_wraps_the_base_with_its_mixed_and_adversarial_terms(order):
     spread_apart(method)
     twin = copy.deepcopy(method)
     x1, x2 = batch()
-    total, _ = step_loss(method, pairs[::order], x1, x2, streams())
+    total, _ = step_loss(method, pairs[::order], (x1, x2), streams())
 
     z = [plain_forward(twin, x) for x in (x1, x2)]
     base = reference_nt_xent(*z, 0.5)

@@ -30,7 +30,7 @@ def template(tmp_path_factory) -> Path:
     shutil.copytree(PROJECT / "config", root / "config")
     edit(root, "config.yaml", "scale", "digits")
     edit(root, "config.yaml", "seeds", 2)
-    edit(root, RECIPE, "strategies.gps.guide", {"kind": "run", "method": "byol", "augmentation": "weak"})
+    edit(root, RECIPE, "strategies.gps.guide", {"kind": "run", "method": "byol", "augmentation": "weak", "layer": "backbone"})
     other = {"title": "Other", "source": {"kind": "digits", "size": 32, "test_per_class": 50}}
     edit(root, "datasets.yaml", "datasets.other", other)
     edit(root, SCALE, "datasets.TinyImageNet", "other")

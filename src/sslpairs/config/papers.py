@@ -87,8 +87,10 @@ class Paper(Model):
     """One file of ``config/papers/``."""
 
     title: str
-    strategy: Literal["spps", "gps", "mixco", "clae", "dimcl"]
-    """The paper's pair strategy."""
-    arxiv: str
+    strategy: Literal["spps", "gps", "mixco", "clae", "dimcl"] | None
+    """The paper's pair strategy; null for tables that no paper has."""
+    arxiv: str | None
+    optional: bool = False
+    """Not among ``papers: all``: it must be named."""
     tables: dict[str, Table]
     figures: dict[str, Figure] = {}

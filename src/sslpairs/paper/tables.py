@@ -169,7 +169,8 @@ def seeds_text(table: Table) -> str:
 
 def subtitle(plan: dict[str, Any]) -> str:
     """Paper and scale."""
-    return f"{plan['paper_title']} (arXiv {plan['arxiv']}). Scale: {plan['scale_title']}"
+    source = f" (arXiv {plan['arxiv']})" if plan["arxiv"] else ""
+    return f"{plan['paper_title']}{source}. Scale: {plan['scale_title']}"
 
 
 def notes(table: Table) -> list[str]:

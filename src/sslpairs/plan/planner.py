@@ -64,9 +64,9 @@ def make_plan(config: Config, contents: dict[str, str]) -> Plan:
     planner = _Planner(config, contents, plan)
     for paper_id, paper in config.papers.items():
         for table_id, table in paper.tables.items():
-            wanted = (settings.papers == "all" or paper_id in settings.papers) and (
-                settings.tables == "all" or table_id in settings.tables
-            )
+            named = table_id in settings.tables if settings.tables != "all" else None
+            in_paper = (named or not paper.optional) if settings.papers == "all" else paper_id in settings.papers
+            wanted = in_paper and named is not False
             try:
                 planner.add_table(paper_id, paper, table_id, table)
             except UserError:

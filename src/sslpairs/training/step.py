@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sslpairs.config.methods import STRATEGIES
 from sslpairs.methods.base import BaseMethod, Clock
 from sslpairs.pairs.base import Pairs, Step
 
@@ -23,10 +24,11 @@ def step_loss(
 
     ``xs`` are the augmented, normalised views, each ``[N, C, H, W]``: two large ones, then small ones if the method has
     them. ``draws`` holds a random stream for each strategy by name, on the views' device; ``given`` holds what is to be
-    used instead of a draw (``Step.given``). Strategies must be those of ``pairs``, in the order of composition, after
-    ``strategy.wrap(method)``. Only momentum encoders that follow before the step, prototypes' lengths and the statistics
+    used instead of a draw (``Step.given``). Each strategy must have wrapped the method first (``strategy.wrap(method)``);
+    they are asked in the order of composition, whatever the order of ``pairs``. Only momentum encoders that follow before the step, prototypes' lengths and the statistics
     of batch norms have changed afterwards.
     """
+    pairs = sorted(pairs, key=lambda strategy: list(STRATEGIES).index(strategy.name))
     method.before_step(clock)
     step = Step(method, xs, draws=draws or {}, given=given or {}, bounds=bounds)
     mixed: list[Tensor | None] = [None] * len(xs)
