@@ -73,7 +73,7 @@ def test_plan_can_list_every_run_each_once(root):
     done = sslpairs(root, "plan", "spps", "--runs")
     lines = [line.split() for line in done.stdout.splitlines() if line.endswith(" new")]
     build = make_build(root, {"papers": "spps"})
-    assert sorted(run for run, _ in lines) == sorted(build.needs(["spps-batch"])[0])
+    assert sorted(run for run, _ in lines) == sorted(build.needs(["spps-batch", "spps-methods"])[0])
 
 
 def test_status_says_how_far_each_table_is(root):

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sslpairs.config.methods import BASES, STRATEGIES, parse_label
+from sslpairs.config.methods import BASES, MEANINGS, STRATEGIES, combinations_page, parse_label
 from sslpairs.config.reading import load_yaml, read_config
-from sslpairs.config.schemas import stale_schemas, write_schemas
+from sslpairs.config.schemas import stale_files, write_generated
 from sslpairs.errors import UserError
 from sslpairs.plan.planner import make_plan
 
@@ -75,11 +75,21 @@ def named_line(root: Path, message: str) -> str:
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_shipped_configuration_reads_and_every_table_can_be_planned_at_every_scale(scale):
     papers = read_config(PROJECT).papers
-    assert plan(PROJECT, {"scale": scale}).selected == [table for paper in papers.values() for table in paper.tables]
+    main = [table for paper in papers.values() if not paper.optional for table in paper.tables]
+    optional = [table for paper in papers.values() if paper.optional for table in paper.tables]
+    made = plan(PROJECT, {"scale": scale})
+    assert made.selected == main
+    assert sorted(made.tables) == sorted(main + optional)
+
+
+def test_an_optional_paper_is_built_when_it_or_its_table_is_named():
+    assert plan(PROJECT, {"papers": "beyond"}).selected == ["strategies"]
+    assert plan(PROJECT, {"tables": "strategies"}).selected == ["strategies"]
+    assert plan(PROJECT, {"papers": "beyond,clae"}).selected == ["strategies", "clae-main"]
 
 
 def test_every_shipped_paper_names_its_own_strategy_and_has_a_table_with_and_without_it():
-    papers = read_config(PROJECT).papers
+    papers = {name: paper for name, paper in read_config(PROJECT).papers.items() if not paper.optional}
     assert {paper.strategy for paper in papers.values()} == set(STRATEGIES)
     for paper in papers.values():
         for table in paper.tables.values():
@@ -89,16 +99,42 @@ def test_every_shipped_paper_names_its_own_strategy_and_has_a_table_with_and_wit
             assert without
 
 
-def test_the_schemas_in_the_repository_fit_the_models():
-    assert stale_schemas(PROJECT / "config/schemas") == []
+def test_what_is_written_from_the_code_fits_the_code():
+    assert stale_files(PROJECT) == []
 
 
-def test_a_schema_that_is_missing_or_altered_is_stale(tmp_path):
-    write_schemas(tmp_path)
-    assert stale_schemas(tmp_path) == []
-    (tmp_path / "paper.schema.json").unlink()
-    (tmp_path / "scale.schema.json").write_text("{}\n")
-    assert sorted(stale_schemas(tmp_path)) == ["paper.schema.json", "scale.schema.json"]
+def test_a_generated_file_that_is_missing_or_altered_is_stale(tmp_path):
+    write_generated(tmp_path)
+    assert stale_files(tmp_path) == []
+    (tmp_path / "config/schemas/paper.schema.json").unlink()
+    (tmp_path / "docs/combinations.md").write_text("# Base methods\n")
+    assert sorted(stale_files(tmp_path)) == ["config/schemas/paper.schema.json", "docs/combinations.md"]
+
+
+def test_every_combination_has_a_meaning_or_a_reason_and_labels_obey_it():
+    assert list(MEANINGS) == list(STRATEGIES)
+    page = combinations_page()
+    for name, by_base in MEANINGS.items():
+        assert sorted(by_base) == sorted(BASES)
+        for base, meaning in by_base.items():
+            assert f"| {BASES[base]} | " in page
+            assert meaning.text in page
+            if meaning.status == "refused":
+                with pytest.raises(UserError) as caught:
+                    parse_label(f"{base}+{name}")
+                assert meaning.text in str(caught.value)
+            else:
+                assert parse_label(f"{base}+{name}").strategies == (name,)
+
+
+def test_the_released_settings_are_those_of_the_released_code():
+    released = {(name, base) for name in MEANINGS for base in BASES if MEANINGS[name][base].status == "released"}
+    assert released == {
+        *(("mixco", base) for base in ("simclr", "moco", "swav")),
+        *(("dimcl", base) for base in ("simclr", "mocoplus", "byol", "simsiam", "barlowtwins", "vicreg")),
+        *(("gps", base) for base in ("simclr", "byol", "barlowtwins", "vicreg")),
+        *(("clae", base) for base in ("simclr", "uel", "plain")),
+    }
 
 
 # --- how YAML is read ---------------------------------------------------------------------------------------------
@@ -175,7 +211,13 @@ WRONG_VALUES = [
         ["methods.moco.queue", "True (true/false)", "expected a whole number"],
         "queue",
     ),
-    (RECIPE, "methods.byol.momentum", [0.99, 2.0], ["methods.byol", "momentum [0.99, 2.0]", "within [0, 1]"], "byol:"),
+    (
+        RECIPE,
+        "methods.byol.momentum",
+        [0.99, 2.0],
+        ["methods.byol.momentum.1", "2.0", "less than or equal to 1"],
+        "2.0",
+    ),
     (
         RECIPE,
         "methods.byol.momentum",
@@ -329,8 +371,37 @@ CONTRADICTIONS = {
         ["guide.method", "'simclr+gps' needs a guide itself"],
     ),
     "a planned guide in a recipe": (
-        *(RECIPE, "strategies.spps.guide", {"kind": "checkpoint", "run": "x"}),
+        *(RECIPE, "strategies.spps.guide", {"kind": "checkpoint", "run": "x", "layer": "backbone"}),
         ["strategies.spps.guide", "write kind: run"],
+    ),
+    "one-hot codes where there are none": (
+        *(RECIPE, "strategies.mixco.hard_codes", True),
+        ["strategies.mixco.hard_codes", "predicts no codes", "methods.swav.strategies"],
+    ),
+    "a radius for the nearest": (RECIPE, "strategies.gps.radius", 4.0, ["strategies.gps", "radius: null"]),
+    "a number of neighbours for a ball": (
+        *(RECIPE, "strategies.gps.choice", "farthest"),
+        ["strategies.gps", "'farthest'", "needs a radius", "neighbours: null"],
+    ),
+    "a strategy that a method misspells": (
+        *(RECIPE, "methods.moco.strategies", {"mixo": {"temperature": 0.1}}),
+        ["methods.moco.strategies.mixo", "not a pair strategy", "did you mean 'mixco'"],
+    ),
+    "a value that a method misspells": (
+        *(RECIPE, "methods.moco.strategies", {"mixco": {"temprature": 0.1}}),
+        ["methods.moco.strategies.mixco.temprature"],
+    ),
+    "a wrong value of a strategy under a method": (
+        *(RECIPE, "methods.moco.strategies", {"mixco": {"temperature": -1.0}}),
+        ["methods.moco.strategies.mixco.temperature", "greater than 0"],
+    ),
+    "a guide of a method's own": (
+        *(RECIPE, "methods.moco.strategies", {"gps": {"guide": {"kind": "pixels"}}}),
+        ["methods.moco.strategies.gps.guide", "the same for all methods"],
+    ),
+    "small crops larger than the image": (
+        *(RECIPE, "methods.swav.small.scale", [0.5, 1.5]),
+        ["methods.swav.small", "must rise within (0, 1]"],
     ),
     "a warm-up longer than the training": (SCALE, "epochs.default", 1, ["epochs: 1", "warm-up of 1", RECIPE]),
     "an odd batch with MixCo": (SCALE, "batch_sizes.default", 127, ["batch_sizes", "MixCo", "127 is odd", TABLE]),
@@ -347,8 +418,8 @@ CONTRADICTIONS = {
         [f"{TABLE}.claims[0]", "where fits no column"],
     ),
     "a comparison with no column": (
-        *(PAPER, f"{TABLE}.claims.2.larger_than_in", {"backbone": "resnet51"}),
-        [f"{TABLE}.claims[2]", "larger_than_in fits no column"],
+        *(PAPER, f"{TABLE}.claims.3.larger_than_in", {"backbone": "resnet51"}),
+        [f"{TABLE}.claims[3]", "larger_than_in fits no column"],
     ),
     "a figure of no table": (
         *(PAPER, "figures.mixco-curves.table", "mixco-tinyimage"),

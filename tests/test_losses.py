@@ -361,6 +361,7 @@ def schedule(**values):
 def optimizer(name, **values):
     common = {"name": name, "lr": 0.3, "reference_batch": None, "weight_decay": 1e-4}
     extra = {"sgd": {"momentum": 0.9}, "adam": {}, "lars": {"momentum": 0.9, "trust_coefficient": 0.02}}
+    extra["lars"] |= {"clip": False, "adapt_vectors": False}
     return TypeAdapter(recipes.Optimizer).validate_python(common | extra[name] | values)
 
 
@@ -388,9 +389,30 @@ def test_a_training_that_is_all_warm_up_has_no_division_by_zero():
 
 
 def test_steps_drop_at_the_start_of_each_milestone_epoch():
-    how = schedule(name="steps", warmup_epochs=0, milestones=[2, 3], factor=0.1)
+    how = schedule(name="steps", warmup_epochs=0, milestones=[2, 3], factors=[0.1, 0.05])
     values = [rate_factor(how, step, 5, 4) for step in (0, 9, 10, 14, 15, 19)]
-    assert all(close(a, b) for a, b in zip(values, [1, 1, 0.1, 0.1, 0.01, 0.01], strict=True))
+    assert all(close(a, b) for a, b in zip(values, [1, 1, 0.1, 0.1, 0.05, 0.05], strict=True))
+
+
+def test_steps_need_a_factor_for_each_milestone():
+    for milestones, factors in (([2, 3], [0.1]), ([3, 2], [0.1, 0.05])):
+        with pytest.raises(ValueError, match="must rise and have one of the factors"):
+            schedule(name="steps", warmup_epochs=0, milestones=milestones, factors=factors)
+
+
+def test_mixcos_schedule_stays_ten_epochs_and_ends_at_three_percent():
+    # SimCLR of MixCo: 10 constant epochs, then a cosine of 100 epochs that 100 epochs of training cut off.
+    how = schedule(name="cosine", warmup_epochs=0, final=0.0, hold_epochs=10, span_epochs=100, each="epoch")
+    factors = [rate_factor(how, step, 7, 100) for step in range(700)]
+    for epoch in range(100):
+        wanted = 1.0 if epoch <= 10 else (1 + math.cos(math.pi * (epoch - 10) / 100)) / 2
+        assert all(close(factor, wanted) for factor in factors[7 * epoch : 7 * epoch + 7])
+    assert 0.029 < factors[-1] < 0.03
+
+
+def test_a_warm_up_may_start_above_zero():
+    how = schedule(name="cosine", warmup_epochs=2, final=0.0, initial=0.1)
+    assert [round(rate_factor(how, step, 5, 20), 12) for step in (0, 4, 9, 10)] == [0.19, 0.55, 1.0, 1.0]
 
 
 def test_constant_stays_after_half_an_epoch_of_warm_up():
@@ -404,32 +426,66 @@ def test_the_rate_scales_with_the_batch_only_where_the_recipe_says_so():
     assert close(base_rate(optimizer("lars", reference_batch=256), 1024), 1.2)
 
 
-def test_lars_neither_decays_nor_adapts_vectors_and_leaves_frozen_parameters_out():
-    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
-    frozen = nn.Linear(2, 2)
+def lars_by_hand(weights, slopes, rate, momentum, decay, eta, clip, adapt_vectors):
+    """Parameters after steps with the given gradients, one list a step, number by number."""
+    weights = [w.clone() for w in weights]
+    buffers = [torch.zeros_like(w) for w in weights]
+    for step in slopes:
+        for w, g, b in zip(weights, step, buffers, strict=True):
+            change = g.clone()
+            length, slope = math.sqrt((w * w).sum()), math.sqrt((g * g).sum())
+            if (w.ndim > 1 or adapt_vectors) and length > 0 and slope > 0:
+                ratio = eta * length / (slope + decay * length + 1e-8)
+                ratio = min(ratio / rate, 1.0) if clip else ratio
+                change = ratio * (g + decay * w)
+            b.mul_(momentum).add_(change)
+            w.sub_(rate * b)
+    return weights
+
+
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize("adapt_vectors", [False, True])
+@pytest.mark.parametrize("rate", [0.5, 0.004])
+def test_steps_of_lars_are_what_its_formula_says(clip, adapt_vectors, rate):
+    network = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 4, bias=False)).double()
+    how = optimizer("lars", lr=rate, weight_decay=0.01, clip=clip, adapt_vectors=adapt_vectors)
+    built = build_optimizer(how, [network], 1)
+    parameters = list(network.parameters())
+    with torch.no_grad():
+        parameters[1].zero_()  # a vector of length zero is never adapted
+    slopes = [[rows(p.numel(), 1, 7 * step + i).view_as(p) for i, p in enumerate(parameters)] for step in range(3)]
+    wanted = lars_by_hand([p.detach() for p in parameters], slopes, rate, 0.9, 0.01, 0.02, clip, adapt_vectors)
+    for step in slopes:
+        for p, g in zip(parameters, step, strict=True):
+            p.grad = g.clone()
+        built.step()
+    for p, w in zip(parameters, wanted, strict=True):
+        assert torch.allclose(p, w, rtol=0, atol=1e-12)
+
+
+def test_without_clipping_lars_is_lightlys():
+    from lightly.utils.lars import LARS
+
+    ours, theirs = nn.Linear(5, 3, bias=False).double(), nn.Linear(5, 3, bias=False).double()
+    theirs.load_state_dict(ours.state_dict())
+    built = build_optimizer(optimizer("lars", lr=0.4), [ours], 1)
+    other = LARS(theirs.parameters(), 0.4, momentum=0.9, weight_decay=1e-4, trust_coefficient=0.02)
+    for seed in range(3):
+        for layer, stepper in ((ours, built), (theirs, other)):
+            layer.weight.grad = rows(3, 5, seed)
+            stepper.step()
+    assert torch.allclose(ours.weight, theirs.weight, rtol=0, atol=1e-10)
+
+
+def test_frozen_parameters_are_left_out_and_constant_networks_keep_their_rate():
+    network, frozen, constant = nn.Linear(3, 2), nn.Linear(2, 2), nn.Linear(2, 4)
     frozen.weight.requires_grad_(False)
-    built = build_optimizer(optimizer("lars", reference_batch=256), [network, frozen], 512)
-    matrices, vectors = built.param_groups
-    assert [tuple(p.shape) for p in matrices["params"]] == [(4, 1, 3, 3), (2, 4)]
-    assert [tuple(p.shape) for p in vectors["params"]] == [(4,), (4,), (4,), (2,), (2,)]
-    assert (matrices["weight_decay"], vectors["weight_decay"]) == (1e-4, 0.0)
-    assert matrices["lr"] == vectors["lr"] == 0.6
+    built = build_optimizer(optimizer("lars", reference_batch=256), [network, frozen, constant], 512, [constant])
+    moving, staying = built.param_groups
+    assert [tuple(p.shape) for p in moving["params"]] == [(2, 3), (2,), (2,)]
+    assert [tuple(p.shape) for p in staying["params"]] == [(4, 2), (4,)]
     set_rate(built, 0.25)
-    assert [group["lr"] for group in built.param_groups] == [0.25, 0.25]
-
-
-def test_a_step_of_lars_is_what_its_formula_says():
-    layer = nn.Linear(3, 2).double()
-    before = [p.detach().clone() for p in layer.parameters()]
-    built = build_optimizer(optimizer("lars", lr=0.5, weight_decay=0.01), [layer], 1)
-    for p, seed in zip(layer.parameters(), (1, 2), strict=True):
-        p.grad = rows(p.numel(), 1, seed).view_as(p)
-    slopes = [p.grad.clone() for p in layer.parameters()]
-    built.step()
-    weight, bias = layer.parameters()
-    rate = 0.02 * before[0].norm() / (slopes[0].norm() + 0.01 * before[0].norm())
-    assert torch.allclose(weight, before[0] - 0.5 * rate * (slopes[0] + 0.01 * before[0]), rtol=0, atol=1e-6)
-    assert torch.allclose(bias, before[1] - 0.5 * slopes[1], rtol=0, atol=1e-12)
+    assert (moving["lr"], staying["lr"]) == (0.25, 0.6)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam)])

@@ -171,6 +171,74 @@ def test_one_neighbour_with_self_is_the_image_itself():
     assert torch.equal(strategy.partners(items, draws()), items)
 
 
+def in_a_ball(embedding, i, radius, include_self, strictly):
+    """Other images (or all) within a squared distance of image i, nearest first."""
+    distance = {j: float(((embedding[j] - embedding[i]) ** 2).sum()) for j in range(len(embedding))}
+    found = [j for j in distance if (distance[j] < radius if strictly else distance[j] <= radius)]
+    return sorted((j for j in found if include_self or j != i), key=lambda j: (j != i, distance[j]))
+
+
+@pytest.mark.parametrize("include_self", [False, True])
+def test_threshold_draws_uniformly_among_all_within_the_radius(include_self):
+    embedding = cloud(20, 2)
+    strategy = gps(choice="threshold", neighbours=None, radius=0.5, include_self=include_self)
+    line = strategy.prepare(lambda: embedding, draws())
+    items = torch.arange(20).repeat(400)[:, None].repeat(1, 2)
+    drawn = strategy.partners(items, draws(5))
+    alone = 0
+    for i in range(20):
+        wanted = in_a_ball(embedding, i, 0.5, include_self, strictly=False)
+        alone += not wanted
+        counts = torch.tensor([(drawn[items[:, 0] == i, 1] == j).sum() for j in wanted or [i]])
+        assert counts.sum() == 400, "nothing else is drawn, and an image without candidates keeps itself"
+        assert len(counts) == 1 or stats.chisquare(counts.numpy()).pvalue > 1e-4
+    assert f"{alone} of 20" in line
+    assert (alone > 0) is not include_self
+
+
+@pytest.mark.parametrize("include_self", [False, True])
+def test_farthest_is_the_farthest_image_of_the_open_ball(include_self):
+    embedding = cloud(20, 2)
+    strategy = gps(choice="farthest", neighbours=None, radius=0.5, include_self=include_self)
+    strategy.prepare(lambda: embedding, draws())
+    items = torch.arange(20)[:, None].repeat(1, 2)
+    for seed in (1, 2):
+        drawn = strategy.partners(items, draws(seed))[:, 1].tolist()
+        assert drawn == [(in_a_ball(embedding, i, 0.5, include_self, strictly=True) or [i])[-1] for i in range(20)]
+
+
+def test_an_image_exactly_at_the_radius_is_within_the_threshold_and_outside_the_open_ball():
+    embedding = torch.tensor([[0.0], [1.0], [3.0]], dtype=torch.float64)
+    items = torch.arange(3)[:, None].repeat(1, 2)
+    for choice, wanted in (("threshold", [1, 0, 1]), ("farthest", [1, 0, 2])):
+        strategy = gps(choice=choice, neighbours=None, radius=4.0)
+        strategy.prepare(lambda: embedding, draws())
+        drawn = strategy.partners(items, draws())[:, 1].tolist()
+        assert (drawn[0], drawn[2]) == (wanted[0], wanted[2])
+
+
+def test_only_so_many_candidates_are_looked_at():
+    embedding = torch.arange(10, dtype=torch.float64)[:, None]
+    strategy = gps(choice="farthest", neighbours=None, radius=1000.0, candidates=3)
+    strategy.prepare(lambda: embedding, draws())
+    assert strategy.partners(torch.tensor([[0, 0], [9, 9]]), draws())[:, 1].tolist() == [3, 6]
+
+
+def test_a_table_comes_back_only_where_it_is_not_the_guides():
+    fixed = gps()
+    fixed.prepare(lambda: cloud(20, 3), draws())
+    assert fixed.state() == {}
+    moving = gps(rebuild={"every": 2, "layer": "backbone"})
+    moving.prepare(lambda: cloud(20, 3), draws())
+    moving.rebuild(lambda layer: cloud(20, 3, seed=1))
+    again = gps(rebuild={"every": 2, "layer": "backbone"})
+    again.prepare(lambda: cloud(20, 3), draws())
+    again.restore(moving.state())
+    items = torch.arange(20)[:, None].repeat(1, 2)
+    assert torch.equal(again.partners(items, draws(1)), moving.partners(items, draws(1)))
+    assert torch.equal(moving.table, neighbours(cloud(20, 3, seed=1), 3))
+
+
 # --- SPPS: pairs ---------------------------------------------------------------------------------------------------
 
 
@@ -211,6 +279,28 @@ def test_both_bounds_belong_to_the_interval():
     assert semantic_pairs(embedding, 0.0, 0.5).tolist() == [[0, 1], [0, 3], [1, 2], [2, 3]]
     assert semantic_pairs(embedding, 0.5, 1.0).tolist() == [[0, 2]]
     assert semantic_pairs(embedding, -1.0, -0.5).tolist() == [[1, 3]]
+
+
+def test_open_bounds_leave_out_what_lies_on_them():
+    embedding = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0], [1.0, 1.0]], dtype=torch.float64)
+    assert semantic_pairs(embedding, 0.0, 1.0, inclusive=False).tolist() == [[0, 3], [1, 3], [2, 3]]
+    assert len(semantic_pairs(embedding, 0.0, 1.0)) == 6
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_a_limit_of_partners_within_the_blocks_is_the_one_over_the_whole_list(ordered, monkeypatch):
+    embedding = cloud(30, 4)
+    pairs = semantic_pairs(embedding, 0.1, 1.0, ordered)
+    similarity = torch.tensor([angle(embedding[a], embedding[b]) for a, b in pairs.tolist()], dtype=torch.float64)
+    monkeypatch.setattr("sslpairs.pairs.spps.BLOCK_ENTRIES", 7 * 30)
+    limited = semantic_pairs(embedding, 0.1, 1.0, ordered, max_partners=2)
+    assert torch.equal(limited, limit_partners(pairs, similarity, 2))
+
+
+def test_more_pairs_than_memory_has_room_for_are_an_error_that_names_the_remedy(monkeypatch):
+    monkeypatch.setattr("sslpairs.pairs.spps.MOST_PAIRS", 100)
+    with pytest.raises(UserError, match=r"strategies\.spps: more than 100 pairs among 30 images.*max_partners"):
+        spps(mode="interval", low=-1.0, high=1.0).prepare(lambda: cloud(30, 4), draws())
 
 
 @pytest.mark.parametrize("width", [8, 64, 256])
@@ -522,6 +612,30 @@ def test_clae_attacks_view_1_against_the_base_loss_with_everything_in_the_advers
     for a, b in zip(ours, theirs, strict=True):
         assert (a is None) == (b is None)
         assert a is None or torch.allclose(a, b, rtol=1e-6, atol=1e-8)
+
+
+def test_a_clipped_attack_stays_within_the_valid_range_and_an_unclipped_one_need_not():
+    x1, x2 = batch()
+    bounds = torch.tensor([-1.0]), torch.tensor([1.0])
+    for clip in (False, True):
+        method, (strategy,) = networks("simclr+clae", strategies={"clae": {"clip": clip, "epsilon": 0.5}})
+        _, step = step_loss(method, [strategy], (x1.clamp(-1, 1), x2), streams(), bounds=bounds)
+        made = strategy.perturb(step)
+        assert (made.abs().max() <= 1).item() is clip
+
+
+def test_an_attack_that_must_not_count_leaves_its_statistics_to_the_adversarial_images():
+    x1, x2 = batch()
+    seen = {}
+    for counts in (True, False):
+        method, (strategy,) = networks("simclr+clae", strategies={"clae": {"attack_updates_norms": counts}})
+        total, _ = step_loss(method, [strategy], (x1, x2), streams())
+        norm = method.backbone[1].adversarial
+        seen[counts] = (total.item(), norm.num_batches_tracked.item(), norm.running_mean.clone(), norm.momentum)
+    assert (seen[True][1], seen[False][1]) == (3, 1)
+    assert seen[True][0] == seen[False][0], "the loss is the same: training takes the statistics of the batch"
+    assert not torch.equal(seen[True][2], seen[False][2])
+    assert seen[False][3] == 0.01
 
 
 def test_the_attack_within_a_step_leaves_gradients_of_parameters_alone():

@@ -1,10 +1,13 @@
 """Training and evaluation of tiny runs: the same bytes from the same seed, whatever happens in between."""
 
+import copy
 import csv
 import dataclasses
 import itertools
 import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,7 +27,7 @@ from sslpairs.evaluation.evaluate import evaluate, weights_digest
 from sslpairs.evaluation.knn import knn_predict
 from sslpairs.evaluation.linear import evaluate_linear
 from sslpairs.files import sha256_file
-from sslpairs.guides.embed import embed
+from sslpairs.guides.embed import embed, embed_with
 from sslpairs.plan.build import evaluation_file, run_folder
 from sslpairs.training import train as training
 from sslpairs.training.online import OnlineClassifier
@@ -166,7 +169,7 @@ def test_the_learning_rate_follows_the_schedule(root):
 # --- seeds ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("label", ["simclr", "moco+mixco", "mocoplus+dimcl", "byol+spps", "simclr+clae+gps"])
+@pytest.mark.parametrize("label", [*METHODS, "moco+mixco", "mocoplus+dimcl", "byol+spps", "simclr+clae+gps"])
 def test_equal_seeds_give_the_same_bytes_and_other_seeds_other_ones(label, root):
     digests = [run(root, label, name, seed=seed)["checkpoint"]["sha256"] for name, seed in [("same", 3), ("x", 4)]]
     first, metrics = (folder_of(root, "same") / "checkpoint.pt").read_bytes(), measured(root, "same")
@@ -207,7 +210,9 @@ def stop_after(count):
     return progress
 
 
-@pytest.mark.parametrize("label", ["moco", "moco+mixco+clae", "byol", "simclr+clae+gps", "simclr+spps+dimcl"])
+@pytest.mark.parametrize(
+    "label", [*METHODS, "moco+mixco+clae", "simclr+clae+gps", "simclr+spps+dimcl", "dino+mixco+clae"]
+)
 def test_a_resumed_run_ends_in_the_same_bytes_as_one_without_interruption(label, root, monkeypatch):
     wanted = run(root, label, epochs=4)
     whole, metrics = (folder_of(root) / "checkpoint.pt").read_bytes(), measured(root)
@@ -226,6 +231,89 @@ def test_a_resumed_run_ends_in_the_same_bytes_as_one_without_interruption(label,
     for key in ("checkpoint", "online", "loss", "items", "notes", "spec"):
         assert got[key] == wanted[key]
     assert not (folder_of(root) / "last.ckpt").exists()
+
+
+def test_a_resumed_run_keeps_the_neighbours_that_it_built_itself(root, monkeypatch):
+    how = {"epochs": 6, "strategies": {"gps": {"rebuild": {"every": 2, "layer": "projection"}}}}
+    run(root, "simclr+gps", **how)
+    whole = (folder_of(root) / "checkpoint.pt").read_bytes()
+    (folder_of(root) / "run.json").unlink()
+    monkeypatch.setattr(training, "SAVE_EVERY", 0)
+    with pytest.raises(Interrupted):  # within the second table's epochs
+        run(root, "simclr+gps", progress=stop_after(4), **how)
+    run(root, "simclr+gps", **how)
+    assert (folder_of(root) / "checkpoint.pt").read_bytes() == whole
+    run(root, "simclr+gps", "fixed", epochs=6)
+    assert not same_weights(weights(root)["backbone"], weights(root, "fixed")["backbone"])
+
+
+@pytest.mark.parametrize("layer", ["backbone", "projection"])
+def test_neighbours_are_rebuilt_from_the_network_in_training_every_so_many_epochs(layer, data, root, monkeypatch):
+    made = trainer(data, root, "byol+gps", epochs=5, strategies={"gps": {"rebuild": {"every": 2, "layer": layer}}})
+    (gps,), built = made.pairs, []
+    monkeypatch.setattr(gps, "_build", lambda embedding: built.append(embedding))
+    states = []
+    for epoch in range(5):
+        states.append(copy.deepcopy(made.method))
+        made._epoch(epoch)
+        assert len(built) == epoch // 2
+    for embedding, before in zip(built, (states[2], states[4]), strict=True):
+        before.eval()
+        x = (data.train.images.float() / 255 - data.mean.view(1, -1, 1, 1)) / data.std.view(1, -1, 1, 1)
+        with torch.no_grad():
+            h = before.backbone(x)
+            assert torch.allclose(embedding, h if layer == "backbone" else before.projector(h), atol=1e-5)
+    assert made.method.backbone.training
+
+
+def test_a_rebuild_leaves_norms_and_modes_as_they_were(data, root):
+    made = trainer(data, root, "simclr+clae")
+    made.method.projector.eval()
+    before = copy.deepcopy(made.method.state_dict())
+    embed_with(made.method, "projection", data)
+    assert same_weights(made.method.state_dict(), before)
+    assert made.method.backbone.training
+    assert not made.method.projector.training
+
+
+@pytest.mark.parametrize("base", ["swav", "dino"])
+def test_small_views_come_from_both_sources_in_turn_in_their_own_size(base, data, root, monkeypatch):
+    seen = []
+
+    def watched(method, pairs, xs, *_, **__):
+        seen.append([x.clone() for x in xs])
+        raise Interrupted
+
+    monkeypatch.setattr(training, "train_step", watched)
+    small = {"count": 3, "size": 6, "scale": [0.999, 1.0]}
+    made = trainer(data, root, base, changes={"small": small}, augmentation=PLAIN_VIEW)
+    batch = torch.tensor([[0, 10], [1, 11], [2, 12]])
+    draws = [torch.Generator().manual_seed(v) for v in range(5)]
+    with pytest.raises(Interrupted):
+        made._step(batch, 0, draws, {})
+    (xs,) = seen
+    assert [tuple(x.shape) for x in xs] == [(3, 1, 8, 8)] * 2 + [(3, 1, 6, 6)] * 3
+    for number, x in enumerate(xs[2:]):
+        # A crop of nearly everything: the small view is the resized image of its source, and of no other.
+        whole = torch.nn.functional.interpolate(xs[number % 2], 6, mode="bilinear", align_corners=False)
+        other = torch.nn.functional.interpolate(xs[1 - number % 2], 6, mode="bilinear", align_corners=False)
+        assert (x - whole).abs().mean() < 0.15
+        assert (x - other).abs().mean() > 0.3
+
+
+def test_the_second_view_may_be_drawn_otherwise(data, root, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        training,
+        "train_step",
+        lambda method, pairs, xs, *_, **__: seen.append(xs) or (_ for _ in ()).throw(Interrupted),
+    )
+    made = trainer(data, root, augmentation=PLAIN_VIEW | {"second": {"solarize": 1.0}})
+    batch = torch.tensor([[0, 0], [1, 1]])
+    with pytest.raises(Interrupted):
+        made._step(batch, 0, [torch.Generator().manual_seed(0) for _ in range(2)], {})
+    first, second = (x * data.std + data.mean for x in seen[0])
+    assert torch.allclose(second, torch.where(first >= 0.5, 1 - first, first), atol=1e-6)
 
 
 def test_a_damaged_resumable_state_starts_the_run_anew_and_says_so(root, caplog):
@@ -347,29 +435,42 @@ def test_the_random_guide_hangs_on_the_seed_and_is_not_the_runs_own_start(data, 
 @pytest.mark.parametrize("label", ["simclr", "simclr+clae"])
 def test_a_guide_is_the_trained_backbone_of_another_run(label, data, root):
     run(root, label, "guide")
-    guide = recipes.CheckpointGuide(kind="checkpoint", run="guide")
+    guide = recipes.CheckpointGuide(kind="checkpoint", run="guide", layer="backbone")
     made = embed(guide, tiny_spec("byol+gps"), data, root)
     network, _ = build_backbone(recipes.ConvNet(kind="convnet", widths=[8, 16]), 1)
     network.load_state_dict(weights(root, "guide")["backbone"])
     x = (data.train.images.float() / 255 - data.mean.view(1, -1, 1, 1)) / data.std.view(1, -1, 1, 1)
     with torch.no_grad():
         assert torch.allclose(made, network.eval()(x), atol=1e-5)
-    how = gps_guide(kind="checkpoint", run="guide")
+    how = gps_guide(kind="checkpoint", run="guide", layer="backbone")
     receipt = run(root, "byol+gps", guide="guide", strategies=how)
     assert receipt["guide"] == "guide"
     run(root, "byol+gps", "pixels")
     assert not same_weights(weights(root)["backbone"], weights(root, "pixels")["backbone"])
 
 
+@pytest.mark.parametrize("label", ["simclr", "dino", "byol+clae"])
+def test_a_guide_may_compare_raw_projections(label, data, root):
+    run(root, label, "guide")
+    guide = recipes.CheckpointGuide(kind="checkpoint", run="guide", layer="projection")
+    made = embed(guide, tiny_spec("simclr+spps"), data, root)
+    again = trainer(data, root, label).method
+    again.load_state_dict(weights(root, "guide")["method"])
+    x = (data.train.images.float() / 255 - data.mean.view(1, -1, 1, 1)) / data.std.view(1, -1, 1, 1)
+    with torch.no_grad():
+        assert torch.allclose(made, again.eval().embed(x).z, atol=1e-5)
+    assert made.shape == (297, 8)
+
+
 def test_a_guide_of_another_architecture_keeps_its_own(root):
     run(root, name="guide", backbone={"kind": "convnet", "widths": [4]})
-    run(root, "simclr+gps", strategies=gps_guide(kind="checkpoint", run="guide"))
+    run(root, "simclr+gps", strategies=gps_guide(kind="checkpoint", run="guide", layer="backbone"))
     assert len(weights(root)["backbone"]) > len(weights(root, "guide")["backbone"])
 
 
 def test_a_missing_guide_is_an_error_that_names_its_file(root):
     with pytest.raises(UserError, match=r"results/runs/nobody/run\.json: missing"):
-        run(root, "simclr+gps", strategies=gps_guide(kind="checkpoint", run="nobody"))
+        run(root, "simclr+gps", strategies=gps_guide(kind="checkpoint", run="nobody", layer="backbone"))
 
 
 # --- checkpoint files ----------------------------------------------------------------------------------------------
@@ -380,7 +481,7 @@ def test_a_checkpoint_loads_without_running_code_and_holds_what_it_says(root):
     content = torch.load(folder_of(root) / "checkpoint.pt", weights_only=True)
     assert (content["format"], content["run"]) == (1, "a run")
     assert content["architecture"] == {"kind": "convnet", "widths": [8, 16]}
-    assert content["method"]["queue"].shape == (1, 8, 96)
+    assert content["method"]["queue"].shape == (1, 96, 8)
     assert any(".adversarial." in key for key in content["method"])
     assert not any(".adversarial." in key or ".main." in key for key in content["backbone"])
     network = checkpoint.load_backbone(folder_of(root) / "checkpoint.pt", 1)
@@ -621,3 +722,12 @@ def test_features_leave_the_network_in_the_mode_in_which_it_came(data):
 def test_all_allowed_labels_are_tried_here():
     assert len(set(labels())) == len(METHODS) * (1 + len(STRATEGIES)) - 1
     assert all(a != b for a, b in itertools.pairwise(labels()))
+
+
+def test_the_documented_step_runs_as_it_stands(capsys):
+    page = (Path(__file__).parents[1] / "docs/steps.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names = {}
+    exec(code, names)  # our own page
+    assert names["loss"].isfinite()
+    assert "'mixco'" in capsys.readouterr().out

@@ -373,3 +373,23 @@ def test_the_source_images_are_left_alone():
     before = x.clone()
     view(x, **STRONG)
     assert torch.equal(x, before)
+
+
+def test_a_small_crop_of_the_whole_image_is_the_resized_image():
+    how = Augmentation.model_validate(PLAIN_VIEW | {"crop": {"scale": [1.0, 1.0], "ratio": [1.0, 1.0]}})
+    images = torch.randint(0, 256, (3, 1, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    zero, one = torch.zeros(1), torch.ones(1)
+    made = augment(images, how, zero, one, torch.Generator(), size=6)
+    assert made.shape == (3, 1, 6, 6)
+    wanted = torch.nn.functional.interpolate(images.float() / 255, 6, mode="bilinear", align_corners=False)
+    assert torch.allclose(made, wanted, atol=1e-6)
+
+
+def test_the_second_view_has_its_own_blur_and_solarisation_and_small_crops_are_drawn_like_the_first():
+    blur = {"probability": 0.1, "sigma": [0.1, 2.0]}
+    how = Augmentation.model_validate(PLAIN_VIEW | {"flip": 0.5, "second": {"blur": blur, "solarize": 0.2}})
+    first, second, third = (how.of_view(view) for view in range(3))
+    assert (first.blur, first.solarize, first.flip) == (None, 0.0, 0.5)
+    assert (second.blur.probability, second.solarize, second.flip) == (0.1, 0.2, 0.5)
+    assert third == first
+    assert second.second is None

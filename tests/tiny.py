@@ -28,7 +28,7 @@ METHODS = {
         "queue": 96,
         "queue_from_epoch": 0,
         "freeze_steps": 2,
-        "small": {"count": 2, "size": 8, "scale": [0.1, 0.4]},
+        "small": {"count": 2, "size": 6, "scale": [0.1, 0.4]},
         "projector": HEAD,
     },
     "dino": {
@@ -41,7 +41,7 @@ METHODS = {
         "momentum": [0.9, 1.0],
         "freeze_epochs": 1,
         "clip": 3.0,
-        "small": {"count": 2, "size": 8, "scale": [0.1, 0.4]},
+        "small": {"count": 2, "size": 6, "scale": [0.1, 0.4]},
         "projector": HEAD,
     },
     "nnclr": {"temperature": 0.2, "queue": 96, "projector": HEAD | {"last_batch_norm": True}, "predictor": HEAD},

@@ -432,15 +432,15 @@ def provenance(
 def schema(
     check: Annotated[bool, typer.Option("--check", help="Only say whether the files are up to date.")] = False,
 ) -> None:
-    """Write the JSON schemas of the configuration (editors complete and check with them)."""
-    from sslpairs.config.schemas import stale_schemas, write_schemas
+    """Write what is made from the code: JSON schemas of the configuration (editors complete and check with them), and
+    docs/combinations.md."""
+    from sslpairs.config.schemas import stale_files, write_generated
 
-    folder = find_root() / "config" / "schemas"
     if check:
-        if stale := stale_schemas(folder):
-            raise UserError(f"config/schemas: {', '.join(stale)} out of date: run `sslpairs schema`")
+        if stale := stale_files(find_root()):
+            raise UserError(f"{', '.join(stale)} out of date: run `sslpairs schema`")
         return
-    write_schemas(folder)
+    write_generated(find_root())
 
 
 def _known(name: str, known: dict[str, Any], what: str) -> Any:

@@ -43,12 +43,14 @@ _DIMENSIONAL = "(1 - w) * base + w * contrast of the dimensions of both views' r
 _PER_IMAGE = "lam * loss against parent i + (1 - lam) * loss against parent j, the base's own loss for one image"
 
 MEANINGS: dict[str, dict[str, Meaning]] = {
-    "spps": {base: _MINED for base in BASES}
+    "spps": dict.fromkeys(BASES, _MINED)
     | {
-        base: Meaning("named", f"mined pairs lengthen the list of items ({source} of the abstract); thresholds are ours")
+        base: Meaning(
+            "named", f"mined pairs lengthen the list of items ({source} of the abstract); thresholds are ours"
+        )
         for base, source in {"simclr": "v1", "moco": "v3", "mocoplus": "v3", "simsiam": "v3"}.items()
     },
-    "gps": {base: _GUIDED for base in BASES}
+    "gps": dict.fromkeys(BASES, _GUIDED)
     | dict.fromkeys(["simclr", "byol", "barlowtwins", "vicreg"], _GUIDED_RELEASED)
     | {"nnclr": Meaning("ours", f"view 2 from a near neighbour; {_SOURCES} (the released configuration crashes)")},
     "mixco": {
@@ -68,19 +70,29 @@ MEANINGS: dict[str, dict[str, Meaning]] = {
     "clae": {
         "simclr": Meaning("released", "adds the base's loss between clean view 1 and its adversarial version"),
         "uel": Meaning("released", "adds the base's loss between clean view 1 and its adversarial version"),
-        "plain": Meaning("released", "adds the base's loss between clean view 1 (embedded anew) and its adversarial version"),
+        "plain": Meaning(
+            "released", "adds the base's loss between clean view 1 (embedded anew) and its adversarial version"
+        ),
         "moco": Meaning("ours", "the attacked query, in its own norms, against clean keys of view 2 and the queue"),
-        "mocoplus": Meaning("ours", "the attacked query, in its own norms, against clean keys of view 2 and their queue"),
+        "mocoplus": Meaning(
+            "ours", "the attacked query, in its own norms, against clean keys of view 2 and their queue"
+        ),
         "byol": Meaning("ours", "the attacked image, on the online branch only, predicts the target of clean view 2"),
-        "simsiam": Meaning("ours", "the attacked image predicts the projection of clean view 2, without gradient there"),
+        "simsiam": Meaning(
+            "ours", "the attacked image predicts the projection of clean view 2, without gradient there"
+        ),
         "barlowtwins": Meaning("ours", "adds the base's loss between clean view 1 and its adversarial version"),
         "vicreg": Meaning("ours", "adds the base's loss between clean view 1 and its adversarial version"),
         "swav": Meaning("ours", "the attacked image predicts the codes of clean view 2"),
-        "dino": Meaning("ours", "the attacked image, in the student only, predicts the teacher's output for clean view 2"),
+        "dino": Meaning(
+            "ours", "the attacked image, in the student only, predicts the teacher's output for clean view 2"
+        ),
         "nnclr": Meaning("ours", "adds the base's loss between clean view 1 and its adversarial version, same queue"),
     },
     "dimcl": {
-        base: Meaning("released" if base in ("simclr", "mocoplus", "byol", "simsiam", "barlowtwins", "vicreg") else "ours", text)
+        base: Meaning(
+            "released" if base in ("simclr", "mocoplus", "byol", "simsiam", "barlowtwins", "vicreg") else "ours", text
+        )
         for base, text in dict.fromkeys(BASES, _DIMENSIONAL).items()
     }
     | {
@@ -151,10 +163,12 @@ def combinations_page() -> str:
         "|---|" + "---|" * len(STRATEGIES),
     ]
     for base, title in BASES.items():
-        lines.append(f"| {title} (`{base}`) | " + " | ".join(words[MEANINGS[name][base].status] for name in STRATEGIES) + " |")
+        lines.append(
+            f"| {title} (`{base}`) | " + " | ".join(words[MEANINGS[name][base].status] for name in STRATEGIES) + " |"
+        )
     for name, title in STRATEGIES.items():
         lines += ["", f"## {title} (`{name}`)", "", "| base | | definition |", "|---|---|---|"]
-        lines += [f"| {BASES[base]} | {words[m.status]} | {m.text} |" for base, m in MEANINGS[name].items() for _ in [0] if base]
+        lines += [f"| {BASES[base]} | {words[m.status]} | {m.text} |" for base, m in MEANINGS[name].items()]
     lines += [
         "",
         "## Several strategies at once",

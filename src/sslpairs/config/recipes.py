@@ -1,4 +1,5 @@
-"""``config/recipes/``: the hyper-parameters of a training. Nothing has a default in code: a recipe states everything.
+"""``config/recipes/``: the hyper-parameters of a training. A recipe states everything; the few keys that may be left out
+then do nothing (no second view of its own, no plateau of the learning rate, no value of a strategy for one method).
 
 Words and symbols are the papers'; the formulas behind them stand in ``methods/`` and ``pairs/``.
 """
@@ -214,7 +215,7 @@ class Cosine(Model):
     name: Literal["cosine"]
     warmup_epochs: NonNegative
     final: Fraction
-    warmup_from: Fraction = 0.0
+    initial: Fraction = 0.0
     """Share of lr at which the warm-up starts."""
     hold_epochs: NonNegative = 0.0
     """Epochs at lr itself, between the warm-up and the cosine."""

@@ -1,4 +1,4 @@
-"""JSON schemas of the configuration files, generated from the models."""
+"""What is written from the code: JSON schemas of the configuration files, and the page of combinations."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from sslpairs.config.datasets import Datasets
+from sslpairs.config.methods import combinations_page
 from sslpairs.config.papers import Paper
 from sslpairs.config.recipes import Recipe
 from sslpairs.config.scales import Scale
@@ -21,18 +22,21 @@ MODELS: dict[str, type[BaseModel]] = {
 }
 
 
-def schema_text(model: type[BaseModel]) -> str:
-    """The schema of one model, as the text of its file."""
-    return json.dumps(model.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+def _files() -> dict[str, str]:
+    """Path from the project's root -> text."""
+    schemas = {
+        f"config/schemas/{name}.schema.json": json.dumps(model.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+        for name, model in MODELS.items()
+    }
+    return schemas | {"docs/combinations.md": combinations_page()}
 
 
-def write_schemas(folder: Path) -> None:
-    """Write one file a model."""
-    for name, model in MODELS.items():
-        write_atomic(folder / f"{name}.schema.json", schema_text(model))
+def write_generated(root: Path) -> None:
+    """Write every file."""
+    for name, text in _files().items():
+        write_atomic(root / name, text)
 
 
-def stale_schemas(folder: Path) -> list[str]:
-    """Files that are missing or do not fit their model."""
-    files = {f"{name}.schema.json": schema_text(model) for name, model in MODELS.items()}
-    return [name for name, text in files.items() if not (folder / name).exists() or (folder / name).read_text() != text]
+def stale_files(root: Path) -> list[str]:
+    """Files that are missing or do not fit the code."""
+    return [name for name, text in _files().items() if not (root / name).exists() or (root / name).read_text() != text]

@@ -67,5 +67,7 @@ def _load_method(path: Path, channels: int) -> BaseMethod:
     try:
         method.load_state_dict(load(path)["method"])
     except (KeyError, RuntimeError):
-        raise UserError(f"{path}: does not hold the networks of its run; delete {path.parent} and build again") from None
+        raise UserError(
+            f"{path}: does not hold the networks of its run; delete {path.parent} and build again"
+        ) from None
     return method

@@ -38,12 +38,14 @@ def rate_factor(how: recipes.Schedule, step: int, steps_per_epoch: int, epochs: 
     if how.name == "constant":
         return (step + 1) / warmup if step < warmup else 1.0
     if how.name == "steps":
-        passed = [f for milestone, f in zip(how.milestones, how.factors, strict=True) if step >= milestone * steps_per_epoch]
+        passed = [
+            f for milestone, f in zip(how.milestones, how.factors, strict=True) if step >= milestone * steps_per_epoch
+        ]
         return (step + 1) / warmup if step < warmup else passed[-1] if passed else 1.0
     if how.each == "epoch":
         step -= step % steps_per_epoch
     if step < warmup:
-        return how.warmup_from + (1 - how.warmup_from) * (step + 1) / warmup
+        return how.initial + (1 - how.initial) * (step + 1) / warmup
     flat = warmup + round(how.hold_epochs * steps_per_epoch)
     span = how.span_epochs * steps_per_epoch if how.span_epochs else epochs * steps_per_epoch - flat
     progress = min(1.0, max(0, step - flat) / max(1, span))

@@ -25,8 +25,8 @@ def step_loss(
     ``xs`` are the augmented, normalised views, each ``[N, C, H, W]``: two large ones, then small ones if the method has
     them. ``draws`` holds a random stream for each strategy by name, on the views' device; ``given`` holds what is to be
     used instead of a draw (``Step.given``). Each strategy must have wrapped the method first (``strategy.wrap(method)``);
-    they are asked in the order of composition, whatever the order of ``pairs``. Only momentum encoders that follow before the step, prototypes' lengths and the statistics
-    of batch norms have changed afterwards.
+    they are asked in the order of composition, whatever the order of ``pairs``. Only momentum encoders that follow before
+    the step, prototypes' lengths and the statistics of batch norms have changed afterwards.
     """
     pairs = sorted(pairs, key=lambda strategy: list(STRATEGIES).index(strategy.name))
     method.before_step(clock)

@@ -174,7 +174,8 @@ class Trainer:
         partner_draws = {p.name: generator(spec.seed, p.name, "partners", epoch) for p in self.pairs}
         draws = {p.name: generator(spec.seed, p.name, "step", epoch, device=device.type) for p in self.pairs}
         view_draws = [
-            generator(spec.seed, f"view {view}", epoch, device=device.type) for view in range(1, 1 + len(self.augmentations))
+            generator(spec.seed, f"view {view}", epoch, device=device.type)
+            for view in range(1, 1 + len(self.augmentations))
         ]
         for strategy in self.pairs:
             if epoch and strategy.rebuild_every and epoch % strategy.rebuild_every == 0:
