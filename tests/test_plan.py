@@ -221,6 +221,25 @@ def test_a_changed_scale_renames_exactly_the_runs_at_that_place(root, key, value
     assert changed(before, plan(root)) == which(before, test)
 
 
+def test_a_recipe_of_its_own_for_one_paper_changes_its_runs_and_no_others(root):
+    before = plan(root)
+    recipe = yaml.safe_load((root / "config" / RECIPE).read_text())
+    recipe["methods"]["simclr"]["temperature"] = 0.3
+    recipe["evaluation"]["knn"]["neighbours"] = 7
+    (root / "config/recipes/mine.yaml").write_text(yaml.safe_dump(recipe))
+    edit(root, SCALE, "recipes", {"default": "digits", "clae": "mine"})
+    after = plan(root)
+    for name, table in before.tables.items():
+        assert (after.tables[name]["key"] == table["key"]) is (name != "clae-main")
+    (moved,) = {
+        spec_of(after, r["run"])["method"]["simclr"]["temperature"]
+        for cell in after.tables["clae-main"]["cells"]
+        for r in cell["replicates"]
+        if cell["row"] == "simclr"
+    }
+    assert moved == 0.3
+
+
 def test_another_content_of_a_data_set_renames_exactly_its_runs(root):
     before = plan(root)
     after = plan(root, CONTENTS | {"other": "f" * 64})
@@ -271,7 +290,7 @@ def test_two_thousand_runs_can_be_planned_and_are_all_different(root):
 
 def test_a_spec_holds_every_value_of_what_it_uses_and_no_trace_of_what_it_does_not(root):
     runs = plan(root).runs
-    recipe = read_config(root).recipe.model_dump(mode="json")
+    recipe = read_config(root).recipes["digits"].model_dump(mode="json")
     for entry in runs.values():
         label, spec = parse_label(entry["label"]), entry["spec"]
         assert spec.keys() == RunSpec.model_fields.keys()

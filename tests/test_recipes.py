@@ -1,12 +1,21 @@
 """The recipes that ship: they can be read, and the papers' values have their sources beside them."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
-from sslpairs.config.reading import load_yaml
+from sslpairs.config.reading import load_yaml, read_config
 from sslpairs.config.recipes import Recipe
+from sslpairs.methods.base import Clock
+from sslpairs.methods.build import build_method
+from sslpairs.pairs.build import build_pairs
+from sslpairs.plan.planner import make_plan
+from sslpairs.plan.spec import RunSpec
+from sslpairs.training.optimization import build_optimizer
+from sslpairs.training.step import train_step
 
 PROJECT = Path(__file__).resolve().parents[1]
 RECIPES = sorted((PROJECT / "config/recipes").glob("*.yaml"))
@@ -103,6 +112,44 @@ def test_every_method_of_a_papers_table_meets_its_strategy(paper, base):
     settings = recipe(paper)
     assert getattr(settings.methods, base) is not None
     assert settings.strategy(base, paper) is not None
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
+    """All tables with each paper's own recipe, on the digits."""
+    root = tmp_path_factory.mktemp("project")
+    shutil.copytree(PROJECT / "config", root / "config")
+    scale = root / "config/scales/digits.yaml"
+    recipes = f"recipes: {{{', '.join(f'{paper}: {paper}' for paper in PAPERS)}, default: digits}}"
+    scale.write_text(re.sub(r"recipes: .*", recipes, scale.read_text()))
+    return make_plan(read_config(root, {"seeds": [0]}), {"digits": "d" * 64})
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_every_row_of_a_papers_tables_trains_a_step_with_the_papers_recipe(paper, planned):
+    runs = {
+        cell["row"]: cell["replicates"][0]["run"]
+        for table in planned.tables.values()
+        if table["paper"] == paper
+        for cell in table["cells"]
+    }
+    assert {row.split("+")[0] for row in runs} == set(PAPERS[paper])
+    small = {"backbone": {"kind": "convnet", "widths": [8]}}
+    for run in runs.values():
+        spec = RunSpec.model_validate(planned.runs[run]["spec"] | small)
+        method, pairs = build_method(spec, 3).train(), build_pairs(spec)
+        for strategy in pairs:
+            strategy.wrap(method)
+        optimizer = build_optimizer(
+            spec.optimizer, method.online_modules(), spec.batch_size, method.constant_rate_modules()
+        )
+        draws = torch.Generator().manual_seed(0)
+        views = [torch.randn(4, 3, 8, 8, generator=draws) for _ in range(2)]
+        views += [torch.randn(4, 3, 4, 4, generator=draws)] * (method.small.count if method.small else 0)
+        before = [p.clone() for p in method.backbone.parameters()]
+        loss, _ = train_step(method, pairs, views, optimizer, dict.fromkeys(spec.active, draws), Clock(0, 10))
+        assert loss.isfinite()
+        assert not all(torch.equal(a, b) for a, b in zip(before, method.backbone.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("paper", PAPERS)

@@ -575,7 +575,7 @@ def test_clae_attacks_view_one_and_trains_on_it_with_norms_of_its_own(seed, base
     clae = wrapped(method, main, adversarial, epsilon, alpha)
     before = {name: value.clone() for name, value in method.state_dict().items()}
 
-    # CLAE SimCLR/main.py:64-96, UEL/main.py:72-84, Plain/main.py:69-83 (which embeds view 1 again)
+    # CLAE SimCLR/main.py and UEL/main.py, train; Plain/main.py:69-83, which embeds view 1 again
     z1, z2 = project(main, xs[0]), project(main, xs[1])
     attack = attacked(adversarial, xs[0], objective, epsilon)
     z_attack = project(adversarial, attack)

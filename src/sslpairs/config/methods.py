@@ -48,7 +48,7 @@ MEANINGS: dict[str, dict[str, Meaning]] = {
         base: Meaning(
             "named", f"mined pairs lengthen the list of items ({source} of the abstract); thresholds are ours"
         )
-        for base, source in {"simclr": "v1", "moco": "v3", "mocoplus": "v3", "simsiam": "v3"}.items()
+        for base, source in {"simclr": "v1", "moco": "v3", "simsiam": "v3"}.items()
     },
     "gps": dict.fromkeys(BASES, _GUIDED)
     | dict.fromkeys(["simclr", "byol", "barlowtwins", "vicreg"], _GUIDED_RELEASED)

@@ -55,7 +55,8 @@ class Config:
     datasets: dict[str, Dataset]
     scale_name: str
     scale: Scale
-    recipe: Recipe
+    recipes: dict[str, Recipe]
+    """File of ``config/recipes`` -> its content, for all that the scale names."""
     papers: dict[str, Paper]
 
     @property
@@ -63,10 +64,12 @@ class Config:
         """For messages."""
         return f"config/scales/{self.scale_name}.yaml"
 
-    @property
-    def recipe_file(self) -> str:
-        """For messages."""
-        return f"config/recipes/{self.scale.recipe}.yaml"
+    def recipe_of(self, paper: str) -> tuple[Recipe, str]:
+        """The recipe that the scale has for a paper, and its file for messages."""
+        name = self.scale.recipes.get(paper, self.scale.recipes.get("default"))
+        if name is None:
+            raise UserError(f"{self.scale_file}: recipes: nothing for '{paper}' and no 'default'; add one")
+        return self.recipes[name], f"config/recipes/{name}.yaml"
 
 
 def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Config:
@@ -82,9 +85,16 @@ def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Config:
 
     scale_file = _choice(folder / "scales", where("scale"), settings.scale)
     scale = _read(Scale, scale_file, root)
-    recipe = _read(Recipe, _choice(folder / "recipes", _where(scale_file, "recipe"), scale.recipe), root)
+    recipes = {
+        name: _read(Recipe, _choice(folder / "recipes", f"{_where(scale_file, 'recipes')}.{paper}", name), root)
+        for paper, name in scale.recipes.items()
+    }
     datasets = _read(Datasets, folder / "datasets.yaml", root).datasets
     papers = {file.stem: _read(Paper, file, root) for file in sorted((folder / "papers").glob("*.yaml"))}
+    for name in scale.recipes:
+        if name != "default" and name not in papers:
+            hint = nearest(name, ["default", *papers])
+            raise UserError(f"{_where(scale_file, 'recipes')}: {name!r} is no file of config/papers{hint}")
     for name in [] if settings.papers == "all" else settings.papers:
         if name not in papers:
             hint = nearest(name, ["all", *papers])
@@ -106,7 +116,7 @@ def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Config:
     doubled = {name for name in tables if tables.count(name) > 1}
     if doubled:
         raise UserError(f"config/papers: table '{min(doubled)}' stands in two papers; rename one")
-    return Config(root, settings, datasets, settings.scale, scale, recipe, papers)
+    return Config(root, settings, datasets, settings.scale, scale, recipes, papers)
 
 
 def _where(path: Path, key: str, overrides: dict[str, Any] | None = None) -> str:

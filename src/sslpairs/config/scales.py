@@ -14,8 +14,8 @@ class Scale(Model):
     title: str
     about: str
     """What the scale is good for, its cost, and the hardware on which that was seen."""
-    recipe: str
-    """A file of ``config/recipes/``."""
+    recipes: Annotated[dict[str, str], Field(min_length=1)]
+    """The paper (a file of ``config/papers/``) -> a file of ``config/recipes/``."""
     datasets: Annotated[dict[str, str], Field(min_length=1)]
     """The paper's data set -> an entry of ``config/datasets.yaml``."""
     backbones: Annotated[dict[str, Backbone], Field(min_length=1)]

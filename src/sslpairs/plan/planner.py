@@ -56,7 +56,7 @@ def make_plan(config: Config, contents: dict[str, str]) -> Plan:
         scale={
             "name": config.scale_name,
             "title": config.scale.title,
-            "recipe": config.scale.recipe,
+            "recipes": config.scale.recipes,
             "threads": config.scale.threads,
         },
         datasets={},
@@ -82,16 +82,17 @@ def make_plan(config: Config, contents: dict[str, str]) -> Plan:
 class _Planner:
     def __init__(self, config: Config, contents: dict[str, str], plan: Plan):
         self.config, self.contents, self.plan = config, contents, plan
-        self.protocols = config.recipe.evaluation.model_dump(mode="json")
-        self.evaluation_key = digest(self.protocols)
         self.table_code = fingerprint("paper")
-        self.recipes: dict[str, Recipe] = {}
+        self.changed: dict[str, Recipe] = {}
 
     # --- tables --------------------------------------------------------------------------------------------------
 
     def add_table(self, paper_id: str, paper: Paper, table_id: str, table: Table) -> None:
         """Plan one table, with its runs and evaluations."""
         self.where = f"config/papers/{paper_id}.yaml: tables.{table_id}"
+        self.recipe, self.recipe_file = self.config.recipe_of(paper_id)
+        protocols = self.recipe.evaluation.model_dump(mode="json")
+        evaluation_key = digest(protocols)
         rows = {}
         for text in table.rows:
             label = self._label(text, "rows")
@@ -106,12 +107,8 @@ class _Planner:
                 replicates = []
                 for seed in self.config.settings.seeds:
                     run = self._run(draft, label, place, seed)
-                    evaluation = f"{run}/{self.evaluation_key}"
-                    draft.evaluations[evaluation] = {
-                        "run": run,
-                        "key": self.evaluation_key,
-                        "protocols": self.protocols,
-                    }
+                    evaluation = f"{run}/{evaluation_key}"
+                    draft.evaluations[evaluation] = {"run": run, "key": evaluation_key, "protocols": protocols}
                     replicates.append({"seed": seed, "run": run, "evaluation": evaluation})
                 cells.append({"row": row, "column": column, "replicates": replicates})
         entry = {
@@ -220,7 +217,7 @@ class _Planner:
                 "backbone": place.backbone.label,
                 "batch_size": place.batch_size,
                 "epochs": place.epochs,
-                "augmentation": place.augmentation or self.config.recipe.training.augmentation,
+                "augmentation": place.augmentation or self.recipe.training.augmentation,
                 **dict(place.changes),
             }
             stands_for = [
@@ -365,17 +362,17 @@ class _Planner:
     def _recipe(self, place: _Place) -> Recipe:
         """The scale's recipe with the column's dotted changes, validated anew."""
         if not place.changes:
-            return self.config.recipe
-        key = canonical(place.changes)
-        if key not in self.recipes:
-            value = self.config.recipe.model_dump()
+            return self.recipe
+        key = canonical([self.recipe_file, place.changes])
+        if key not in self.changed:
+            value = self.recipe.model_dump()
             for name, new in place.changes:
                 _change(value, name, new, self.where)
             try:
-                self.recipes[key] = Recipe.model_validate(value)
+                self.changed[key] = Recipe.model_validate(value)
             except ValidationError as error:
                 raise UserError(explain(error, Recipe, f"{self.where}: set", None, {})) from None
-        return self.recipes[key]
+        return self.changed[key]
 
     def _run(self, draft: Plan, label, place: _Place, seed: int) -> str:
         """Add one run (and its guide's), and answer its id."""
@@ -384,14 +381,14 @@ class _Planner:
         if method is None:
             known = ", ".join(name for name in BASES if getattr(recipe.methods, name))
             raise UserError(
-                f"{self.config.recipe_file}: methods: no values for '{label.base}', which {self.where} needs; add them (known: {known})"
+                f"{self.recipe_file}: methods: no values for '{label.base}', which {self.where} needs; add them (known: {known})"
             )
         training = recipe.training
         change = method.training
         augmentation = place.augmentation or (change and change.augmentation) or training.augmentation
         if augmentation not in recipe.augmentations:
             hint = nearest(augmentation, list(recipe.augmentations))
-            raise UserError(f"{self.where}: augmentation: '{augmentation}' is not in {self.config.recipe_file}{hint}")
+            raise UserError(f"{self.where}: augmentation: '{augmentation}' is not in {self.recipe_file}{hint}")
         if place.dataset not in self.contents:
             raise UserError(
                 f"data set '{place.dataset}' is not prepared, so its content is not known: run `sslpairs fetch {place.dataset}`"
@@ -401,7 +398,7 @@ class _Planner:
             settings = recipe.strategy(label.base, name)
             if settings is None:
                 raise UserError(
-                    f"{self.config.recipe_file}: strategies: no values for '{name}', which {self.where} needs; add them"
+                    f"{self.recipe_file}: strategies: no values for '{name}', which {self.where} needs; add them"
                 )
             value = settings.model_dump()
             if name in ("spps", "gps") and settings.guide.kind == "run":
@@ -415,14 +412,14 @@ class _Planner:
             )
         if "mixco" in strategies and strategies["mixco"]["hard_codes"] and label.base not in CODES:
             raise UserError(
-                f"{self.config.recipe_file}: strategies.mixco.hard_codes: {BASES[label.base]} predicts no codes, so that "
+                f"{self.recipe_file}: strategies.mixco.hard_codes: {BASES[label.base]} predicts no codes, so that "
                 f"'{label}' would ignore it; write it under methods.swav.strategies instead ({self.where})"
             )
         schedule = (change and change.schedule) or training.schedule
         if schedule.warmup_epochs >= place.epochs:
             raise UserError(
                 f"{self.config.scale_file}: epochs: {place.epochs} leave nothing after a warm-up of {schedule.warmup_epochs} epochs "
-                f"({self.config.recipe_file}); lengthen the one or shorten the other"
+                f"({self.recipe_file}); lengthen the one or shorten the other"
             )
         spec = RunSpec.model_validate(
             {
@@ -457,10 +454,10 @@ class _Planner:
         try:
             label = parse_label(guide.method)
         except UserError as error:
-            raise UserError(f"{self.config.recipe_file}: guide.method: {error}") from None
+            raise UserError(f"{self.recipe_file}: guide.method: {error}") from None
         if {"spps", "gps"} & set(label.strategies):
             raise UserError(
-                f"{self.config.recipe_file}: guide.method: '{guide.method}' needs a guide itself; name a method without SPPS and GPS"
+                f"{self.recipe_file}: guide.method: '{guide.method}' needs a guide itself; name a method without SPPS and GPS"
             )
         at = _Place(
             place.dataset,
