@@ -407,6 +407,12 @@ CONTRADICTIONS = {
     "no recipe for a paper": (SCALE, "recipes", {"mixco": "digits"}, ["recipes: nothing for", "no 'default'"]),
     "a warm-up longer than the training": (SCALE, "epochs.default", 1, ["epochs: 1", "warm-up of 1", RECIPE]),
     "an odd batch with MixCo": (SCALE, "batch_sizes.default", 127, ["batch_sizes", "MixCo", "127 is odd", TABLE]),
+    "a batch of one mixed image": (
+        SCALE,
+        "batch_sizes.default",
+        2,
+        ["batch_sizes", "one mixed image", "at least 4", TABLE],
+    ),
     "no default in a map of the scale": (SCALE, "epochs", {"100": 30}, ["epochs", "there is no 'default'"]),
     "an unknown row": (PAPER, f"{TABLE}.rows.0", "mocco", [f"{TABLE}.rows", "'mocco'", "did you mean 'moco'"]),
     "a combination without a meaning": (PAPER, f"{TABLE}.rows.0", "moco+dimcl", [f"{TABLE}.rows", "mocoplus+dimcl"]),

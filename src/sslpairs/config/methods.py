@@ -79,11 +79,11 @@ MEANINGS: dict[str, dict[str, Meaning]] = {
         ),
         "byol": Meaning("ours", "the attacked image, on the online branch only, predicts the target of clean view 2"),
         "simsiam": Meaning(
-            "ours", "the attacked image predicts the projection of clean view 2, without gradient there"
+            "ours", "the attacked image predicts the projection of clean view 2 (main norms, without gradient there)"
         ),
         "barlowtwins": Meaning("ours", "adds the base's loss between clean view 1 and its adversarial version"),
         "vicreg": Meaning("ours", "adds the base's loss between clean view 1 and its adversarial version"),
-        "swav": Meaning("ours", "the attacked image predicts the codes of clean view 2"),
+        "swav": Meaning("ours", "the attacked image predicts the codes of clean view 2 (main norms)"),
         "dino": Meaning(
             "ours", "the attacked image, in the student only, predicts the teacher's output for clean view 2"
         ),

@@ -29,8 +29,8 @@ def uel_loss(u1: Tensor, u2: Tensor, temperature: float, m: float = 1.0) -> Tens
     other[rows, positives] = True
     weight = torch.full_like(logits, m).masked_fill(other, 1.0)
     logs = logits - torch.logsumexp((logits + weight.log()).masked_fill(own, -torch.inf), 1, keepdim=True)
-    # A share may round to 1, whose log(1 - P) is infinite.
-    shares = logs.exp().clamp(max=1 - torch.finfo(x.dtype).eps).masked_fill(other, 0.0)
+    # A share may round to 1 (or exceed it, with m below 1), and log(1 - P) would be infinite or no number.
+    shares = logs.masked_fill(other, -torch.inf).exp().clamp(max=1 - torch.finfo(x.dtype).eps)
     return -(logs[rows, positives].sum() + m * torch.log1p(-shares).sum()) / count
 
 

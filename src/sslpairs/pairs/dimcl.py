@@ -11,7 +11,7 @@ def dimensional_contrast(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     """NT-Xent between the standardised columns of two projections, ``[N, D]`` each: a scalar.
 
     A column's positive is the same column of the other view; the inner products are Pearson correlations
-    (DIMCL solo/losses/oursloss.py:48-80). Centring matters; the scale cancels, but for columns that hardly vary.
+    (DIMCL solo/losses/oursloss.py:48-80). Centring matters; the scale cancels.
     """
     return nt_xent(_standardise(z1).T, _standardise(z2).T, temperature)
 

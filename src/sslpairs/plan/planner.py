@@ -410,6 +410,11 @@ class _Planner:
                 f"{self.config.scale_file}: batch_sizes: MixCo mixes the two halves of a batch, and {place.batch_size} is odd; "
                 f"write an even number ({self.where})"
             )
+        if "mixco" in strategies and place.batch_size < 4:
+            raise UserError(
+                f"{self.config.scale_file}: batch_sizes: MixCo makes one mixed image of {place.batch_size}, too few for batch "
+                f"norms; write at least 4 ({self.where})"
+            )
         if "mixco" in strategies and strategies["mixco"]["hard_codes"] and label.base not in CODES:
             raise UserError(
                 f"{self.recipe_file}: strategies.mixco.hard_codes: {BASES[label.base]} predicts no codes, so that "
