@@ -357,6 +357,54 @@ def evaluate(
 
 
 @app.command()
+def floors(
+    targets: Annotated[
+        list[str] | None, typer.Argument(help="Papers or tables; default: what config.yaml chooses.")
+    ] = None,
+    sets: Sets = [],  # noqa: B006
+) -> None:
+    """What raw pixels and untrained networks reach under the protocols of the tables: the numbers to beat."""
+    from statistics import mean, stdev
+
+    from rich.table import Table
+
+    from sslpairs.evaluation import floors as floor
+
+    build = open_build(sets)
+    if build.to_prepare:
+        raise UserError(f"data/{build.to_prepare[0]}: not prepared; run `sslpairs fetch {build.to_prepare[0]}`")
+    plan, found = build.plan, {}
+    for table in chosen_tables(build, targets or []):
+        for cell in plan.tables[table]["cells"]:
+            for replicate in cell["replicates"]:
+                run = plan.runs[replicate["run"]]
+                protocols = plan.evaluations[replicate["evaluation"]]["protocols"]
+                place = (run["dataset"], run["backbone"], replicate["evaluation"].rpartition("/")[2])
+                seeds = found.setdefault(place, {})
+                if run["seed"] not in seeds:
+                    seeds[run["seed"]] = floor.floors(
+                        run, protocols, build.root, plan.settings["device"], plan.scale["threads"]
+                    )
+    view = Table(title=f"Without any training, scale {plan.scale['title']}, top-1 in %", title_justify="left")
+    for column in ("floor", "data set", "linear", "kNN"):
+        view.add_column(column, justify="left" if column in ("floor", "data set") else "right")
+    shown = set()
+    for (dataset, backbone, _), seeds in found.items():
+        for name in ("pixels", "untrained"):
+            title = "raw pixels" if name == "pixels" else f"untrained {backbone}"
+            values = [[result[name][protocol] for result in seeds.values()] for protocol in ("linear", "knn")]
+            row = (
+                title,
+                plan.datasets[dataset]["title"],
+                *(f"{mean(v):.1f} ± {stdev(v):.1f}" if len(v) > 1 else f"{v[0]:.1f}" for v in values),
+            )
+            if row not in shown:
+                shown.add(row)
+                view.add_row(*row)
+    out.print(view)
+
+
+@app.command()
 def tables(
     targets: Annotated[
         list[str] | None, typer.Argument(help="Papers or tables; default: what config.yaml chooses.")

@@ -10,15 +10,15 @@ from sslpairs.errors import UserError
 BLOCK = 1024
 
 
-def knn_predict(embedding: Tensor, labels: Tensor, queries: Tensor, k: int, temperature: float, classes: int) -> Tensor:
+def knn_predict(features: Tensor, labels: Tensor, queries: Tensor, k: int, temperature: float, classes: int) -> Tensor:
     """Classes of the queries, int64 ``[Q]``: votes of the k nearest by cosine, weighted by exp(cosine / temperature).
 
-    ``embedding`` is ``[N, D]``, ``labels`` int64 ``[N]``, ``queries`` ``[Q, D]`` (Wu et al. 2018, arXiv 1805.01978).
+    ``features`` is ``[N, D]``, ``labels`` int64 ``[N]``, ``queries`` ``[Q, D]`` (Wu et al. 2018, arXiv 1805.01978).
     Raises ``ValueError`` when there are not k images.
     """
-    if not 1 <= k <= len(embedding):
-        raise ValueError(f"{k} neighbours of {len(embedding)} images: choose a number from 1 to {len(embedding)}")
-    known, asked = F.normalize(embedding, dim=1), F.normalize(queries, dim=1)
+    if not 1 <= k <= len(features):
+        raise ValueError(f"{k} neighbours of {len(features)} images: choose a number from 1 to {len(features)}")
+    known, asked = F.normalize(features, dim=1), F.normalize(queries, dim=1)
     answers = []
     for block in asked.split(BLOCK):
         cosine, index = (block @ known.T).topk(k, dim=1)
