@@ -76,6 +76,19 @@ def test_plan_can_list_every_run_each_once(root):
     assert sorted(run for run, _ in lines) == sorted(build.needs(["spps-batch", "spps-methods"])[0])
 
 
+def test_floors_need_the_data_and_then_name_pixels_and_untrained_networks(root, monkeypatch, capsys):
+    assert "data/digits: not prepared" in refusal(capsys, root, monkeypatch, "floors", "clae")
+    (root / "data").mkdir()
+    prepared = sslpairs(root, "fetch", "digits")
+    assert prepared.returncode == 0, prepared.stderr
+    done = sslpairs(root, "floors", "clae")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [[word.strip() for word in line.split("│")[1:5]] for line in done.stdout.splitlines() if "│" in line]
+    assert [line[0] for line in lines] == ["raw pixels", "untrained conv 32-64-128"]
+    for line in lines:
+        assert all(80 < float(value.split()[0]) < 99 for value in line[2:])
+
+
 def test_status_says_how_far_each_table_is(root):
     build = make_build(root)
     run = build.runs_of("clae-main")[0]

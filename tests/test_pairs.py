@@ -14,7 +14,7 @@ from test_losses import (
     reference_queue,
     reference_soft,
 )
-from tiny import STRATEGIES, networks, tiny_spec
+from tiny import METHODS, STRATEGIES, networks, tiny_spec
 from torch import nn
 
 from sslpairs.config import recipes
@@ -28,7 +28,7 @@ from sslpairs.pairs.clae import CLAE, TwoNorms, adversarial_norms, attack, doubl
 from sslpairs.pairs.gps import GPS, neighbours
 from sslpairs.pairs.mixco import MixCo
 from sslpairs.pairs.spps import SPPS, cosine_quantiles, limit_partners, semantic_pairs
-from sslpairs.training.step import step_loss
+from sslpairs.training.step import step_loss, train_step
 
 
 def draws(seed=0):
@@ -921,3 +921,32 @@ def test_dimcl_wraps_the_base_with_its_mixed_and_adversarial_terms(order):
 def test_strategies_are_composed_in_the_papers_order_whatever_the_label_says():
     spec = tiny_spec("byol+dimcl+clae+mixco+gps+spps")
     assert [p.name for p in build_pairs(spec)] == ["spps", "gps", "mixco", "clae", "dimcl"]
+
+
+# --- lower precision -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("base", METHODS)
+def test_a_step_in_bfloat16_is_near_the_one_in_float32(base):
+    label = f"{base}+mixco+clae" + ("" if base == "moco" else "+dimcl")
+    losses = []
+    for precision in (None, torch.bfloat16):
+        method, pairs = networks(label)
+        method.float()
+        xs = [x.float() for x in batch(16)]
+        optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], 0.1)
+        loss, _ = train_step(method, pairs, xs, optimizer, streams(), autocast=precision)
+        losses.append(loss.item())
+        assert loss.dtype == torch.float32
+        assert all(p.isfinite().all() for p in method.parameters())
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+def test_the_attack_is_made_in_float32_whatever_the_step_is_made_in():
+    method, (strategy,) = networks("simclr+clae")
+    method.float()
+    step = Step(method, [x.float() for x in batch()], draws=streams())
+    step.clean, _ = method.views(step.xs, [None, None])
+    wanted = strategy.perturb(step)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(strategy.perturb(step), wanted)

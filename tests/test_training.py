@@ -24,6 +24,7 @@ from sslpairs.data.arrays import load
 from sslpairs.data.prepare import prepare
 from sslpairs.errors import UserError
 from sslpairs.evaluation.evaluate import evaluate, weights_digest
+from sslpairs.evaluation.floors import floors
 from sslpairs.evaluation.knn import knn_predict
 from sslpairs.evaluation.linear import evaluate_linear
 from sslpairs.files import sha256_file
@@ -641,6 +642,21 @@ def test_evaluating_twice_gives_equal_numbers_and_leaves_the_checkpoint_alone(tr
     torch.manual_seed(5)
     assert evaluated(root) == first
     assert sha256_file(folder_of(root) / "checkpoint.pt") == receipt["checkpoint"]["sha256"]
+
+
+def test_floors_are_the_evaluation_of_pixels_and_of_the_network_at_its_start(root, data):
+    entry = {"spec": tiny_spec("simclr").plain(), "dataset": "digits"}
+    found = floors(entry, PROTOCOLS, root, "cpu", 1)
+    start = trainer(data, root, "byol").method.backbone
+    knn, linear = recipes.KNN.model_validate(PROTOCOLS["knn"]), recipes.Linear.model_validate(PROTOCOLS["linear"])
+    made = {
+        "pixels": [(split.images.flatten(1) / 255, split.labels) for split in (data.train, data.test)],
+        "untrained": [(features(start, s.images, data.mean, data.std), s.labels) for s in (data.train, data.test)],
+    }
+    for name, (known, asked) in made.items():
+        assert found[name]["linear"] == evaluate_linear(linear, known, asked, 10, 0)["last"]
+        right = knn_predict(*known, asked[0], knn.neighbours, knn.temperature, 10) == asked[1]
+        assert found[name]["knn"] == pytest.approx(100 * right.double().mean().item())
 
 
 def test_a_backbone_that_changes_during_its_evaluation_is_noticed(trained, monkeypatch):

@@ -33,6 +33,7 @@ class SwAV(BaseMethod):
         self.queue_full = False
         if settings.queue:
             self.register_buffer("queue", torch.zeros(2, settings.queue, settings.projector.output))
+            self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "queue_full", False))
 
     def online_modules(self) -> list[nn.Module]:  # noqa: D102
         return [self.backbone, self.projector, self.prototypes]
