@@ -462,16 +462,12 @@ def test_attacked_pixels_are_clipped_only_where_the_recipe_and_the_step_say_so(l
     xs, bounds = [x.clamp(-1, 1) for x in images(base)], (torch.tensor([-1.0]), torch.tensor([1.0]))
     found = {}
     for clip in (True, False):
-        for given in (bounds, None):
-            method, pairs = shaken(label, strategies={"clae": {"clip": clip, "epsilon": 0.2}})
-            seen = watched(pairs)
-            step_loss(method, pairs, xs, bounds=given)
-            (found[clip, given is not None],) = seen
-    free = found[False, False]
-    assert free.abs().max() > 1.1
-    assert torch.equal(found[False, True], free)
-    assert torch.equal(found[True, False], free)
-    assert torch.equal(found[True, True], free.clamp(-1, 1))
+        method, pairs = shaken(label, strategies={"clae": {"clip": clip, "epsilon": 0.2}})
+        seen = watched(pairs)
+        step_loss(method, pairs, xs, bounds=bounds)
+        (found[clip],) = seen
+    assert found[False].abs().max() > 1.1
+    assert torch.equal(found[True], found[False].clamp(-1, 1))
 
 
 def test_every_channel_is_clipped_to_its_own_bounds():

@@ -378,10 +378,37 @@ CONTRADICTIONS = {
         *(RECIPE, "strategies.mixco.hard_codes", True),
         ["strategies.mixco.hard_codes", "predicts no codes", "methods.swav.strategies"],
     ),
-    "a radius for the nearest": (RECIPE, "strategies.gps.radius", 4.0, ["strategies.gps", "radius: null"]),
+    "a radius for the nearest": (
+        RECIPE,
+        "strategies.gps.radius",
+        4.0,
+        ["strategies.gps", "radius: null", "candidates: null"],
+    ),
     "a number of neighbours for a ball": (
         *(RECIPE, "strategies.gps.choice", "farthest"),
         ["strategies.gps", "'farthest'", "needs a radius", "neighbours: null"],
+    ),
+    "a temperature of mixed images where there is none": (
+        *(RECIPE, "methods.byol.strategies", {"mixco": {"temperature": 0.1}}),
+        ["methods.byol.strategies.mixco.temperature", "BYOL has no temperature"],
+    ),
+    "a column that changes a temperature that a row lacks": (
+        *(
+            "papers/dimcl.yaml",
+            "tables.dimcl-frameworks",
+            {
+                "title": "x",
+                "axes": "ours",
+                "rows": ["byol+mixco"],
+                "metrics": ["knn"],
+                "columns": [{"dataset": "CIFAR-10", "set": {"mixco.temperature": 0.1}}],
+            },
+        ),
+        ["tables.dimcl-frameworks: set: 'mixco.temperature'", "BYOL has no temperature", "'byol+mixco'"],
+    ),
+    "a start of no warm-up": (
+        *(RECIPE, "training.schedule", {"name": "cosine", "warmup_epochs": 0, "final": 0.0, "initial": 0.1}),
+        ["training.schedule", "initial 0.1", "warmup_epochs is 0"],
     ),
     "a strategy that a method misspells": (
         *(RECIPE, "methods.moco.strategies", {"mixo": {"temperature": 0.1}}),
@@ -400,7 +427,7 @@ CONTRADICTIONS = {
         ["methods.moco.strategies.gps.guide", "the same for all methods"],
     ),
     "small crops larger than the image": (
-        *(RECIPE, "methods.swav.small.scale", [0.5, 1.5]),
+        *(RECIPE, "methods.swav.small", {"count": 2, "size": 8, "scale": [0.5, 1.5]}),
         ["methods.swav.small", "must rise within (0, 1]"],
     ),
     "a recipe for no paper": (SCALE, "recipes.mixc", "digits", ["recipes: 'mixc'", "did you mean 'mixco'"]),

@@ -164,11 +164,14 @@ def test_partners_leave_the_pairs_of_spps_alone():
     assert (drawn[~mined, 0] != drawn[~mined, 1]).all()
 
 
-def test_one_neighbour_with_self_is_the_image_itself():
-    strategy = gps(neighbours=1, include_self=True)
-    strategy.prepare(lambda: cloud(30, 3), draws())
-    items = torch.arange(30)[:, None].repeat(1, 2)
-    assert torch.equal(strategy.partners(items, draws()), items)
+def test_one_neighbour_with_self_would_do_nothing_and_is_refused():
+    with pytest.raises(ValueError, match="is the image itself"):
+        gps(neighbours=1, include_self=True)
+
+
+def test_neighbours_far_from_the_origin_are_found_in_float32():
+    embedding = cloud(300, 32) * 0.05 + 30
+    assert (neighbours(embedding.float(), 5) == neighbours(embedding, 5)).double().mean() > 0.99
 
 
 def in_a_ball(embedding, i, radius, include_self, strictly):
@@ -181,7 +184,7 @@ def in_a_ball(embedding, i, radius, include_self, strictly):
 @pytest.mark.parametrize("include_self", [False, True])
 def test_threshold_draws_uniformly_among_all_within_the_radius(include_self):
     embedding = cloud(20, 2)
-    strategy = gps(choice="threshold", neighbours=None, radius=0.5, include_self=include_self)
+    strategy = gps(choice="threshold", neighbours=None, radius=0.5, candidates=2048, include_self=include_self)
     line = strategy.prepare(lambda: embedding, draws())
     items = torch.arange(20).repeat(400)[:, None].repeat(1, 2)
     drawn = strategy.partners(items, draws(5))
@@ -199,7 +202,7 @@ def test_threshold_draws_uniformly_among_all_within_the_radius(include_self):
 @pytest.mark.parametrize("include_self", [False, True])
 def test_farthest_is_the_farthest_image_of_the_open_ball(include_self):
     embedding = cloud(20, 2)
-    strategy = gps(choice="farthest", neighbours=None, radius=0.5, include_self=include_self)
+    strategy = gps(choice="farthest", neighbours=None, radius=0.5, candidates=2048, include_self=include_self)
     strategy.prepare(lambda: embedding, draws())
     items = torch.arange(20)[:, None].repeat(1, 2)
     for seed in (1, 2):
@@ -211,17 +214,18 @@ def test_an_image_exactly_at_the_radius_is_within_the_threshold_and_outside_the_
     embedding = torch.tensor([[0.0], [1.0], [3.0]], dtype=torch.float64)
     items = torch.arange(3)[:, None].repeat(1, 2)
     for choice, wanted in (("threshold", [1, 0, 1]), ("farthest", [1, 0, 2])):
-        strategy = gps(choice=choice, neighbours=None, radius=4.0)
+        strategy = gps(choice=choice, neighbours=None, radius=4.0, candidates=9)
         strategy.prepare(lambda: embedding, draws())
         drawn = strategy.partners(items, draws())[:, 1].tolist()
         assert (drawn[0], drawn[2]) == (wanted[0], wanted[2])
 
 
-def test_only_so_many_candidates_are_looked_at():
+def test_only_so_many_candidates_are_looked_at_and_a_full_ball_is_said(caplog):
     embedding = torch.arange(10, dtype=torch.float64)[:, None]
     strategy = gps(choice="farthest", neighbours=None, radius=1000.0, candidates=3)
     strategy.prepare(lambda: embedding, draws())
     assert strategy.partners(torch.tensor([[0, 0], [9, 9]]), draws())[:, 1].tolist() == [3, 6]
+    assert "more than the 3 candidates that are looked at for 10 of 10 images" in caplog.text
 
 
 def test_a_table_comes_back_only_where_it_is_not_the_guides():
@@ -622,6 +626,12 @@ def test_a_clipped_attack_stays_within_the_valid_range_and_an_unclipped_one_need
         _, step = step_loss(method, [strategy], (x1.clamp(-1, 1), x2), streams(), bounds=bounds)
         made = strategy.perturb(step)
         assert (made.abs().max() <= 1).item() is clip
+
+
+def test_a_clipped_attack_without_the_valid_range_is_an_error():
+    method, pairs = networks("simclr+clae", strategies={"clae": {"clip": True}})
+    with pytest.raises(ValueError, match="give bounds"):
+        step_loss(method, pairs, batch(), streams())
 
 
 def test_an_attack_that_must_not_count_leaves_its_statistics_to_the_adversarial_images():

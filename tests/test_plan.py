@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sslpairs.config.methods import STRATEGIES, parse_label
+from sslpairs.config.methods import STRATEGIES, WITHOUT_MIXED_TEMPERATURE, parse_label
 from sslpairs.config.reading import read_config
 from sslpairs.config.recipes import CLAE, SPPS, SimCLR
 from sslpairs.errors import UserError
@@ -110,12 +110,15 @@ WORDS = {
     "strategies.spps.guide.layer": "projection",
     "strategies.gps.choice": None,
     "strategies.gps.radius": None,
+    "strategies.gps.candidates": None,
     "strategies.gps.rebuild": {"every": 5, "layer": "backbone"},
     "strategies.gps.guide.kind": None,
     "strategies.mixco.alpha": 0.5,
     "strategies.mixco.hard_codes": None,
     "methods.simsiam.projector.last_batch_norm": True,
     "methods.swav.queue": 64,
+    "methods.swav.small": {"count": 2, "size": 8, "scale": [0.2, 0.6]},
+    "methods.dino.small": {"count": 2, "size": 8, "scale": [0.2, 0.6]},
     "methods.dino.clip": 3.0,
     "methods.uel.projector.hidden": [32],
     "methods.plain.projector.hidden": [32],
@@ -132,8 +135,8 @@ WORDS = {
 """Other values where arithmetic gives none; None stands for 'changes the shape of its parent, see the other tests'."""
 
 
-OVERRIDDEN = {"strategies.mixco.temperature": ("swav", "dino")}
-"""Base methods with a value of their own for a strategy."""
+OVERRIDDEN = {"strategies.mixco.temperature": ("swav", "dino", "byol", "simsiam", "barlowtwins", "vicreg")}
+"""Base methods with a value of their own for a strategy, or without any."""
 
 
 def another(key: str, value):
@@ -206,7 +209,7 @@ def test_words_about_a_recipe_are_no_part_of_a_run(root):
     [
         ("batch_sizes.256", 32, lambda run: run["spec"]["batch_size"] == 64),
         ("backbones.resnet18", {"kind": "convnet", "widths": [8]}, lambda run: run["backbone"] == "conv 16-32-64"),
-        ("epochs.default", 31, lambda run: True),
+        ("epochs.default", 31, lambda run: run["spec"]["epochs"] == 10),
         ("datasets.TinyImageNet", "digits", lambda run: run["dataset"] == "other"),
     ],
 )
@@ -238,6 +241,41 @@ def test_a_recipe_of_its_own_for_one_paper_changes_its_runs_and_no_others(root):
         if cell["row"] == "simclr"
     }
     assert moved == 0.3
+
+
+def ablation(root, rows, *changes):
+    columns = [{"dataset": "CIFAR-10", "set": change} for change in changes]
+    table = {"title": "Ablation", "axes": "ours", "rows": rows, "columns": columns, "metrics": ["knn"]}
+    edit(root, "papers/clae.yaml", "tables.ablation", table)
+    return plan(root, seeds="1")
+
+
+def test_a_column_changes_a_strategys_value_for_methods_with_a_value_of_their_own_too(root):
+    made = ablation(root, ["simclr+mixco", "swav+mixco"], {"mixco.temperature": 0.3}, {"mixco.temperature": 0.7})
+    found = {
+        (cell["row"], spec_of(made, cell["replicates"][0]["run"])["strategies"]["mixco"]["temperature"])
+        for cell in made.tables["ablation"]["cells"]
+    }
+    assert found == {(row, value) for row in ("simclr+mixco", "swav+mixco") for value in (0.3, 0.7)}
+
+
+def test_a_column_cannot_change_what_a_method_has_of_its_own_in_training(root):
+    sgd = {"name": "sgd", "lr": 0.1, "reference_batch": None, "momentum": 0.9, "weight_decay": 0.0}
+    edit(root, RECIPE, "methods.byol.training", {"optimizer": sgd})
+    with pytest.raises(UserError, match=r"'optimizer\.lr': 'byol' has an optimizer of its own"):
+        ablation(root, ["simclr", "byol"], {"optimizer.lr": 0.01})
+
+
+def test_two_strategies_of_one_run_share_their_guide(root):
+    with pytest.raises(UserError, match="'simclr\\+spps\\+gps' would need two guides"):
+        ablation(root, ["simclr+spps+gps"], {})
+    edit(
+        root,
+        RECIPE,
+        "strategies.gps.guide",
+        yaml.safe_load((root / "config" / RECIPE).read_text())["strategies"]["spps"]["guide"],
+    )
+    assert ablation(root, ["simclr+spps+gps"], {}).tables["ablation"]
 
 
 def test_another_content_of_a_data_set_renames_exactly_its_runs(root):
@@ -306,6 +344,8 @@ def test_a_spec_holds_every_value_of_what_it_uses_and_no_trace_of_what_it_does_n
             wanted = (
                 recipe["strategies"][name] | own.get(name, {}) | ({"guide": guide} if name in ("spps", "gps") else {})
             )
+            if name == "mixco" and label.base in WITHOUT_MIXED_TEMPERATURE:
+                wanted["temperature"] = None
             assert spec["strategies"][name] == wanted
         for name in ("optimizer", "schedule", "online", "precision"):
             assert spec[name] == recipe["training"][name]

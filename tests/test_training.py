@@ -188,6 +188,13 @@ def test_equal_seeds_start_from_equal_backbones_whatever_the_method(data, root):
     assert not same_weights(starts[0], trainer(data, root, seed=1).method.backbone.state_dict())
 
 
+@pytest.mark.parametrize("label", ["simclr", "moco+mixco", "dino+clae"])
+def test_a_run_in_bfloat16_trains_tests_and_leaves_a_receipt(label, root):
+    receipt = run(root, label, precision="bfloat16")
+    assert math.isfinite(receipt["loss"])
+    assert all(value.dtype != torch.bfloat16 for value in weights(root)["method"].values())
+
+
 def test_training_leaves_the_global_generator_alone(root):
     torch.manual_seed(0)
     wanted = torch.rand(3)

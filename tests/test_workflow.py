@@ -49,7 +49,7 @@ def original(tmp_path_factory) -> Path:
             source, project / name
         )
     edit(project / "config/scales/digits.yaml", "widths: [32, 64, 128]", "widths: [8, 16]")
-    edit(project / "config/scales/digits.yaml", "epochs: {default: 30}", "epochs: {default: 2}")
+    edit(project / "config/scales/digits.yaml", "epochs: {default: 10, 800: 30}", "epochs: {default: 2}")
     edit(project / "config/recipes/digits.yaml", "epochs: 100", "epochs: 5")
     edit(project / "config/config.yaml", "seeds: 3", "seeds: 2")
     done = build(project, TABLE)

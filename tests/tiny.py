@@ -63,7 +63,7 @@ STRATEGIES = {
         "choice": "nearest",
         "neighbours": 3,
         "radius": None,
-        "candidates": 2048,
+        "candidates": None,
         "include_self": False,
         "guide": {"kind": "pixels"},
         "rebuild": None,

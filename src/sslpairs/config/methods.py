@@ -40,6 +40,7 @@ _MINED = Meaning("ours", f"mined pairs lengthen the list of items; {_SOURCES}")
 _GUIDED = Meaning("ours", f"view 2 from a near neighbour; {_SOURCES}")
 _GUIDED_RELEASED = Meaning("released", "view 2 from one of the k nearest neighbours, drawn anew at every fetch")
 _DIMENSIONAL = "(1 - w) * base + w * contrast of the dimensions of both views' raw projections"
+_DIMENSIONAL_RELEASED = ("simclr", "mocoplus", "byol", "simsiam", "barlowtwins", "vicreg")
 _PER_IMAGE = "lam * loss against parent i + (1 - lam) * loss against parent j, the base's own loss for one image"
 
 MEANINGS: dict[str, dict[str, Meaning]] = {
@@ -57,10 +58,14 @@ MEANINGS: dict[str, dict[str, Meaning]] = {
         "simclr": Meaning("released", "soft cross entropy of mixed images over the other view's projections"),
         "moco": Meaning("released", "mixed queries, in one batch with the clean ones, over clean keys and the queue"),
         "mocoplus": Meaning("ours", "as MoCo v2, in both directions, each with its queue; the mean of both"),
-        "byol": Meaning("ours", f"{_PER_IMAGE}; both directions summed as in the base"),
-        "simsiam": Meaning("ours", f"{_PER_IMAGE}; the mean of both directions as in the base"),
-        "barlowtwins": Meaning("ours", "the base's loss between mixed projections and equally mixed clean projections"),
-        "vicreg": Meaning("ours", "the base's loss between mixed projections and equally mixed clean projections"),
+        "byol": Meaning("ours", f"{_PER_IMAGE}; both directions summed as in the base; no T_mix"),
+        "simsiam": Meaning("ours", f"{_PER_IMAGE}; the mean of both directions as in the base; no T_mix"),
+        "barlowtwins": Meaning(
+            "ours", "the base's loss between mixed projections and equally mixed clean projections; no T_mix"
+        ),
+        "vicreg": Meaning(
+            "ours", "the base's loss between mixed projections and equally mixed clean projections; no T_mix"
+        ),
         "swav": Meaning("released", "mixed crops predict equally mixed codes; the mean over all cross entropies"),
         "dino": Meaning("ours", "as SwAV with the teacher's centred, sharpened outputs for codes"),
         "nnclr": Meaning("ours", "soft cross entropy of mixed predictions over the neighbours of the other view"),
@@ -77,7 +82,10 @@ MEANINGS: dict[str, dict[str, Meaning]] = {
         "mocoplus": Meaning(
             "ours", "the attacked query, in its own norms, against clean keys of view 2 and their queue"
         ),
-        "byol": Meaning("ours", "the attacked image, on the online branch only, predicts the target of clean view 2"),
+        "byol": Meaning(
+            "ours",
+            "the attacked image, online branch only, predicts the target of clean view 2; one direction, the base two",
+        ),
         "simsiam": Meaning(
             "ours", "the attacked image predicts the projection of clean view 2 (main norms, without gradient there)"
         ),
@@ -89,12 +97,7 @@ MEANINGS: dict[str, dict[str, Meaning]] = {
         ),
         "nnclr": Meaning("ours", "adds the base's loss between clean view 1 and its adversarial version, same queue"),
     },
-    "dimcl": {
-        base: Meaning(
-            "released" if base in ("simclr", "mocoplus", "byol", "simsiam", "barlowtwins", "vicreg") else "ours", text
-        )
-        for base, text in dict.fromkeys(BASES, _DIMENSIONAL).items()
-    }
+    "dimcl": {base: Meaning("released" if base in _DIMENSIONAL_RELEASED else "ours", _DIMENSIONAL) for base in BASES}
     | {
         "moco": Meaning(
             "refused",
@@ -110,6 +113,9 @@ MEANINGS: dict[str, dict[str, Meaning]] = {
 
 CODES = ("swav", "dino")
 """Base methods that predict codes, to which ``mixco.hard_codes`` applies."""
+
+WITHOUT_MIXED_TEMPERATURE = ("byol", "simsiam", "barlowtwins", "vicreg")
+"""Base methods whose loss has no softmax, so that ``mixco.temperature`` has no place in it."""
 
 
 @dataclass(frozen=True)

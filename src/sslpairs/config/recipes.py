@@ -10,6 +10,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_v
 from pydantic_core import PydanticCustomError
 
 from sslpairs.config.base import Model
+from sslpairs.config.methods import BASES, WITHOUT_MIXED_TEMPERATURE
 from sslpairs.errors import nearest
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -223,6 +224,12 @@ class Cosine(Model):
     """Epochs that the half cosine would take in full; null fits it to the end of the training."""
     each: Literal["step", "epoch"] = "step"
     """Whether the rate changes at every step or at every epoch."""
+
+    @model_validator(mode="after")
+    def _warms_up(self):
+        if self.initial and not self.warmup_epochs:
+            raise ValueError(f"initial {self.initial} is where a warm-up starts, and warmup_epochs is 0: raise it")
+        return self
 
 
 class Steps(Model):
@@ -517,8 +524,9 @@ class MixCo(Model):
     """Settings of ``pairs/mixco.py``."""
 
     version: Literal[1] = 1
-    temperature: PositiveFloat
-    """T_mix. Released: SimCLR 0.5, MoCo 0.05 (TinyImageNet) or 1 (ImageNet), SwAV 0.1."""
+    temperature: PositiveFloat | None
+    """T_mix. Released: SimCLR 0.5, MoCo 0.05 (TinyImageNet) or 1 (ImageNet), SwAV 0.1. Base methods whose mixed term has no
+    temperature (BYOL, SimSiam, Barlow Twins, VICReg) are planned with null."""
     weight: NonNegative
     """Of the mixed term, beside the base loss (released: ``mix_param`` = 1)."""
     alpha: PositiveFloat | None
@@ -558,8 +566,9 @@ class GPS(Model):
     """k, for ``nearest``; null otherwise."""
     radius: PositiveFloat | None
     """Largest squared Euclidean distance, for ``threshold`` and ``farthest``; null otherwise."""
-    candidates: PositiveInt
-    """How many nearest images are looked at for ``threshold`` and ``farthest`` (released: 2048, utils/misc.py:579-602)."""
+    candidates: PositiveInt | None
+    """How many nearest images are looked at for ``threshold`` and ``farthest`` (released: 2048, utils/misc.py:579-602); null
+    for ``nearest``."""
     include_self: bool
     """Whether the image itself is a candidate and counts as one of the k. Released: off for CIFAR-10, on by default."""
     guide: Guide
@@ -567,10 +576,17 @@ class GPS(Model):
 
     @model_validator(mode="after")
     def _contradictions(self):
-        if self.choice == "nearest" and (self.neighbours is None or self.radius is not None):
-            raise ValueError("choice 'nearest' needs neighbours and no radius: write radius: null")
-        if self.choice != "nearest" and (self.radius is None or self.neighbours is not None):
-            raise ValueError(f"choice '{self.choice}' needs a radius and no neighbours: write neighbours: null")
+        ball = (self.radius, self.candidates)
+        if self.choice == "nearest" and (self.neighbours is None or ball != (None, None)):
+            raise ValueError("choice 'nearest' needs neighbours alone: write radius: null and candidates: null")
+        if self.choice != "nearest" and (None in ball or self.neighbours is not None):
+            raise ValueError(
+                f"choice '{self.choice}' needs a radius and candidates: give them and write neighbours: null"
+            )
+        if self.neighbours == 1 and self.include_self:
+            raise ValueError(
+                "the one nearest candidate is the image itself, so that GPS would do nothing: raise neighbours"
+            )
         return self
 
 
@@ -685,6 +701,8 @@ class Recipe(Model):
             return settings
         if settings is None:
             raise _at(where, f"changes values of '{name}', and strategies.{name} has none; add them there")
+        if name == "mixco" and "temperature" in change and base in WITHOUT_MIXED_TEMPERATURE:
+            raise _at(f"{where}.temperature", f"the mixed term of {BASES[base]} has no temperature; leave it out")
         if "guide" in change:
             raise _at(f"{where}.guide", "a guide is the same for all methods; change it in strategies")
         try:

@@ -31,9 +31,8 @@ def embed(guide: Guide, spec: RunSpec, data: ImageData, root: Path) -> Tensor:
     else:
         path = root / run_folder(guide.run) / "checkpoint.pt"
         check_digest(path)
-        network = load_backbone(path, images.shape[1])
-        if guide.layer == "projection":
-            network = Projection(_load_method(path, images.shape[1]))
+        projects = guide.layer == "projection"
+        network = Projection(_load_method(path, images.shape[1])) if projects else load_backbone(path, images.shape[1])
     return features(network.to(images.device), images, data.mean, data.std)
 
 
@@ -45,7 +44,7 @@ class Projection(nn.Module):
         self.method = method
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        return self.method.embed(x).z
+        return self.method.project(x)
 
 
 def embed_with(method: BaseMethod, layer: str, data: ImageData) -> Tensor:

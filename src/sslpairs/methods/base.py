@@ -50,6 +50,10 @@ class Emb:
         """The first ``count`` images, and the rest."""
         return self._map(lambda value: value[:count]), self._map(lambda value: value[count:])
 
+    def float(self) -> "Emb":
+        """In float32 at least, in which objectives are computed."""
+        return self._map(lambda value: value if value.dtype == torch.float64 else value.float())
+
     def constant(self, dtype: torch.dtype) -> "Emb":
         """The same values without gradient, in another precision."""
         return self._map(lambda value: value.detach().to(dtype))
@@ -99,6 +103,10 @@ class BaseMethod(nn.Module, ABC):
         h = self.backbone(x)
         return Emb(h=h, z=self.projector(h))
 
+    def project(self, x: Tensor) -> Tensor:
+        """Raw projections ``[N, D]`` alone."""
+        return self.projector(self.backbone(x))
+
     def views(self, xs: Sequence[Tensor], mixed: Sequence[Tensor | None]) -> tuple[list[Emb], list[Emb | None]]:
         """Embeddings of all views, and of the mixed images of each view where there are any.
 
@@ -119,7 +127,7 @@ class BaseMethod(nn.Module, ABC):
 
     def adversarial_loss(self, adversarial: Emb, anchor: Emb, other: Emb) -> Tensor:
         """The objective between an adversarial view and the clean one it was made from (``anchor``), or, for methods with
-        targets, the clean other view: a scalar."""
+        targets, the clean other view, in that one direction: a scalar."""
         return self.pair_loss(anchor, adversarial)
 
     # What a mixed image is compared with: a method answers one of the three.

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslpairs.methods.base import BaseMethod, Clock, Emb, head
-from sslpairs.methods.codes import code_loss
+from sslpairs.methods.codes import code_loss, swapped_loss
 from sslpairs.methods.momentum import cosine_momentum, follow, follower_of
 
 
@@ -65,6 +65,9 @@ class DINO(BaseMethod):
         z, s = self.projector(h)
         return Emb(h=h, z=z, s=s)
 
+    def project(self, x: Tensor) -> Tensor:  # noqa: D102
+        return self.projector(self.backbone(x))[0]
+
     def views(self, xs: Sequence[Tensor], mixed: Sequence[Tensor | None]) -> tuple[list[Emb], list[Emb | None]]:
         """The student sees all views, the teacher the two large ones; mixed images pass through the student only."""
         student, extra = super().views(xs, mixed)
@@ -80,13 +83,7 @@ class DINO(BaseMethod):
         return self.teacher_projector(self.teacher_backbone(x))[1]
 
     def loss(self, clean: Sequence[Emb]) -> Tensor:  # noqa: D102
-        terms = [
-            code_loss(clean[taught].q, emb.s, self.settings.temperature)
-            for taught in (0, 1)
-            for view, emb in enumerate(clean)
-            if view != taught
-        ]
-        return torch.stack(terms).mean()
+        return swapped_loss(clean, self.settings.temperature)
 
     def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
         return self.loss([a, b])
@@ -115,7 +112,7 @@ class DINO(BaseMethod):
     @torch.no_grad()
     def after_step(self, clean: Sequence[Emb], clock: Clock) -> None:
         """The centre moves towards the teacher's mean output, the teacher towards the student."""
-        mean = torch.cat([emb.t for emb in clean[:2]]).mean(0).to(self.center.dtype)
+        mean = torch.cat([emb.t for emb in clean[:2]]).to(self.center.dtype).mean(0)
         self.center.lerp_(mean, 1 - self.settings.center_momentum)
         momentum = cosine_momentum(*self.settings.momentum, clock.progress)
         follow(self.teacher_backbone, self.backbone, momentum)

@@ -40,8 +40,9 @@ class NNCLR(BaseMethod):
 
     @torch.no_grad()
     def _neighbours(self, z: Tensor) -> Tensor:
-        unit = F.normalize(z.detach(), dim=1).to(self.queue.dtype)
-        return self.queue[(unit @ self.queue.T).argmax(1)]
+        unit = F.normalize(z.detach().to(self.queue.dtype), dim=1)
+        with torch.autocast(z.device.type, enabled=False):
+            return self.queue[(unit @ self.queue.T).argmax(1)]
 
     def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
         temperature = self.settings.temperature

@@ -15,7 +15,7 @@ from lightly.loss.swav_loss import sinkhorn
 from torch import Tensor, nn
 
 from sslpairs.methods.base import BaseMethod, Clock, Emb
-from sslpairs.methods.codes import code_loss
+from sslpairs.methods.codes import code_loss, swapped_loss
 
 
 class SwAV(BaseMethod):
@@ -61,9 +61,10 @@ class SwAV(BaseMethod):
         """Codes ``[N, K]`` from scores of the same shape, together with those of the view's queue once that is full."""
         count = len(scores)
         scores = scores.detach().to(self.prototypes.weight.dtype)
-        if self._uses_queue():
-            scores = torch.cat([scores, F.linear(self.queue[view], self.prototypes.weight)])
-        return sinkhorn(scores, self.settings.iterations, self.settings.epsilon)[:count]
+        with torch.autocast(scores.device.type, enabled=False):
+            if self._uses_queue():
+                scores = torch.cat([scores, F.linear(self.queue[view], self.prototypes.weight)])
+            return sinkhorn(scores, self.settings.iterations, self.settings.epsilon)[:count]
 
     def _uses_queue(self) -> bool:
         # Looked up on the device only until it is full, so that later steps do not wait.
@@ -72,13 +73,7 @@ class SwAV(BaseMethod):
         return self.queue_full
 
     def loss(self, clean: Sequence[Emb]) -> Tensor:  # noqa: D102
-        terms = [
-            code_loss(clean[coded].q, emb.s, self.settings.temperature)
-            for coded in (0, 1)
-            for view, emb in enumerate(clean)
-            if view != coded
-        ]
-        return torch.stack(terms).mean()
+        return swapped_loss(clean, self.settings.temperature)
 
     def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
         return self.loss([a, b])

@@ -25,12 +25,12 @@ def uel_loss(u1: Tensor, u2: Tensor, temperature: float, m: float = 1.0) -> Tens
     logits = x @ x.detach().T / temperature
     own = torch.zeros_like(logits, dtype=torch.bool)
     own[rows, rows] = True
-    other = own.clone()
-    other[rows, positives] = True
-    weight = torch.full_like(logits, m).masked_fill(other, 1.0)
+    no_negative = own.clone()
+    no_negative[rows, positives] = True
+    weight = torch.full_like(logits, m).masked_fill(no_negative, 1.0)
     logs = logits - torch.logsumexp((logits + weight.log()).masked_fill(own, -torch.inf), 1, keepdim=True)
     # A share may round to 1 (or exceed it, with m below 1), and log(1 - P) would be infinite or no number.
-    shares = logs.masked_fill(other, -torch.inf).exp().clamp(max=1 - torch.finfo(x.dtype).eps)
+    shares = logs.masked_fill(no_negative, -torch.inf).exp().clamp(max=1 - torch.finfo(x.dtype).eps)
     return -(logs[rows, positives].sum() + m * torch.log1p(-shares).sum()) / count
 
 

@@ -36,8 +36,14 @@ class Step:
     """Strategy name -> what is to be used instead of a draw: for ``mixco`` shares by view, ``{0: [N/2], 1: [N/2]}``."""
     bounds: tuple[Tensor, Tensor] | None = None
     """Smallest and largest valid normalised pixel of each channel, each ``[C]``."""
+    autocast: torch.dtype | None = None
+    """A lower precision for the networks."""
     parts: dict[str, Tensor] = field(default_factory=dict)
     """Terms of the loss by name, detached, for whoever looks: base, mixco, clae, dimcl."""
+
+    def network_precision(self) -> torch.autocast:
+        """The context in which networks see images; objectives are computed outside of it."""
+        return torch.autocast(self.xs[0].device.type, self.autocast, enabled=self.autocast is not None)
 
 
 class Pairs:

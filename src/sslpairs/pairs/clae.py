@@ -81,11 +81,13 @@ class CLAE(Pairs):
             double_norms(module, self.settings.batch_norm_momentum)
 
     def perturb(self, step: Step) -> Tensor:
-        """The attack on view 1: against the base loss alone, everything in the adversarial norms, in at least float32.
+        """The attack on view 1: against the base loss alone, everything in the adversarial norms, in float32 at least.
 
         Only the second argument is differentiated; the first is the same image, embedded apart.
         """
         x, method = step.xs[0], step.method
+        if self.settings.clip and step.bounds is None:
+            raise ValueError("a clipped attack needs the valid range of pixels: give bounds to the step")
         with self._norms(step), torch.autocast(x.device.type, enabled=False):
             with torch.no_grad():
                 anchor = method.embed(x) if method.attacks_with_anchor else Emb()
@@ -95,7 +97,7 @@ class CLAE(Pairs):
                 return method.adversarial_loss(method.embed(candidate), anchor, other)
 
             attacked = attack(x, loss, self.settings.epsilon)
-        if self.settings.clip and step.bounds is not None:
+        if self.settings.clip:
             low, high = (bound.view(1, -1, 1, 1).to(x.dtype) for bound in step.bounds)
             attacked = attacked.clamp(low, high)
         return attacked
@@ -103,27 +105,27 @@ class CLAE(Pairs):
     @contextmanager
     def _norms(self, step: Step) -> Iterator[None]:
         """The adversarial norms for the attack, whose running statistics move only if the recipe wants it."""
-        twins = [module.adversarial for module in step.method.modules() if isinstance(module, TwoNorms)]
-        counters = [twin.num_batches_tracked.clone() for twin in twins if twin.num_batches_tracked is not None]
-        momenta = [twin.momentum for twin in twins]
+        twins = []
         if not self.settings.attack_updates_norms:
-            for twin in twins:
-                twin.momentum = 0.0
+            twins = [module.adversarial for module in step.method.modules() if isinstance(module, TwoNorms)]
+        before = [(twin.momentum, twin.num_batches_tracked.clone()) for twin in twins]
+        for twin in twins:
+            twin.momentum = 0.0
         try:
             with adversarial_norms(step.method):
                 yield
         finally:
-            if not self.settings.attack_updates_norms:
-                for twin, momentum, counter in zip(twins, momenta, counters, strict=True):
-                    twin.momentum = momentum
-                    twin.num_batches_tracked.copy_(counter)
+            for twin, (momentum, counter) in zip(twins, before, strict=True):
+                twin.momentum = momentum
+                twin.num_batches_tracked.copy_(counter)
 
     def combine(self, total: Tensor, step: Step) -> Tensor:
         """Adds the base loss between the clean view in the main norms and the adversarial one in its own."""
         x, method = self.perturb(step), step.method
-        with adversarial_norms(method):
-            adversarial = method.embed(x)
-        anchor = method.embed(step.xs[0]) if method.embeds_anchor_again else step.clean[0]
+        with step.network_precision():
+            with adversarial_norms(method):
+                adversarial = method.embed(x).float()
+            anchor = method.embed(step.xs[0]).float() if method.embeds_anchor_again else step.clean[0]
         term = method.adversarial_loss(adversarial, anchor, step.clean[1])
         step.parts["clae"] = term.detach()
         return total + self.settings.weight * term

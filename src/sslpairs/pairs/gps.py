@@ -1,5 +1,6 @@
 """GPS-SSL (arXiv 2401.01990): the second view comes from a near neighbour of the image under a prior embedding."""
 
+import logging
 from collections.abc import Callable
 
 import torch
@@ -8,6 +9,8 @@ from torch import Tensor
 from sslpairs.config.recipes import GPS as Settings
 from sslpairs.errors import UserError
 from sslpairs.pairs.base import Pairs
+
+log = logging.getLogger(__name__)
 
 BLOCK_ENTRIES = 1 << 26
 """Distances held at once: 256 MB in float32."""
@@ -28,6 +31,8 @@ def _nearest(embedding: Tensor, k: int, include_self: bool) -> tuple[Tensor, Ten
     count = len(embedding)
     if not 1 <= k <= count - (not include_self):
         raise ValueError(f"{k} neighbours of {count} images: there are {count - (not include_self)} to choose from")
+    # Distances are the same around the mean, and far less is lost in the differences of squares.
+    embedding = embedding - embedding.mean(0)
     squares = embedding.square().sum(1)
     indices, distances = [], []
     rows = max(1, BLOCK_ENTRIES // count)
@@ -72,7 +77,8 @@ class GPS(Pairs):
                 raise UserError(f"strategies.gps.neighbours: {error}; write a smaller number") from None
             self.counts = torch.full((count,), how.neighbours)
             return f"GPS: {how.neighbours} neighbours of {count} images"
-        most = min(how.candidates, count - (not how.include_self))
+        others = count - (not how.include_self)
+        most = min(how.candidates, others)
         table, distances = _nearest(embedding, most, how.include_self)
         within = (distances <= how.radius).sum(1)
         if how.choice == "farthest":
@@ -85,7 +91,13 @@ class GPS(Pairs):
         table[:, 0] = torch.where(within == 0, own, table[:, 0])
         self.table = table[:, : max(1, int(within.max()))] if how.choice == "threshold" else table
         self.counts = within.clamp(1, self.table.shape[1])
-        alone = int((within == 0).sum())
+        alone, full = int((within == 0).sum()), int((within == most).sum())
+        if full and most < others:
+            log.warning(
+                "GPS: the radius of %g holds more than the %d candidates that are looked at for %d of %d images; farther ones "
+                "are never drawn. Raise strategies.gps.candidates, or lower the radius",
+                how.radius, most, full, count,
+            )  # fmt: skip
         return (
             f"GPS: {within.double().mean():.1f} candidates an image within a squared distance of {how.radius:g} "
             f"({alone} of {count} images have none and keep themselves)"

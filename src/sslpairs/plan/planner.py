@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sslpairs.config.methods import BASES, CODES, parse_label
+from sslpairs.config.methods import BASES, CODES, WITHOUT_MIXED_TEMPERATURE, parse_label
 from sslpairs.config.papers import Claim, Paper, Setting, Table
 from sslpairs.config.reading import Config, explain
 from sslpairs.config.recipes import Recipe
@@ -368,6 +368,7 @@ class _Planner:
             value = self.recipe.model_dump()
             for name, new in place.changes:
                 _change(value, name, new, self.where)
+                _let_through(value, name)
             try:
                 self.changed[key] = Recipe.model_validate(value)
             except ValidationError as error:
@@ -393,6 +394,7 @@ class _Planner:
             raise UserError(
                 f"data set '{place.dataset}' is not prepared, so its content is not known: run `sslpairs fetch {place.dataset}`"
             )
+        self._check_changes(recipe, label, place)
         strategies, guide = {}, None
         for name in label.strategies:
             settings = recipe.strategy(label.base, name)
@@ -401,8 +403,15 @@ class _Planner:
                     f"{self.recipe_file}: strategies: no values for '{name}', which {self.where} needs; add them"
                 )
             value = settings.model_dump()
+            if name == "mixco" and label.base in WITHOUT_MIXED_TEMPERATURE:
+                value["temperature"] = None
             if name in ("spps", "gps") and settings.guide.kind == "run":
-                guide = self._guide(draft, settings.guide, place, seed)
+                earlier, guide = guide, self._guide(draft, settings.guide, place, seed)
+                if earlier not in (None, guide):
+                    raise UserError(
+                        f"{self.recipe_file}: strategies: '{label}' would need two guides ({earlier} and {guide}), and a run has "
+                        f"one; give spps and gps the same guide ({self.where})"
+                    )
                 value["guide"] = {"kind": "checkpoint", "run": guide, "layer": settings.guide.layer}
             strategies[name] = value
         if "mixco" in strategies and place.batch_size % 2:
@@ -454,6 +463,26 @@ class _Planner:
         }
         return name
 
+    def _check_changes(self, recipe: Recipe, label, place: _Place) -> None:
+        """``UserError`` for a column's change that this row would not feel although it is meant to."""
+        own = getattr(recipe.methods, label.base).training
+        for key, _ in place.changes:
+            words = [word for word in key.split(".") if word not in ("training", "strategies")]
+            if own and words[0] in ("augmentation", "optimizer", "schedule") and getattr(own, words[0]) is not None:
+                raise UserError(
+                    f"{self.where}: set: '{key}': '{label}' has an {words[0]} of its own (methods.{label.base}.training), which "
+                    f"would stay; name that one instead"
+                )
+            if (
+                words == ["mixco", "temperature"]
+                and "mixco" in label.strategies
+                and label.base in WITHOUT_MIXED_TEMPERATURE
+            ):
+                raise UserError(
+                    f"{self.where}: set: '{key}': the mixed term of {BASES[label.base]} has no temperature; leave '{label}' out "
+                    f"of the table"
+                )
+
     def _guide(self, draft: Plan, guide, place: _Place, seed: int) -> str:
         """The run that a guide names: on the same data, with the same network, at the scale's default batch size."""
         try:
@@ -499,6 +528,14 @@ def _describe(*settings: Setting) -> str:
     order = ["dataset", "backbone", "batch_size", "epochs", "augmentation"]
     keys = sorted(value, key=lambda key: order.index(key) if key in order else len(order))
     return ", ".join(words.get(key, "{}" if key in order else f"{key} {{}}").format(value[key]) for key in keys)
+
+
+def _let_through(value: dict, key: str) -> None:
+    """A changed value of a strategy holds for all methods: their own values of it go."""
+    words = [word for word in key.split(".") if word != "strategies"]
+    if words[0] in value["strategies"] and len(words) > 1:
+        for method in value["methods"].values():
+            (method or {}).get("strategies", {}).get(words[0], {}).pop(words[1], None)
 
 
 def _change(value: dict, key: str, new: Any, where: str) -> None:

@@ -24,7 +24,7 @@ class OnlineClassifier:
 
     def learn(self, clean: Sequence[Emb], labels: Sequence[Tensor]) -> None:
         """One step on the views that the online network has seen; each view has the label of its own source image."""
-        seen = [(emb.h.detach(), y) for emb, y in zip(clean, labels, strict=True) if emb.h is not None]
+        seen = [(emb.h.detach().float(), y) for emb, y in zip(clean, labels, strict=True) if emb.h is not None]
         loss = F.cross_entropy(self.layer(torch.cat([h for h, _ in seen])), torch.cat([y for _, y in seen]))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -19,23 +19,29 @@ def step_loss(
     clock: Clock = Clock(),  # noqa: B008 (a frozen value)
     given: dict[str, Any] | None = None,
     bounds: tuple[Tensor, Tensor] | None = None,
+    autocast: torch.dtype | None = None,
 ) -> tuple[Tensor, Step]:
     """The total loss of a batch, ready for backward, and everything it was made of.
 
     ``xs`` are the augmented, normalised views, each ``[N, C, H, W]``: two large ones, then small ones if the method has
     them. ``draws`` holds a random stream for each strategy by name, on the views' device; ``given`` holds what is to be
     used instead of a draw (``Step.given``). Each strategy must have wrapped the method first (``strategy.wrap(method)``);
-    they are asked in the order of composition, whatever the order of ``pairs``. Only momentum encoders that follow before
-    the step, prototypes' lengths and the statistics of batch norms have changed afterwards.
+    they are asked in the order of composition, whatever the order of ``pairs``. ``bounds`` are the valid pixels, for attacks
+    that are clipped (``Step.bounds``). ``autocast`` is a lower precision for the networks; objectives and attacks are
+    computed in float32 at least. Of what a checkpoint holds, only momentum encoders that follow before the step, prototypes'
+    lengths and the statistics of batch norms have changed afterwards.
     """
     pairs = sorted(pairs, key=lambda strategy: list(STRATEGIES).index(strategy.name))
     method.before_step(clock)
-    step = Step(method, xs, draws=draws or {}, given=given or {}, bounds=bounds)
+    step = Step(method, xs, draws=draws or {}, given=given or {}, bounds=bounds, autocast=autocast)
     mixed: list[Tensor | None] = [None] * len(xs)
     for strategy in pairs:
         made = strategy.expand(step)
         mixed = [new if new is not None else old for new, old in zip(made, mixed, strict=True)]
-    step.clean, step.mixed = method.views(step.xs, mixed)
+    with step.network_precision():
+        clean, extra = method.views(step.xs, mixed)
+    step.clean = [emb.float() for emb in clean]
+    step.mixed = [emb and emb.float() for emb in extra]
     total = method.loss(step.clean)
     step.parts["base"] = total.detach()
     for strategy in pairs:
@@ -56,10 +62,9 @@ def train_step(
 ) -> tuple[Tensor, Step]:
     """A whole step: loss, gradients, the optimiser, then queues, banks, centres and momentum encoders.
 
-    Arguments as for ``step_loss``; ``autocast`` is a lower precision for the networks. Answers the loss, detached.
+    Arguments as for ``step_loss``. Answers the loss, detached.
     """
-    with torch.autocast(xs[0].device.type, autocast, enabled=autocast is not None):
-        loss, step = step_loss(method, pairs, xs, draws, clock, given, bounds)
+    loss, step = step_loss(method, pairs, xs, draws, clock, given, bounds, autocast)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     method.after_backward(clock)
