@@ -1,4 +1,4 @@
-"""Cross entropy between codes and prototype scores, which SwAV, DINO and MixCo's mixed codes share."""
+"""Methods whose views predict codes, SwAV's and DINO's common ground: shares of prototypes, compared by cross entropy."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslpairs.methods.base import Emb
+from sslpairs.methods.base import BaseMethod, Emb
 
 
 def code_loss(codes: Tensor, scores: Tensor, temperature: float) -> Tensor:
@@ -17,12 +17,28 @@ def code_loss(codes: Tensor, scores: Tensor, temperature: float) -> Tensor:
     return -(codes * F.log_softmax(scores / temperature, dim=1)).sum(1).mean()
 
 
-def swapped_loss(clean: Sequence[Emb], temperature: float) -> Tensor:
-    """Mean of ``code_loss`` over the codes of both large views and, for each, the scores of all other views: a scalar."""
-    terms = [
-        code_loss(clean[coded].q, emb.s, temperature)
-        for coded in (0, 1)
-        for view, emb in enumerate(clean)
-        if view != coded
-    ]
-    return torch.stack(terms).mean()
+class CodeMethod(BaseMethod):
+    """A method whose embeddings carry codes for the two large views, and scores for all."""
+
+    attacks_with_anchor = False
+
+    def __init__(self, settings, backbone, width: int):
+        super().__init__(settings, backbone, width)
+        self.small = settings.small
+
+    def loss(self, clean: Sequence[Emb]) -> Tensor:
+        """Mean of ``code_loss`` over the codes of both large views and, for each, the scores of all other views."""
+        terms = [
+            code_loss(clean[coded].q, emb.s, self.settings.temperature)
+            for coded in (0, 1)
+            for view, emb in enumerate(clean)
+            if view != coded
+        ]
+        return torch.stack(terms).mean()
+
+    def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
+        return self.loss([a, b])
+
+    def adversarial_loss(self, adversarial: Emb, anchor: Emb, other: Emb) -> Tensor:
+        """Ours: the adversarial image predicts the codes of the clean other view."""
+        return code_loss(other.q, adversarial.s, self.settings.temperature)

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sslpairs.methods.base import BaseMethod, Clock, Emb, head
-from sslpairs.methods.codes import code_loss, swapped_loss
+from sslpairs.methods.base import Clock, Emb, head
+from sslpairs.methods.codes import CodeMethod
 from sslpairs.methods.momentum import cosine_momentum, follow, follower_of
 
 
@@ -43,17 +43,14 @@ class DINOHead(nn.Module):
         return z, self.last(F.normalize(z, dim=1))
 
 
-class DINO(BaseMethod):
+class DINO(CodeMethod):
     """DINO: the mean over both teacher views and all other student views of ``code_loss``.
 
     ``center`` ``[K]`` is the running mean of the teacher's outputs.
     """
 
-    attacks_with_anchor = False
-
     def __init__(self, settings, backbone: nn.Module, width: int):
         super().__init__(settings, backbone, width)
-        self.small = settings.small
         self.projector = DINOHead(settings, width)
         self.teacher_backbone = follower_of(backbone)
         self.teacher_projector = follower_of(self.projector)
@@ -81,16 +78,6 @@ class DINO(BaseMethod):
     @torch.no_grad()
     def _teach(self, x: Tensor) -> Tensor:
         return self.teacher_projector(self.teacher_backbone(x))[1]
-
-    def loss(self, clean: Sequence[Emb]) -> Tensor:  # noqa: D102
-        return swapped_loss(clean, self.settings.temperature)
-
-    def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
-        return self.loss([a, b])
-
-    def adversarial_loss(self, adversarial: Emb, anchor: Emb, other: Emb) -> Tensor:
-        """Ours: the student's view of the adversarial image predicts the teacher's of the clean other view."""
-        return code_loss(other.q, adversarial.s, self.settings.temperature)
 
     def before_step(self, clock: Clock) -> None:
         """The teacher's temperature rises over the first epochs."""

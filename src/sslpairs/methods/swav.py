@@ -14,21 +14,18 @@ import torch.nn.functional as F
 from lightly.loss.swav_loss import sinkhorn
 from torch import Tensor, nn
 
-from sslpairs.methods.base import BaseMethod, Clock, Emb
-from sslpairs.methods.codes import code_loss, swapped_loss
+from sslpairs.methods.base import Clock, Emb
+from sslpairs.methods.codes import CodeMethod
 
 
-class SwAV(BaseMethod):
+class SwAV(CodeMethod):
     """SwAV: the mean over both large views' codes and all other views of ``code_loss``.
 
     ``queue`` ``[2, K, D]`` holds normalised projections of the large views, the newest first.
     """
 
-    attacks_with_anchor = False
-
     def __init__(self, settings, backbone: nn.Module, width: int):
         super().__init__(settings, backbone, width)
-        self.small = settings.small
         self.prototypes = nn.Linear(settings.projector.output, settings.prototypes, bias=False)
         self.queue_full = False
         if settings.queue:
@@ -71,16 +68,6 @@ class SwAV(BaseMethod):
         if self.settings.queue and not self.queue_full:
             self.queue_full = bool(self.queue[:, -1].any())
         return self.queue_full
-
-    def loss(self, clean: Sequence[Emb]) -> Tensor:  # noqa: D102
-        return swapped_loss(clean, self.settings.temperature)
-
-    def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
-        return self.loss([a, b])
-
-    def adversarial_loss(self, adversarial: Emb, anchor: Emb, other: Emb) -> Tensor:
-        """Ours: the adversarial image predicts the codes of the clean other view."""
-        return code_loss(other.q, adversarial.s, self.settings.temperature)
 
     @torch.no_grad()
     def before_step(self, clock: Clock) -> None:
