@@ -406,6 +406,10 @@ CONTRADICTIONS = {
         ),
         ["tables.dimcl-frameworks: set: 'mixco.temperature'", "BYOL has no temperature", "'byol+mixco'"],
     ),
+    "no temperature of mixed images where there is one": (
+        *(RECIPE, "strategies.mixco.temperature", None),
+        ["strategies.mixco.temperature", "MoCo v2 has a softmax", "write a number"],
+    ),
     "a start of no warm-up": (
         *(RECIPE, "training.schedule", {"name": "cosine", "warmup_epochs": 0, "final": 0.0, "initial": 0.1}),
         ["training.schedule", "initial 0.1", "warmup_epochs is 0"],

@@ -225,7 +225,7 @@ def test_only_so_many_candidates_are_looked_at_and_a_full_ball_is_said(caplog):
     strategy = gps(choice="farthest", neighbours=None, radius=1000.0, candidates=3)
     strategy.prepare(lambda: embedding, draws())
     assert strategy.partners(torch.tensor([[0, 0], [9, 9]]), draws())[:, 1].tolist() == [3, 6]
-    assert "more than the 3 candidates that are looked at for 10 of 10 images" in caplog.text
+    assert "holds all 3 candidates that are looked at for 10 of 10 images" in caplog.text
 
 
 def test_a_table_comes_back_only_where_it_is_not_the_guides():

@@ -26,6 +26,7 @@ Sets = Annotated[
     list[str],
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="A choice of config/config.yaml, for example seeds=5."),
 ]
+Targets = Annotated[list[str] | None, typer.Argument(help="Papers or tables; default: what config.yaml chooses.")]
 PlanFile = Annotated[
     Path | None,
     typer.Option("--plan", envvar="SSLPAIRS_PLAN", help="A frozen plan; the workflow gives it to its jobs."),
@@ -128,9 +129,7 @@ def duration(seconds: float) -> str:
 
 @app.command()
 def plan(
-    targets: Annotated[
-        list[str] | None, typer.Argument(help="Papers or tables; default: what config.yaml chooses.")
-    ] = None,
+    targets: Targets = None,
     sets: Sets = [],  # noqa: B006
     runs: Annotated[bool, typer.Option("--runs", help="List every run.")] = False,
 ) -> None:
@@ -176,9 +175,7 @@ def _cost(build, runs: list[str]) -> str:
 
 @app.command()
 def status(
-    targets: Annotated[
-        list[str] | None, typer.Argument(help="Papers or tables; default: what config.yaml chooses.")
-    ] = None,
+    targets: Targets = None,
     sets: Sets = [],  # noqa: B006
 ) -> None:
     """Show the progress of each table."""
@@ -358,9 +355,7 @@ def evaluate(
 
 @app.command()
 def floors(
-    targets: Annotated[
-        list[str] | None, typer.Argument(help="Papers or tables; default: what config.yaml chooses.")
-    ] = None,
+    targets: Targets = None,
     sets: Sets = [],  # noqa: B006
 ) -> None:
     """What raw pixels and untrained networks reach under the protocols of the tables: the numbers to beat."""
@@ -406,9 +401,7 @@ def floors(
 
 @app.command()
 def tables(
-    targets: Annotated[
-        list[str] | None, typer.Argument(help="Papers or tables; default: what config.yaml chooses.")
-    ] = None,
+    targets: Targets = None,
     sets: Sets = [],  # noqa: B006
     frozen: PlanFile = None,
     stem: Annotated[Path | None, typer.Option("--stem", help="Write one table's files under this name.")] = None,

@@ -94,8 +94,8 @@ class GPS(Pairs):
         alone, full = int((within == 0).sum()), int((within == most).sum())
         if full and most < others:
             log.warning(
-                "GPS: the radius of %g holds more than the %d candidates that are looked at for %d of %d images; farther ones "
-                "are never drawn. Raise strategies.gps.candidates, or lower the radius",
+                "GPS: the radius of %g holds all %d candidates that are looked at for %d of %d images; farther ones within it "
+                "would never be drawn. Raise strategies.gps.candidates, or lower the radius",
                 how.radius, most, full, count,
             )  # fmt: skip
         return (

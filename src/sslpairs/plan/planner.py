@@ -405,6 +405,11 @@ class _Planner:
             value = settings.model_dump()
             if name == "mixco" and label.base in WITHOUT_MIXED_TEMPERATURE:
                 value["temperature"] = None
+            elif name == "mixco" and value["temperature"] is None:
+                raise UserError(
+                    f"{self.recipe_file}: strategies.mixco.temperature: null, and the mixed term of {BASES[label.base]} has a "
+                    f"softmax; write a number ({self.where})"
+                )
             if name in ("spps", "gps") and settings.guide.kind == "run":
                 earlier, guide = guide, self._guide(draft, settings.guide, place, seed)
                 if earlier not in (None, guide):
