@@ -1,29 +1,59 @@
-"""Files that are either whole or absent."""
+"""Files that are either whole or absent, records that know when they were altered, and locks that end with their process."""
 
+import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import os
+import sys
 import tempfile
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from sslpairs.errors import UserError
 
-def write_atomic(path: Path | str, content: bytes | str) -> None:
-    """Write ``content`` so that ``path`` never holds half of it: temporary file beside it, fsync, rename."""
+SEAL = "seal"
+"""Key of a record that holds the sha256 over all its other keys."""
+FUTURE = 60.0
+"""Seconds by which a file may be dated ahead of the clock: file servers and their clients differ a little."""
+
+
+def write_atomic(path: Path | str, content: bytes | str | memoryview, durable: bool = True) -> None:
+    """Write ``content`` so that ``path`` never holds half of it: temporary file beside it, fsync, rename.
+
+    Without ``durable`` there is no fsync: a killed process still leaves the old or the new file, a power cut may not.
+    ``UserError`` when the disk is full or does not let itself be written.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+    except BaseException as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise UserError(unwritable(path, error)) from error
         raise
+
+
+def unwritable(path: Path | str, error: OSError) -> str:
+    """What to say of a file that cannot be written: the cause, and the remedy."""
+    # NumPy reports a full disk without a number: "1048576 requested and 4096 written".
+    full = error.errno in (None, errno.ENOSPC, errno.EDQUOT)
+    remedy = "make room there" if full else "check the permissions, and that the disk is not mounted read-only"
+    return f"{path}: cannot be written ({error.strerror or error}); {remedy}, then run the same command again"
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -40,6 +70,43 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+# --- records: receipts and evaluations ------------------------------------------------------------------------------
+
+
+def write_record(path: Path | str, value: dict[str, Any]) -> dict[str, Any]:
+    """Write a receipt or an evaluation with its seal, atomically; answers what was written."""
+    record = {key: item for key, item in value.items() if key != SEAL}
+    record[SEAL] = _seal(record)
+    write_json(path, record)
+    return record
+
+
+def read_record(path: Path, root: Path) -> dict[str, Any] | None:
+    """A receipt or an evaluation, None where there is none.
+
+    ``UserError`` when it is cut off, altered, or no record: it is never used then.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+        if not isinstance(value, dict) or value.get("format") != 1:
+            raise ValueError("it is not of format 1")
+        if value.get(SEAL) != _seal({key: item for key, item in value.items() if key != SEAL}):
+            raise ValueError("its seal does not fit: it was altered")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:  # not JSON, or not UTF-8
+        name = path.relative_to(root)
+        raise UserError(
+            f"{name}: damaged ({error}); get it back with `git checkout {name}` where it was committed, else remove it: "
+            "the next build makes it anew"
+        ) from None
+    return value
+
+
+def _seal(value: dict[str, Any]) -> str:
+    return sha256_text(canonical(value))
+
+
 def canonical(value: Any) -> str:
     """The one JSON text of a value: sorted keys, no spaces. Equal values have equal texts."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -54,3 +121,70 @@ def sha256_file(path: Path | str) -> str:
     """Hex digest of a file's bytes, read in blocks."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def both_digests(path: Path | str) -> tuple[str, str]:
+    """sha256 (receipts) and md5 (DVC's name of a file) of a file's bytes, in one reading."""
+    sha, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            sha.update(block)
+            md5.update(block)
+    return sha.hexdigest(), md5.hexdigest()
+
+
+# --- locks and clocks -----------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, waiting: str) -> Iterator[None]:
+    """Hold the lock file ``path``; say ``waiting`` on stderr while another process holds it.
+
+    The kernel drops the lock when the process ends, however it ends, so that no lock is ever stale.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = _lock(path, waiting)
+    except OSError as error:
+        raise UserError(unwritable(path, error)) from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # still held: who waits sees that the file is another one and opens it anew
+        file.close()
+
+
+def _lock(path: Path, waiting: str):
+    said = False
+    while True:
+        file = open(path, "a")  # noqa: SIM115 - closed by the caller
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not said:
+                print(waiting, file=sys.stderr, flush=True)
+                said = True
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:  # some cluster file systems are mounted without locks
+            return file
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                return file
+        file.close()
+
+
+def dated_ahead(paths: Iterable[Path]) -> list[Path]:
+    """Those of the files that are dated in the future: the clock was wrong when they were written, or is now."""
+    limit, found = time.time() + FUTURE, []
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if os.stat(path).st_mtime > limit:
+                found.append(path)
+    return found
+
+
+def date_now(paths: Iterable[Path]) -> None:
+    """Date files as of now. Snakemake fails a job whose output is older than its input, and removes the output."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            os.utime(path)

@@ -1,5 +1,6 @@
 """Checkpoint files: tensors and plain values only, so that reading one can never run code."""
 
+import hashlib
 import io
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,21 @@ from torch import nn
 from sslpairs.backbones.build import build_backbone
 from sslpairs.config.recipes import Backbone
 from sslpairs.errors import UserError
-from sslpairs.files import read_json, sha256_file, write_atomic
+from sslpairs.files import read_record, sha256_file, write_atomic
+
+_TRAIN = "`sslpairs train"
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint atomically. Equal contents give equal bytes."""
+    """Write a checkpoint atomically."""
+    write_atomic(path, to_bytes(content))
+
+
+def to_bytes(content: dict[str, Any]) -> memoryview:
+    """A checkpoint file's bytes. Equal contents give equal bytes."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    write_atomic(path, buffer.getbuffer())
+    return buffer.getbuffer()
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -31,13 +39,43 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         raise UserError(f"{path}: not a readable checkpoint; delete it and build again") from None
 
 
-def check_digest(path: Path) -> None:
-    """``UserError`` unless the checkpoint is the one that the receipt beside it names."""
-    receipt = read_json(path.parent / "run.json")
+def save_state(path: Path, content: dict[str, Any]) -> None:
+    """Write a resumable state: its sha256, then the state. Not fsynced, since it is written every epoch: a power cut may
+    damage it, which its digest then shows."""
+    buffer = io.BytesIO()
+    buffer.write(bytes(32))
+    torch.save(content, buffer)
+    data = buffer.getbuffer()
+    data[:32] = hashlib.sha256(data[32:]).digest()
+    write_atomic(path, data, durable=False)
+
+
+def load_state(path: Path, device: torch.device | str) -> dict[str, Any]:
+    """Read a resumable state, weights only; ``UserError`` when it is damaged."""
+    data = path.read_bytes()
+    if hashlib.sha256(data[32:]).digest() != data[:32]:
+        raise UserError(f"{path}: damaged, so that it is not used.")
+    return torch.load(io.BytesIO(data[32:]), map_location=device, weights_only=True)
+
+
+def check_digest(path: Path, root: Path) -> dict[str, Any]:
+    """The receipt beside a checkpoint; ``UserError`` unless the checkpoint is the one that it names."""
+    run = path.parent.name
+    receipt = read_record(path.parent / "run.json", root)
     if receipt is None:
-        raise UserError(f"{path.parent / 'run.json'}: missing or not readable: train the run first")
-    if not path.exists() or sha256_file(path) != receipt["checkpoint"]["sha256"]:
-        raise UserError(f"{path}: not the checkpoint that run.json names; delete {path.parent} and build again")
+        raise UserError(
+            f"{path.parent.relative_to(root) / 'run.json'}: missing: train the run first: sslpairs train {run}"
+        )
+    if not path.exists():
+        raise UserError(
+            f"{path.relative_to(root)}: missing: `sslpairs restore {run}` where it was published, else {_TRAIN} {run}`"
+        )
+    if sha256_file(path) != receipt["checkpoint"]["sha256"]:
+        raise UserError(
+            f"{path.relative_to(root)}: damaged, or not the checkpoint that run.json names; `sslpairs restore {run}` fetches it where "
+            f"it was published, {_TRAIN} {run} --force` makes it anew"
+        )
+    return receipt
 
 
 def load_backbone(path: Path, channels: int) -> nn.Module:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sslpairs.data.prepare import read_receipt
 from sslpairs.errors import UserError
+from sslpairs.files import sha256_file
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class ImageData:
 def load(name: str, root: Path, device: torch.device | str = "cpu") -> ImageData:
     """The prepared data set ``root/data/<name>`` on ``device``.
 
-    Sizes, shapes and types are compared with the receipt (digests are the work of ``verify``); UserError where the
-    data set is not prepared or differs from its receipt.
+    Digests, shapes and types are compared with the receipt; UserError where the data set is not prepared or differs
+    from it, so that nothing is ever trained on damaged images.
     """
     receipt = read_receipt(name, root)
     if receipt is None:
@@ -66,9 +67,11 @@ def load(name: str, root: Path, device: torch.device | str = "cpu") -> ImageData
 def _array(name: str, root: Path, receipt: dict, file: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
     path = root / "data" / name / file
     try:
-        size, expected = path.stat().st_size, receipt["files"][file]["bytes"]
-        if size != expected:
-            raise ValueError(f"it has {size:,} bytes instead of {expected:,}")
+        size, expected = path.stat().st_size, receipt["files"][file]
+        if size != expected["bytes"]:
+            raise ValueError(f"it has {size:,} bytes instead of {expected['bytes']:,}")
+        if sha256_file(path) != expected["sha256"]:
+            raise ValueError("its sha256 is not the one in its receipt: it was altered")
         array = np.load(path, allow_pickle=False)
         if array.dtype != dtype or array.shape != shape:
             raise ValueError(f"it holds {array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}")

@@ -1,6 +1,5 @@
 """Prepared data sets, ``data/<name>/``: four .npy files and a receipt. They are whole, or they are absent."""
 
-import errno
 import fcntl
 import hashlib
 import json
@@ -10,30 +9,46 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from sslpairs.config.datasets import Dataset, Digits, ImageFolder
 from sslpairs.data.sources import read
 from sslpairs.errors import UserError
-from sslpairs.files import canonical, sha256_file, write_json
+from sslpairs.files import canonical, sha256_file, unwritable, write_json
 
 FORMAT = 1
 KEYS = frozenset(
     {"format", "name", "title", "content", "classes", "mean", "std", "image", "counts", "files", "source"},
 )
 _held: set[Path] = set()
+T = TypeVar("T")
 
 
 def prepare(name: str, dataset: Dataset, root: Path) -> dict:
     """Read the source and write ``root/data/<name>/``; returns the receipt, which is also ``dataset.json`` there.
 
+    The same source gives the same bytes. Raises UserError for a source that cannot be used, and see ``place``.
+    """
+
+    def fill(folder: Path) -> dict:
+        splits, classes = read(name, dataset, root)
+        return _write(folder, name, dataset, splits, classes)
+
+    return place(name, root, fill)
+
+
+def place(name: str, root: Path, fill: Callable[[Path], T], keep: Callable[[T], bool] = lambda _: True) -> T:
+    """Let ``fill`` write the files of ``root/data/<name>/`` into a folder; returns what it returns. Nothing is moved where
+    ``keep`` does not want that.
+
     All is written beside the final place and moved there by renaming: after an error, Ctrl-C, SIGTERM or on a full
-    disk, what was prepared before is still there, and nothing else. The same source gives the same bytes.
-    Raises UserError for a source that cannot be used, and for a disk that cannot be written.
+    disk, what was prepared before is still there, and nothing else.
+    Raises UserError for a disk that cannot be written.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise UserError(
@@ -46,14 +61,14 @@ def prepare(name: str, dataset: Dataset, root: Path) -> dict:
         _remove_leftovers(data)
         try:
             (work / "new").mkdir(parents=True)
-            splits, classes = read(name, dataset, root)
-            receipt = _write(work / "new", name, dataset, splits, classes)
-            _swap(work / "new", data / name, work / "old")
+            found = fill(work / "new")
+            if keep(found):
+                _swap(work / "new", data / name, work / "old")
         except OSError as error:  # those of the source are UserErrors already
-            raise _unwritable(data, error) from error
+            raise UserError(unwritable(data, error)) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
-    return receipt
+    return found
 
 
 def source_record(source: Digits | ImageFolder) -> dict:
@@ -78,9 +93,9 @@ def content_hash(arrays: dict[str, np.ndarray], classes: list[str]) -> str:
     return digest.hexdigest()
 
 
-def read_receipt(name: str, root: Path) -> dict | None:
+def read_receipt(name: str, root: Path, folder: Path | None = None) -> dict | None:
     """The receipt of a prepared data set, None where there is none; UserError where it is damaged."""
-    path = root / "data" / name / "dataset.json"
+    path = (folder or root / "data" / name) / "dataset.json"
     try:
         receipt = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -92,17 +107,19 @@ def read_receipt(name: str, root: Path) -> dict | None:
     return receipt
 
 
-def verify(name: str, root: Path) -> None:
-    """Compare every prepared file with the digest in the receipt; UserError names the first that differs."""
-    receipt = read_receipt(name, root)
+def verify(name: str, root: Path, folder: Path | None = None) -> dict:
+    """Compare every prepared file with the digest in the receipt, which it returns; UserError names the first that differs."""
+    folder = folder or root / "data" / name
+    receipt = read_receipt(name, root, folder)
     if receipt is None:
         raise UserError(f"data set '{name}' is not prepared; run: sslpairs fetch {name}")
     for file, expected in receipt["files"].items():
-        path = root / "data" / name / file
+        path = folder / file
         if not path.is_file():
             raise UserError(f"data set '{name}': {path} is missing; {_again(name)}")
         if sha256_file(path) != expected["sha256"]:
             raise UserError(f"data set '{name}': {path} differs from its receipt; {_again(name)}")
+    return receipt
 
 
 @contextmanager
@@ -116,7 +133,7 @@ def locked(root: Path) -> Iterator[None]:
         data.mkdir(parents=True, exist_ok=True)
         file = open(data / ".lock", "w")  # noqa: SIM115 - closed below
     except OSError as error:
-        raise _unwritable(data, error) from error
+        raise UserError(unwritable(data, error)) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -130,13 +147,6 @@ def locked(root: Path) -> Iterator[None]:
             yield
         finally:
             _held.discard(data)
-
-
-def _unwritable(data: Path, error: OSError) -> UserError:
-    # NumPy reports a full disk without a number: "1048576 requested and 4096 written".
-    full = error.errno in (None, errno.ENOSPC, errno.EDQUOT)
-    remedy = "make room there" if full else "check the permissions"
-    return UserError(f"cannot write {data} ({error.strerror or error}); {remedy}")
 
 
 def _again(name: str) -> str:

@@ -1,26 +1,42 @@
 """``data.dvc``: the tracked record of what was prepared. DVC's own hash of ``data/``, and a content hash by name.
 
-DVC keeps the key ``meta`` of its files as it is. Under it stand two maps, by data set: ``datasets``, the content
-hash that run ids are made of, known on a fresh clone before anything is fetched; and ``receipts``, the digest of
-the ``dataset.json`` that DVC holds, written only after DVC succeeded, which tells that its entry is current.
+DVC keeps the key ``meta`` of its files as it is. Under it stand three maps, by data set: ``datasets``, the content
+hash that run ids are made of, known on a fresh clone before anything is fetched; ``receipts``, the digest of
+the ``dataset.json`` that DVC holds, written only after DVC succeeded, which tells that its entry is current; and
+``sources``, the digest of the settings in ``config/datasets.yaml`` that gave this content.
 """
 
+import contextlib
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import yaml
 
-from sslpairs.data.prepare import locked
+from sslpairs.config.datasets import Dataset
+from sslpairs.data.prepare import locked, source_record
 from sslpairs.errors import UserError
-from sslpairs.files import sha256_file, write_atomic
+from sslpairs.files import canonical, read_json, sha256_file, sha256_text, write_atomic
 
+BEFORE = "data/.data.dvc.before"
+"""Lies there while DVC writes ``data.dvc``."""
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def recorded(root: Path) -> dict[str, str]:
     """Content hash of every recorded data set, by name; empty without ``data.dvc``, UserError if it is unreadable."""
     return _meta(_load(root), "datasets", root)
+
+
+def changed_sources(root: Path, datasets: dict[str, Dataset]) -> list[str]:
+    """Data sets whose source in ``config/datasets.yaml`` is not the one that their recorded content came from."""
+    known = _meta(_load(root), "sources", root)
+    return [name for name, dataset in datasets.items() if known.get(name, _source(dataset)) != _source(dataset)]
+
+
+def _source(dataset: Dataset) -> str:
+    return sha256_text(canonical(source_record(dataset.source)))
 
 
 def record(name: str, content: str, root: Path) -> None:
@@ -34,12 +50,24 @@ def record(name: str, content: str, root: Path) -> None:
     with locked(root):
         receipt = _receipt_digest(name, root)
         entry = _load(root)
+        source = sha256_text(canonical((read_json(root / "data" / name / "dataset.json") or {}).get("source")))
         receipts = _meta(entry, "receipts", root)
-        if _meta(entry, "datasets", root).get(name) == content and receipts.get(name) == receipt and "outs" in entry:
+        if (
+            _meta(entry, "datasets", root).get(name) == content
+            and receipts.get(name) == receipt
+            and _meta(entry, "sources", root).get(name) == source
+            and "outs" in entry
+        ):
             return
-        problem = _track(name, entry, root)
+        if entry:  # DVC writes its file in place: a kill in that moment leaves half of it, which this mends
+            for file in (BEFORE, "data.dvc"):
+                write_atomic(root / file, yaml.safe_dump(entry, sort_keys=False, allow_unicode=True))
+        problem = None
+        if receipts.get(name) != receipt or "outs" not in entry:
+            problem = _track(name, entry, root)
         entry = _load(root)  # DVC has written it
         meta = entry.setdefault("meta", {})
+        meta["sources"] = dict(sorted({**_meta(entry, "sources", root), name: source}.items()))
         meta["datasets"] = dict(sorted({**_meta(entry, "datasets", root), name: content}.items()))
         if problem:
             receipts.pop(name, None)
@@ -48,6 +76,7 @@ def record(name: str, content: str, root: Path) -> None:
             receipts[name] = receipt
         meta["receipts"] = dict(sorted(receipts.items()))
         write_atomic(root / "data.dvc", yaml.safe_dump(entry, sort_keys=False, allow_unicode=True))
+        (root / BEFORE).unlink(missing_ok=True)
 
 
 def _receipt_digest(name: str, root: Path) -> str:
@@ -78,6 +107,7 @@ def _track(name: str, entry: dict, root: Path) -> str | None:
 
 def _dvc_add(target: str, root: Path) -> str | None:
     """Returns None, or DVC's own words for what went wrong."""
+    _mend_rwlock(root)
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "add", target]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     if done.returncode == 0:
@@ -86,8 +116,51 @@ def _dvc_add(target: str, root: Path) -> str | None:
     return errors[0] if errors else f"dvc add {target} ended with code {done.returncode}"
 
 
+def _mend_rwlock(root: Path) -> None:
+    """DVC lists who reads and writes in a file that it writes in place; killed in that moment it would never start again."""
+    import zc.lockfile
+
+    path = root / ".dvc" / "tmp" / "rwlock"
+    try:
+        json.loads(path.read_text())
+    except ValueError:
+        with contextlib.suppress(zc.lockfile.LockError):
+            lock = zc.lockfile.LockFile(str(path.with_suffix(".lock")))  # as DVC holds it while it writes
+            path.unlink(missing_ok=True)
+            lock.close()
+    except OSError:
+        pass
+
+
+def tracked(root: Path) -> str | None:
+    """DVC's md5 of its listing of ``data/``, None when DVC does not track it (any more)."""
+    entry = _load(root)
+    known, receipts = _meta(entry, "datasets", root), _meta(entry, "receipts", root)
+    outs = entry.get("outs") or [{}]
+    return outs[0].get("md5") if known and known.keys() == receipts.keys() else None
+
+
+def track_anew(root: Path) -> str | None:
+    """Hand all of ``data/`` to DVC again, whose cache lost its listing; returns what went wrong, or None."""
+    with locked(root):
+        entry = _load(root)
+        absent = [name for name in _meta(entry, "datasets", root) if not (root / "data" / name).is_dir()]
+        if absent:
+            return f"{', '.join(absent)} not here; get them: sslpairs fetch {' '.join(absent)}"
+        return _dvc_add("data", root)
+
+
 def _load(root: Path) -> dict:
-    path = root / "data.dvc"
+    """The record; the one from before, where DVC was killed while it wrote."""
+    try:
+        return _read(root / "data.dvc")
+    except UserError:
+        if not (root / BEFORE).exists():
+            raise
+        return _read(root / BEFORE)
+
+
+def _read(path: Path) -> dict:
     try:
         entry = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - it is a safe loader
     except FileNotFoundError:

@@ -14,8 +14,9 @@ from sslpairs.data.arrays import load
 from sslpairs.errors import UserError
 from sslpairs.evaluation.knn import evaluate_knn
 from sslpairs.evaluation.linear import evaluate_linear
-from sslpairs.files import read_json, write_json
+from sslpairs.files import write_record
 from sslpairs.plan.build import evaluation_file, run_folder
+from sslpairs.plan.fingerprint import EVALUATION_ROOMS, fingerprint
 from sslpairs.training.device import describe, pick_device
 
 
@@ -37,13 +38,8 @@ def evaluate(run: str, key: str, protocols: dict[str, Any], root: Path, device: 
     torch.set_num_threads(threads)
     how = Protocols.model_validate(protocols)
     folder = root / run_folder(run)
-    receipt = read_json(folder / "run.json")
-    if receipt is None:
-        raise UserError(
-            f"{folder / 'run.json'}: missing or not readable: train the run first, with `sslpairs train {run}`"
-        )
     path = folder / "checkpoint.pt"
-    check_digest(path)
+    receipt = check_digest(path, root)
     place = pick_device(device)
     data = load(receipt["dataset"], root, place)
     if data.content != receipt["spec"]["dataset"]:
@@ -73,6 +69,6 @@ def evaluate(run: str, key: str, protocols: dict[str, Any], root: Path, device: 
         "backbone_unchanged": True,
         "features": train[0].shape[1],
         "device": describe(place, threads),
+        "code": fingerprint(*EVALUATION_ROOMS),
     }
-    write_json(root / evaluation_file(f"{run}/{key}"), result)
-    return result
+    return write_record(root / evaluation_file(f"{run}/{key}"), result)

@@ -1,6 +1,7 @@
 """What a guide makes of the training images: an embedding, computed once, from un-augmented images."""
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -9,7 +10,6 @@ from sslpairs.backbones.features import features
 from sslpairs.config.recipes import Guide
 from sslpairs.data.arrays import ImageData
 from sslpairs.errors import UserError
-from sslpairs.files import read_json
 from sslpairs.methods.base import BaseMethod
 from sslpairs.methods.build import build_method, fresh_backbone
 from sslpairs.pairs.build import build_pairs
@@ -30,9 +30,13 @@ def embed(guide: Guide, spec: RunSpec, data: ImageData, root: Path) -> Tensor:
         network, _ = fresh_backbone(spec, images.shape[1], stream="guide")
     else:
         path = root / run_folder(guide.run) / "checkpoint.pt"
-        check_digest(path)
+        receipt = check_digest(path, root)
         projects = guide.layer == "projection"
-        network = Projection(_load_method(path, images.shape[1])) if projects else load_backbone(path, images.shape[1])
+        network = (
+            Projection(_load_method(path, receipt, images.shape[1]))
+            if projects
+            else load_backbone(path, images.shape[1])
+        )
     return features(network.to(images.device), images, data.mean, data.std)
 
 
@@ -57,9 +61,9 @@ def embed_with(method: BaseMethod, layer: str, data: ImageData) -> Tensor:
     return found
 
 
-def _load_method(path: Path, channels: int) -> BaseMethod:
+def _load_method(path: Path, receipt: dict[str, Any], channels: int) -> BaseMethod:
     """The whole method of a checkpoint, from the receipt beside it."""
-    spec = RunSpec.model_validate(read_json(path.parent / "run.json")["spec"])
+    spec = RunSpec.model_validate(receipt["spec"])
     method = build_method(spec, channels)
     for strategy in build_pairs(spec):
         strategy.wrap(method)

@@ -5,6 +5,7 @@ Colours are seaborn's colour-blind palette, and a marker or line style always sa
 """
 
 import csv
+import hashlib
 import io
 import math
 import textwrap
@@ -14,7 +15,7 @@ from typing import Any
 from sslpairs.errors import UserError
 from sslpairs.files import write_atomic
 from sslpairs.paper.statistics import contrast, summarise
-from sslpairs.paper.tables import METRICS, Cell, Table, build_table, seeds_text, signed
+from sslpairs.paper.tables import METRICS, Cell, Table, build_table, read_record, seeds_text, signed
 
 ONE_COLUMN, TWO_COLUMNS = 3.4, 6.9
 LINE = 0.155
@@ -324,9 +325,12 @@ def _curves(figure: dict, plan: dict, root: Path) -> Any:
 def _curve(root: Path, run: str, quantity: str) -> list[tuple[int, float]]:
     """(epoch, value) of a run's ``metrics.csv``; epochs in which the quantity was not measured are left out."""
     name = f"results/runs/{run}/metrics.csv"
+    receipt = read_record(root / "results" / "runs" / run / "run.json", root)
     try:
-        with open(root / name, encoding="utf-8", newline="") as file:
-            lines = list(csv.DictReader(file))
+        content = (root / name).read_bytes()
+        if hashlib.sha256(content).hexdigest() != receipt["metrics"]["sha256"]:
+            raise ValueError("not the metrics that run.json names")
+        lines = list(csv.DictReader(io.StringIO(content.decode())))
         return [(int(line["epoch"]), float(line[quantity])) for line in lines if line[quantity]]
     except FileNotFoundError:
         raise UserError(f"{name} is missing: `make tables` makes it, or fetches it where it was published") from None

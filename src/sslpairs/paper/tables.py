@@ -3,12 +3,12 @@
 import csv
 import html
 import io
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sslpairs import files
 from sslpairs.errors import UserError
 from sslpairs.files import write_atomic
 from sslpairs.paper.statistics import Contrast, Summary, contrast, reason, summarise, verdict
@@ -63,15 +63,11 @@ class Table:
 
 def read_record(path: Path, root: Path) -> dict[str, Any]:
     """A receipt or evaluation below ``root``. Raises ``UserError`` if it is missing or damaged."""
-    name = path.relative_to(root)
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{name} is missing: `make tables` makes it, or fetches it where it was published") from None
-    except ValueError as error:  # not JSON, or not UTF-8
-        raise UserError(f"{name} is damaged ({error}): delete it and run `make tables` again") from None
-    if not isinstance(record, dict) or record.get("format") != 1:
-        raise UserError(f"{name} is not of format 1: delete it and run `make tables` again, which makes it anew")
+    record = files.read_record(path, root)
+    if record is None:
+        raise UserError(
+            f"{path.relative_to(root)} is missing: `make tables` makes it; where it was published, `git pull` brings it"
+        )
     return record
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sslpairs.errors import UserError
-from sslpairs.files import canonical, read_json, sha256_text, write_atomic
+from sslpairs.files import canonical, read_json, read_record, sha256_text, write_atomic
 from sslpairs.plan.planner import Plan
 from sslpairs.plan.spec import digest
 
@@ -20,6 +20,11 @@ FIGURE_FILES = ("pdf", "png", "svg")
 def run_folder(run: str) -> Path:
     """Receipt, metrics and checkpoint of a run, relative to the root."""
     return Path("results/runs") / run
+
+
+def pointer_file(run: str) -> Path:
+    """What DVC knows of a published checkpoint, relative to the root."""
+    return run_folder(run) / "checkpoint.pt.dvc"
 
 
 def evaluation_file(evaluation: str) -> Path:
@@ -34,7 +39,11 @@ def freeze(plan: Plan, root: Path) -> Path:
     """
     text = canonical(vars(plan))
     path = Path("results/plans") / f"{sha256_text(text)[:12]}.json"
-    if not (root / path).exists():
+    try:
+        whole = (root / path).read_text() == text
+    except (OSError, UnicodeDecodeError):
+        whole = False
+    if not whole:
         write_atomic(root / path, text)
     return path
 
@@ -76,43 +85,130 @@ class Build:
     @cached_property
     def receipts(self) -> dict[str, dict[str, Any]]:
         """Receipts of the plan's runs; a run counts as done when it has one."""
-        found = {run: read_json(self.root / run_folder(run) / "run.json") for run in self.plan.runs}
-        return {run: receipt for run, receipt in found.items() if receipt and receipt.get("run") == run}
+        found = {run: self._record(run_folder(run) / "run.json") for run in self.plan.runs}
+        for run, receipt in found.items():
+            if receipt and (receipt.get("run") != run or digest(receipt["spec"]) != run[-12:]):
+                name = run_folder(run) / "run.json"
+                self.damage[str(name)] = (
+                    f"{name}: the receipt of another run ({receipt.get('run')}); get the right one back with "
+                    f"`git checkout {name}`, or remove it: the next build trains the run"
+                )
+        return {run: receipt for run, receipt in found.items() if receipt and self._key(run) not in self.damage}
 
     @cached_property
     def evaluated(self) -> set[str]:
-        """Evaluations of the plan that are done."""
-        return {
-            name
-            for name, entry in self.plan.evaluations.items()
-            if (found := read_json(self.root / evaluation_file(name))) and found.get("key") == entry["key"]
-        }
+        """Evaluations of the plan that are done: of the checkpoint that the receipt names, and of no other."""
+        done = set()
+        for name, entry in self.plan.evaluations.items():
+            receipt, found = self.receipts.get(entry["run"]), self._record(evaluation_file(name))
+            if found and receipt and found.get("key") == entry["key"]:
+                done |= {name} if found.get("checkpoint") == receipt["checkpoint"]["sha256"] else set()
+        return done
+
+    @cached_property
+    def damage(self) -> dict[str, str]:
+        """Damaged records -> what is wrong and what to do. Complete once all have been looked at (``check``)."""
+        return {}
+
+    def _record(self, path: Path) -> dict[str, Any] | None:
+        try:
+            return read_record(self.root / path, self.root)
+        except UserError as error:
+            self.damage[str(path)] = str(error)
+            return None
+
+    def _key(self, run: str) -> str:
+        return str(run_folder(run) / "run.json")
+
+    @cached_property
+    def damaged(self) -> list[str]:
+        """A line for each receipt, evaluation or needed checkpoint of the plan that is damaged."""
+        _ = self.receipts, self.evaluated
+        lines = list(self.damage.values())
+        for run in self.needed:
+            path = self.root / self.checkpoint(run)
+            if run in self.receipts and path.exists():
+                size, expected = path.stat().st_size, self.receipts[run]["checkpoint"]["bytes"]
+                if size != expected:
+                    lines.append(
+                        f"{self.checkpoint(run)}: damaged ({size:,} bytes instead of {expected:,}); "
+                        + (
+                            f"`sslpairs restore {run}` fetches it"
+                            if self.is_published(run)
+                            else f"`sslpairs train {run}` makes it anew"
+                        )
+                    )
+        return lines
 
     @cached_property
     def to_evaluate(self) -> list[str]:
-        """Evaluations that are missing."""
+        """Evaluations that are missing, or that are of another checkpoint."""
         return [name for name in self.plan.evaluations if name not in self.evaluated]
+
+    @cached_property
+    def needed(self) -> dict[str, None]:
+        """Runs whose checkpoint a build of the whole plan would read, those that it must train for it included."""
+        found: dict[str, None] = {}
+        stack = [self.plan.evaluations[name]["run"] for name in self.to_evaluate]
+        stack += [
+            guide for run in self.plan.runs if run not in self.receipts and (guide := self.plan.runs[run]["guide"])
+        ]
+        while stack:
+            run = stack.pop()
+            if run in found:
+                continue
+            found[run] = None
+            trained = run not in self.receipts or not (self.has_checkpoint(run) or self.is_published(run))
+            if trained and (guide := self.plan.runs[run]["guide"]):
+                stack.append(guide)
+        return found
 
     @cached_property
     def to_train(self) -> dict[str, str]:
         """Runs that a build of the whole plan would train -> why."""
-        reasons = {run: "new" for run in self.plan.runs if run not in self.receipts}
-        needed = [self.plan.evaluations[name]["run"] for name in self.to_evaluate]
-        needed += [guide for run in reasons if (guide := self.plan.runs[run]["guide"])]
-        while needed:
-            run = needed.pop()
-            if run not in reasons and not (self.root / run_folder(run) / "checkpoint.pt").exists():
-                reasons[run] = "its checkpoint is gone and something needs it"
-                if guide := self.plan.runs[run]["guide"]:
-                    needed.append(guide)
-        return reasons
+        return {run: "new" for run in self.plan.runs if run not in self.receipts} | self.to_retrain
+
+    @cached_property
+    def to_retrain(self) -> dict[str, str]:
+        """Finished runs whose checkpoint is needed, is gone, and was never published -> why they are trained again."""
+        return {
+            run: "its checkpoint is gone, was never published, and something needs it"
+            for run in self.needed
+            if run in self.receipts and not self.has_checkpoint(run) and not self.is_published(run)
+        }
+
+    @cached_property
+    def to_restore(self) -> list[str]:
+        """Finished runs whose checkpoint is needed, is not here, and was published."""
+        return [
+            run
+            for run in self.needed
+            if run in self.receipts and not self.has_checkpoint(run) and self.is_published(run)
+        ]
+
+    def checkpoint(self, run: str) -> Path:
+        """Relative to the root."""
+        return run_folder(run) / "checkpoint.pt"
+
+    def has_checkpoint(self, run: str) -> bool:
+        """Whether a checkpoint lies there; whether it is whole, its reader checks."""
+        return (self.root / self.checkpoint(run)).exists()
+
+    def is_published(self, run: str) -> bool:
+        """Whether DVC knows the run's checkpoint: ``sslpairs publish`` writes the pointer when the remote holds it."""
+        return (self.root / pointer_file(run)).exists()
 
     @cached_property
     def to_prepare(self) -> list[str]:
         """Data sets that are not in place."""
         missing = []
         for name, entry in self.plan.datasets.items():
-            receipt = read_json(self.root / "data" / name / "dataset.json")
+            path = self.root / "data" / name / "dataset.json"
+            receipt = read_json(path)
+            if receipt is None and path.exists():
+                raise UserError(
+                    f"{path.relative_to(self.root)}: damaged; `sslpairs fetch {name} --force` prepares it anew"
+                )
             if receipt is None:
                 missing.append(name)
             elif receipt.get("content") != entry["content"]:
@@ -121,8 +217,8 @@ class Build:
                 )
         return missing
 
-    def needs(self, tables: Iterable[str]) -> tuple[list[str], list[str]]:
-        """Runs to train and evaluations to make for these tables, guides included."""
+    def needs(self, tables: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
+        """Runs to train, evaluations to make and checkpoints to restore for these tables, guides included."""
         names = {
             replicate["evaluation"]
             for table in tables
@@ -130,15 +226,28 @@ class Build:
             for replicate in cell["replicates"]
         }
         evaluations = [name for name in self.to_evaluate if name in names]
-        runs: list[str] = []
+        runs: dict[str, None] = {}
+        restored: dict[str, None] = {}
+        to_restore = set(self.to_restore)
         stack = [self.plan.evaluations[name]["run"] for name in reversed(evaluations)]
         while stack:
             run = stack.pop()
-            if run in self.to_train and run not in runs:
-                runs.append(run)
+            if run in to_restore:
+                restored[run] = None
+            elif run in self.to_train and run not in runs:
+                runs[run] = None
                 if guide := self.plan.runs[run]["guide"]:
                     stack.append(guide)
-        return runs, evaluations
+        return list(runs), evaluations, list(restored)
+
+    def with_guides(self, runs: Iterable[str]) -> list[str]:
+        """The runs, and those that guide them."""
+        found: dict[str, None] = {}
+        for run in runs:
+            if guide := self.plan.runs[run]["guide"]:
+                found[guide] = None
+            found[run] = None
+        return list(found)
 
     def runs_of(self, table: str) -> list[str]:
         """The runs whose numbers stand in a table."""

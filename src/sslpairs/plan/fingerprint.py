@@ -6,7 +6,8 @@ from pathlib import Path
 
 from sslpairs.files import sha256_text
 
-TRAINING_ROOMS = ("backbones", "data", "evaluation", "guides", "methods", "pairs", "training", "views")
+TRAINING_ROOMS = ("backbones", "data", "guides", "methods", "pairs", "training", "views")
+EVALUATION_ROOMS = ("backbones", "data", "evaluation")
 
 
 @cache

@@ -1,6 +1,7 @@
 """Train one run: from its specification to a checkpoint, its metrics and, last of all, its receipt."""
 
 import csv
+import hashlib
 import io
 import logging
 import math
@@ -17,7 +18,7 @@ from sslpairs.backbones import checkpoint
 from sslpairs.config.recipes import Crop
 from sslpairs.data.arrays import ImageData, load
 from sslpairs.errors import UserError
-from sslpairs.files import sha256_file, write_atomic, write_json
+from sslpairs.files import read_record, write_atomic, write_record
 from sslpairs.guides.embed import embed, embed_with
 from sslpairs.methods.base import Clock
 from sslpairs.methods.build import build_method
@@ -35,35 +36,57 @@ from sslpairs.views.augment import augment, normalize
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("epoch", "steps", "loss", "learning_rate", "images_per_second", "online_top1")
+COLUMNS = ("epoch", "steps", "loss", "learning_rate", "online_top1")
+"""Of metrics.csv: nothing that a clock measured, so that equal trainings give equal bytes."""
 STATE = {"run", "rows", "seconds", "method", "pairs", "optimizer", "online"}
 """Keys of a resumable state."""
-SAVE_EVERY = 20.0
-"""Seconds between two resumable states: an interruption costs at most so much work and one epoch."""
-
 Progress = Callable[[int, int, str], None]
 """Called with the epochs done, all epochs, and a line of facts."""
 
 
 def train(
-    run: str, entry: dict[str, Any], root: Path, device: str, threads: int, progress: Progress | None = None
+    run: str,
+    entry: dict[str, Any],
+    root: Path,
+    device: str,
+    threads: int,
+    progress: Progress | None = None,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Train a run of a plan and answer its receipt.
 
     ``entry`` is the plan's entry of the run. Writes ``checkpoint.pt``, ``metrics.csv`` and, last, ``run.json`` into the
-    run's folder; a resumable ``last.ckpt`` lies there meanwhile. Raises ``UserError`` when the loss is not a number, or the
-    data do not fit the recipe; then there is no receipt.
+    run's folder; a resumable ``last.ckpt`` lies there meanwhile, written after every epoch. Raises ``UserError`` when the
+    loss is not a number, or the data do not fit the recipe; then there is no receipt.
+
+    A run whose checkpoint is gone keeps its receipt when the new weights are the same ones; ``force`` writes a new one.
     """
     torch.set_num_threads(threads)
     started = time.perf_counter()
     spec = RunSpec.model_validate(entry["spec"])
     place = pick_device(device)
     folder = root / run_folder(run)
+    for leftover in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
+        leftover.unlink(missing_ok=True)
     trainer = Trainer(run, spec, load(entry["dataset"], root, place), root, place)
     rows = trainer.fit(folder / "last.ckpt", progress)
 
-    checkpoint.save(folder / "checkpoint.pt", trainer.checkpoint())
-    write_atomic(folder / "metrics.csv", _csv(rows))
+    content, metrics = checkpoint.to_bytes(trainer.checkpoint()), _csv(rows).encode()
+    sha256, md5 = hashlib.sha256(content).hexdigest(), hashlib.md5(content, usedforsecurity=False).hexdigest()  # DVC's
+    try:
+        earlier = read_record(folder / "run.json", root)
+    except UserError:
+        earlier = None
+    if earlier and earlier["checkpoint"]["sha256"] == sha256 and not force:
+        write_atomic(folder / "checkpoint.pt", content)
+        write_atomic(folder / "metrics.csv", metrics)
+        (folder / "last.ckpt").unlink(missing_ok=True)
+        log.info("%s: the same weights as before, bit for bit: its receipt stands", run)
+        return earlier
+    # From here until the end there is no receipt: it never lies beside a checkpoint that it does not name.
+    (folder / "run.json").unlink(missing_ok=True)
+    write_atomic(folder / "checkpoint.pt", content)
+    write_atomic(folder / "metrics.csv", metrics)
     tested = [(row["online_top1"], row["epoch"]) for row in rows if row["online_top1"] is not None]
     best, best_epoch = max(tested, key=lambda pair: (pair[0], -pair[1]))
     receipt = {
@@ -73,11 +96,10 @@ def train(
         "dataset": entry["dataset"],
         "seed": spec.seed,
         "guide": entry["guide"],
+        "guide_checkpoint": _checkpoint_of(entry["guide"], root),
         "spec": entry["spec"],
-        "checkpoint": {
-            "sha256": sha256_file(folder / "checkpoint.pt"),
-            "bytes": (folder / "checkpoint.pt").stat().st_size,
-        },
+        "checkpoint": {"sha256": sha256, "md5": md5, "bytes": len(content)},
+        "metrics": {"sha256": hashlib.sha256(metrics).hexdigest(), "bytes": len(metrics)},
         "online": {"last": rows[-1]["online_top1"], "best": best, "best_epoch": best_epoch},
         "loss": rows[-1]["loss"],
         "items": len(trainer.items),
@@ -91,9 +113,15 @@ def train(
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         **code_and_versions(root),
     }
-    write_json(folder / "run.json", receipt)
+    receipt = write_record(folder / "run.json", receipt)
     (folder / "last.ckpt").unlink(missing_ok=True)
     return receipt
+
+
+def _checkpoint_of(guide: str | None, root: Path) -> str | None:
+    """sha256 of the guide's checkpoint, as its receipt names it."""
+    receipt = guide and read_record(root / run_folder(guide) / "run.json", root)
+    return receipt["checkpoint"]["sha256"] if receipt else None
 
 
 class Trainer:
@@ -155,16 +183,13 @@ class Trainer:
     def fit(self, resume: Path, progress: Progress | None = None) -> list[dict[str, Any]]:
         """Train all epochs, going on from ``resume`` if that file is there; answers one row an epoch (``COLUMNS``)."""
         rows: list[dict[str, Any]] = self._restore(resume) if resume.exists() else []
-        saved, started = time.monotonic(), time.perf_counter()
-        before = self.seconds
+        started, before = time.perf_counter(), self.seconds
         for epoch in range(len(rows), self.spec.epochs):
             rows.append(self._epoch(epoch))
             if progress:
                 progress(epoch + 1, self.spec.epochs, _facts(rows[-1]))
-            if time.monotonic() - saved >= SAVE_EVERY and epoch + 1 < self.spec.epochs:
-                self.seconds = before + time.perf_counter() - started
-                self._save(resume, rows)
-                saved = time.monotonic()
+            self.seconds = before + time.perf_counter() - started
+            self._save(resume, rows)
         self.seconds = before
         return rows
 
@@ -270,11 +295,11 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "online": self.online.state(),
         }
-        checkpoint.save(path, content)
+        checkpoint.save_state(path, content)
 
     def _restore(self, path: Path) -> list[dict[str, Any]]:
         try:
-            content = checkpoint.load(path, self.device)
+            content = checkpoint.load_state(path, self.device)
             if content.get("run") != self.run or set(content) != STATE:
                 raise UserError(f"{path}: not a state of this run.")
         except UserError as error:

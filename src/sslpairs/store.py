@@ -1,0 +1,541 @@
+"""Checkpoints and data beyond this machine: publish them to a DVC remote, restore them, say what a remote really holds.
+
+Files, pointers and remotes are DVC's, so that ``dvc pull`` and ``dvc push`` work on them as well. Its commands are not used
+for that: ``dvc add`` writes pointers in place (a kill leaves half of one) and copies every file into its cache; ``dvc push``
+believes its memory of what a remote holds, even of a remote that was emptied. Here a pointer is written whole, and only once
+the remote itself has said that it holds the object.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sslpairs.data.prepare import place, verify
+from sslpairs.data.record import recorded, track_anew, tracked
+from sslpairs.errors import UserError
+from sslpairs.files import both_digests, exclusive, read_record, sha256_file, unwritable, write_atomic
+from sslpairs.plan.build import Build, pointer_file, run_folder
+
+SIDE_BY_SIDE = 8
+"""Transfers at once."""
+MARK = "sslpairs publish\n"
+"""Content of the git lock of a publish: a lock that a killed one left is known by it."""
+
+Progress = Callable[[int, int, str], None]
+"""Called with the objects done, all objects, and a line of facts."""
+
+
+# --- pointers -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """What DVC knows of a file."""
+
+    md5: str
+    size: int
+
+    def text(self) -> str:
+        """The file that ``dvc add`` writes for a checkpoint, byte for byte."""
+        return f"outs:\n- md5: {self.md5}\n  size: {self.size}\n  hash: md5\n  path: checkpoint.pt\n"
+
+
+def pointer_of(receipt: dict[str, Any]) -> Pointer:
+    """The pointer that belongs to a receipt."""
+    return Pointer(receipt["checkpoint"]["md5"], receipt["checkpoint"]["bytes"])
+
+
+def read_pointer(run: str, root: Path) -> Pointer | None:
+    """The pointer of a run's checkpoint, None where there is none; ``UserError`` when it is damaged."""
+    name = pointer_file(run)
+    try:
+        out = yaml.safe_load((root / name).read_text())["outs"][0]
+        pointer = Pointer(out["md5"], out["size"])
+        if len(pointer.md5) != 32 or not isinstance(pointer.size, int) or out["path"] != "checkpoint.pt":
+            raise ValueError
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, IndexError, TypeError, yaml.YAMLError):
+        raise UserError(f"{name}: damaged; `sslpairs publish` writes it anew, or `git checkout {name}`") from None
+    return pointer
+
+
+# --- remotes --------------------------------------------------------------------------------------------------------
+
+
+class Remote:
+    """A remote of ``.dvc/config``, by its name (default: the one that ``dvc remote add --default`` made), and DVC's cache
+    on this machine. All answers come from the remote itself, never from DVC's memory of it. ``UserError`` when there is no
+    such remote, or it does not answer."""
+
+    def __init__(self, root: Path, name: str | None = None):
+        from dvc.config import NoRemoteError, RemoteNotFoundError
+        from dvc.exceptions import DvcException, NotDvcRepoError
+        from dvc.fs import RemoteMissingDepsError
+        from dvc.repo import Repo
+
+        try:
+            repo = Repo(str(root))
+            self.name = name or repo.config["core"].get("remote")
+            self.cache = Path(repo.cache.local.path)
+            odb = repo.cloud.get_remote_odb(self.name, "publish")
+        except NotDvcRepoError:
+            raise UserError(f"{root}: no .dvc/ here; run `git init && dvc init`") from None
+        except NoRemoteError:
+            raise UserError(
+                "no remote is set: `dvc remote add --default store ../sslpairs-store` takes a folder; docs/publishing.md "
+                "says how to use ssh and s3"
+            ) from None
+        except RemoteNotFoundError:
+            known = ", ".join(repo.config["remote"]) or "none"
+            raise UserError(f"there is no remote '{name}' in .dvc/config (known: {known})") from None
+        except RemoteMissingDepsError as error:
+            extra = "s3" if "s3" in str(error) else "ssh"
+            raise UserError(
+                f"remote '{self.name}': a library is missing; run `pip install 'sslpairs[{extra}]'`"
+            ) from None
+        except DvcException as error:
+            raise UserError(f".dvc/config: {' '.join(str(error).split())}; mend it with `dvc remote`") from None
+        self.fs, self.path_of = odb.fs, odb.oid_to_path
+        self.url = repo.config["remote"][self.name]["url"]
+        self.configured = str(odb.path)
+
+    def _failed(self, error: Exception) -> UserError:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return UserError(
+            f"remote '{self.name}' ({self.url}) does not answer as it should: {reason[:300]}; check the address, the network "
+            "and the permissions (`dvc remote list`), then run the same command again"
+        )
+
+    def size(self, oid: str) -> int | None:
+        """Bytes of an object as the remote holds it, None when it does not."""
+        try:
+            return self.fs.info(self.path_of(oid))["size"]
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # each file system has errors of its own
+            raise self._failed(error) from error
+
+    def sizes(self, oids: Iterable[str]) -> dict[str, int | None]:
+        """The same for many."""
+        oids = list(dict.fromkeys(oids))
+        with contextlib.suppress(Exception):
+            self.fs.invalidate_cache()
+        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            return dict(zip(oids, pool.map(self.size, oids), strict=True))
+
+    def md5(self, oid: str) -> str:
+        """md5 of an object's bytes, read back from the remote."""
+        digest = hashlib.md5(usedforsecurity=False)
+        try:
+            with self.fs.open(self.path_of(oid), "rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except Exception as error:
+            raise self._failed(error) from error
+        return digest.hexdigest()
+
+    def put(self, path: Path, oid: str) -> None:
+        """Send a file."""
+        try:
+            to = self.path_of(oid)
+            self.fs.makedirs(self.fs.parent(to), exist_ok=True)
+            self.fs.put_file(str(path), to)
+        except FileNotFoundError as error:
+            if not path.exists():
+                raise UserError(f"{path}: disappeared while it was sent; run the same command again") from error
+            raise self._failed(error) from error
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def get(self, oid: str, path: Path) -> bool:
+        """Bring an object here, from DVC's cache on this machine or from the remote; False when neither holds it."""
+        cached = self.cache / oid[:2] / oid[2:]
+        try:
+            if cached.exists() and both_digests(cached)[1] == oid.removesuffix(".dir"):
+                shutil.copyfile(cached, path)
+                return True
+            if self.size(oid) is None:
+                return False
+            self.fs.get_file(self.path_of(oid), str(path))
+        except UserError:
+            raise
+        except OSError as error:
+            if error.filename == str(path) or error.errno in (28, 122, 30, 13):
+                raise UserError(unwritable(path.parent, error)) from error
+            raise self._failed(error) from error
+        except Exception as error:
+            raise self._failed(error) from error
+        return True
+
+
+# --- restore --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Restored:
+    """What ``restore`` did."""
+
+    fetched: list[str] = field(default_factory=list)
+    in_place: list[str] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+    bytes: int = 0
+
+
+def restore(root: Path, runs: list[str], remote_name: str | None = None, progress: Progress | None = None) -> Restored:
+    """Bring the checkpoints of finished runs here. Every one is compared with the sha256 of its receipt before it takes its
+    place; a damaged one that lies there is replaced, a whole one is left alone.
+
+    Problems of single runs are collected; ``UserError`` when the remote does not answer at all.
+    """
+    done, remote = Restored(), None
+    waiting: list[tuple[str, dict[str, Any], Pointer]] = []
+    for run in runs:
+        try:
+            receipt = read_record(root / run_folder(run) / "run.json", root)
+            path = root / run_folder(run) / "checkpoint.pt"
+            if receipt is None:
+                raise UserError(
+                    f"{run}: no receipt here: it was never trained, or its receipt was not pulled (`git pull`)"
+                )
+            if path.exists() and sha256_file(path) == receipt["checkpoint"]["sha256"]:
+                done.in_place.append(run)
+                continue
+            if not (root / pointer_file(run)).exists():
+                what = "damaged" if path.exists() else "gone"
+                raise UserError(
+                    f"{run}: its checkpoint is {what} and was never published; `sslpairs train {run} --force` makes it anew"
+                )
+            waiting.append((run, receipt, pointer_of(receipt)))
+        except UserError as error:
+            done.problems[run] = str(error)
+    if not waiting:
+        return done
+    remote = Remote(root, remote_name)
+
+    def fetch(item: tuple[str, dict[str, Any], Pointer]) -> None:
+        run, receipt, pointer = item
+        folder = root / run_folder(run)
+        temporary = folder / f".checkpoint.pt.{os.getpid()}.tmp"
+        with exclusive(folder / ".lock", f"{run}: another process trains or restores it; waiting for it"):
+            try:
+                if not remote.get(pointer.md5, temporary):
+                    raise UserError(
+                        f"{run}: remote '{remote.name}' ({remote.url}) does not hold its checkpoint ({pointer.md5}): run "
+                        f"`sslpairs publish` where the checkpoint is, or train it again: `sslpairs train {run}`"
+                    )
+                if sha256_file(temporary) != receipt["checkpoint"]["sha256"]:
+                    raise UserError(
+                        f"{run}: what remote '{remote.name}' ({remote.url}) holds is damaged, or not the checkpoint that run.json "
+                        f"names; it is not used. Run `sslpairs publish --deep` where the checkpoint is, or `sslpairs train {run}`"
+                    )
+                os.replace(temporary, folder / "checkpoint.pt")
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    total = len(waiting)
+    for item, error in _side_by_side(fetch, waiting):
+        if error:
+            done.problems[item[0]] = str(error)
+        else:
+            done.fetched.append(item[0])
+            done.bytes += item[2].size
+        if progress:
+            progress(len(done.fetched), total, f"{done.bytes / 1e6:,.1f} MB")
+    return done
+
+
+def restore_dataset(name: str, root: Path, remote_name: str | None = None) -> dict | None:
+    """Bring a published data set here, whole or not at all; its receipt, or None when DVC does not know it.
+
+    ``UserError`` when the remote does not answer, or what it holds is not what ``data.dvc`` records.
+    """
+    listing = tracked(root)
+    if listing is None:
+        return None
+    remote, wanted = Remote(root, remote_name), recorded(root)[name]
+
+    def fill(folder: Path) -> dict | None:
+        entries = _listing(listing, remote, folder)
+        if entries is None:
+            return None
+        for entry in entries:
+            owner, _, file = entry["relpath"].partition("/")
+            if owner == name and "/" not in file and file not in ("", ".", ".."):
+                if not remote.get(entry["md5"], folder / file):
+                    raise UserError(f"remote '{remote.name}' ({remote.url}) does not hold data/{name}/{file}")
+        receipt = verify(name, root, folder)
+        if receipt["content"] != wanted:
+            raise UserError(f"remote '{remote.name}' ({remote.url}): data/{name} is not the one that data.dvc records")
+        return receipt
+
+    return place(name, root, fill, keep=lambda receipt: receipt is not None)
+
+
+def _listing(oid: str, remote: Remote, folder: Path) -> list[dict[str, str]] | None:
+    """DVC's list of the files below ``data/``, from its cache or the remote."""
+    path = folder / ".listing"
+    try:
+        return json.loads(path.read_bytes()) if remote.get(oid, path) else None
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _side_by_side(work: Callable[[Any], None], items: list) -> Iterator[tuple[Any, UserError | None]]:
+    """Do ``work`` for all, some at once; yields each item with the error that it met."""
+
+    def one(item: Any) -> tuple[Any, UserError | None]:
+        try:
+            work(item)
+        except UserError as error:
+            return item, error
+        return item, None
+
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        yield from pool.map(one, items)
+
+
+# --- publish --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Published:
+    """What ``publish`` did."""
+
+    sent: int = 0
+    """Objects that the remote did not hold."""
+    bytes: int = 0
+    held: int = 0
+    """Objects that it held already."""
+    runs: list[str] = field(default_factory=list)
+    """Runs whose checkpoint the remote now holds."""
+    unfinished: int = 0
+    """Runs without a receipt: left out."""
+    problems: list[str] = field(default_factory=list)
+    staged: int = 0
+    """Files that git did not know, or knew otherwise."""
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Object:
+    oid: str
+    size: int
+    path: Path | None
+    """Where its bytes lie on this machine."""
+    run: str | None
+    """The run whose checkpoint it is; None for data."""
+
+
+def publish(
+    build: Build, runs: list[str], remote_name: str | None = None, deep: bool = False, progress: Progress | None = None
+) -> Published:
+    """Send the checkpoints of finished runs (and the data) to a remote, have it say that it holds each one, write pointers,
+    and stage pointers, receipts, metrics and evaluations for git. May be repeated at any time, and after any interruption.
+
+    ``deep`` reads everything back from the remote and sends again what differs. Problems of single runs are collected;
+    ``UserError`` when the remote does not answer at all, or git does not take the files.
+    """
+    root, done = build.root, Published()
+    with exclusive(
+        root / ".dvc/tmp/sslpairs-publish.lock", "another `sslpairs publish` is at work here; waiting for it"
+    ):
+        remote = Remote(root, remote_name)
+        done.unfinished = sum(run not in build.receipts for run in runs)
+        runs = [run for run in runs if run in build.receipts]
+        objects = _checkpoints(build, runs, done) + _data(root, remote, done)
+        sizes = remote.sizes(one.oid for one in objects)
+
+        def send(one: _Object) -> None:
+            whole = sizes[one.oid] == one.size
+            if whole and not (deep and remote.md5(one.oid) != one.oid.removesuffix(".dir")):
+                return
+            remote.put(_source(one, remote, whole), one.oid)
+            if remote.size(one.oid) != one.size or (deep and remote.md5(one.oid) != one.oid.removesuffix(".dir")):
+                raise UserError(
+                    f"{one.run or 'data/'}: remote '{remote.name}' ({remote.url}) did not keep what was sent; is it full?"
+                )
+            sent.append(one)
+
+        sent: list[_Object] = []
+        for number, (one, error) in enumerate(_side_by_side(send, objects), start=1):
+            if error:
+                done.problems.append(str(error))
+            elif one.run:
+                done.runs.append(one.run)
+                _point(one, root)
+            if progress:
+                progress(number, len(objects), f"{sum(one.size for one in sent) / 1e6:,.1f} MB sent")
+        done.sent, done.bytes = len(sent), sum(one.size for one in sent)
+        done.held = len(objects) - done.sent - len(done.problems)
+        done.staged = _stage(root, _small_files(build, runs), done)
+    return done
+
+
+def _point(one: _Object, root: Path) -> None:
+    """Write the pointer of a checkpoint that the remote holds, unless it is there."""
+    pointer = Pointer(one.oid, one.size)
+    with contextlib.suppress(UserError):
+        if read_pointer(one.run, root) == pointer:
+            return
+    write_atomic(root / pointer_file(one.run), pointer.text())
+
+
+def _checkpoints(build: Build, runs: list[str], done: Published) -> list[_Object]:
+    """The checkpoints that receipts name: here, or published before. Their bytes are looked at when they are sent."""
+    objects = []
+    for run in runs:
+        path, pointer = build.root / build.checkpoint(run), pointer_of(build.receipts[run])
+        if path.exists() or build.is_published(run):
+            objects.append(_Object(pointer.md5, pointer.size, path if path.exists() else None, run))
+        else:
+            done.notes.append(f"{run}: its checkpoint is gone and was not published; its numbers are staged without it")
+    return objects
+
+
+def _source(one: _Object, remote: Remote, differs: bool) -> Path:
+    """A file on this machine with the object's very bytes; ``UserError`` when there is none."""
+    cached = remote.cache / one.oid[:2] / one.oid[2:]
+    for path in (one.path, cached):
+        if path and path.exists() and both_digests(path)[1] == one.oid.removesuffix(".dir"):
+            return path
+    what = one.run or f"data/ ({one.oid})"
+    if one.path and one.path.exists():
+        raise UserError(
+            f"{what}: {one.path.name} is damaged, or not the one that run.json names; not published. `sslpairs restore {one.run}` or "
+            f"`sslpairs train {one.run} --force` mends it"
+        )
+    raise UserError(
+        f"{what}: remote '{remote.name}' ({remote.url}) "
+        + ("holds it damaged, " if differs else "does not hold it any more, ")
+        + "and this machine does not have it; publish it from where it is, or "
+        + (f"train it again: `sslpairs train {one.run}`" if one.run else "fetch it again: `sslpairs fetch --force`")
+    )
+
+
+def _data(root: Path, remote: Remote, done: Published) -> list[_Object]:
+    """The files below data/ and DVC's listing of them."""
+    listing = tracked(root)
+    if listing is None:
+        done.notes.append("data.dvc does not track data/; `sslpairs fetch` says why")
+        return []
+    kept = root / ".dvc" / "tmp" / "sslpairs-listing"
+    entries = None
+    for attempt in range(2):
+        if remote.get(listing, kept):
+            entries = json.loads(kept.read_bytes())
+            break
+        if attempt or (problem := track_anew(root)):
+            done.problems.append(
+                f"data/: DVC has lost its listing ({listing}): {problem if not attempt else 'it changed'}"
+            )
+            return []
+        listing = tracked(root) or listing
+    objects = [_Object(listing, kept.stat().st_size, kept, None)]
+    for entry in entries:
+        path = root / "data" / entry["relpath"]
+        here = path.exists() and both_digests(path)[1] == entry["md5"]
+        cached = remote.cache / entry["md5"][:2] / entry["md5"][2:]
+        source = path if here else cached if cached.exists() else None
+        size = source.stat().st_size if source else remote.size(entry["md5"])
+        if size is None:
+            owner = entry["relpath"].partition("/")[0]
+            done.problems.append(
+                f"data/{entry['relpath']}: neither here nor in the remote; get it: sslpairs fetch {owner}"
+            )
+        else:
+            objects.append(_Object(entry["md5"], size, source, None))
+    return objects
+
+
+# --- git ------------------------------------------------------------------------------------------------------------
+
+
+def _small_files(build: Build, runs: list[str]) -> list[str]:
+    """Receipts, metrics, pointers and evaluations of runs, and the record of the data."""
+    files = ["data.dvc"]
+    chosen = set(runs)
+    for run in runs:
+        folder = run_folder(run)
+        files += [str(folder / name) for name in ("run.json", "metrics.csv", "checkpoint.pt.dvc")]
+    files += [f"results/evals/{name}.json" for name in build.evaluated if build.plan.evaluations[name]["run"] in chosen]
+    return [file for file in files if (build.root / file).exists()]
+
+
+def _git(root: Path, *words: str, **how: Any) -> str:
+    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, **how)
+    if done.returncode:
+        reason = " ".join((done.stderr or done.stdout).split())
+        raise UserError(f"git {words[0]}: {reason[:300]}; mend that and run the same command again")
+    return done.stdout.strip()
+
+
+def _stage(root: Path, files: list[str], done: Published) -> int:
+    """``git add`` in a copy of the index that then takes its place, under git's own lock: a publish that is killed leaves
+    the index as it was or as it should be, and a lock that the next one knows as its own."""
+    try:
+        inside = subprocess.run(["git", "-C", str(root), "rev-parse"], capture_output=True).returncode == 0
+    except OSError:
+        inside = False
+    if not inside:
+        done.notes.append("no git repository here: nothing is staged")
+        return 0
+    index = Path(_git(root, "rev-parse", "--path-format=absolute", "--git-path", "index"))
+    copy = index.with_name("index.sslpairs")
+    with _git_locked(index.with_name("index.lock"), copy.with_suffix(".mark")):
+        for leftover in (copy, copy.with_name(f"{copy.name}.lock")):
+            leftover.unlink(missing_ok=True)
+        if index.exists():
+            shutil.copyfile(index, copy)
+        environment = os.environ | {"GIT_INDEX_FILE": str(copy)}
+        before = _git(root, "diff", "--cached", "--name-only", env=environment) if _has_commit(root) else ""
+        words = ("add", "--pathspec-from-file=-", "--pathspec-file-nul")
+        _git(root, *words, input="\0".join(files), env=environment)
+        after = (
+            _git(root, "diff", "--cached", "--name-only", env=environment) if _has_commit(root) else "\n".join(files)
+        )
+        os.replace(copy, index)
+    return len(set(after.splitlines()) - set(before.splitlines()))
+
+
+def _has_commit(root: Path) -> bool:
+    words = ["git", "-C", str(root), "rev-parse", "--verify", "--quiet", "HEAD"]
+    return subprocess.run(words, capture_output=True).returncode == 0
+
+
+@contextlib.contextmanager
+def _git_locked(lock: Path, mark: Path, patience: float = 20.0) -> Iterator[None]:
+    """Hold git's index.lock. One that a killed publish left is taken over: no other runs, since this one holds its lock."""
+    mark.write_text(MARK)
+    until = time.monotonic() + patience
+    while True:
+        try:
+            os.link(mark, lock)
+            break
+        except FileExistsError:
+            with contextlib.suppress(OSError):
+                if lock.read_text() == MARK:
+                    lock.unlink()
+                    continue
+            if time.monotonic() > until:
+                mark.unlink(missing_ok=True)
+                raise UserError(
+                    f"{lock}: git is at work here, or was killed; if no git runs, remove that file, then run the same command again"
+                ) from None
+            time.sleep(0.2)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        mark.unlink(missing_ok=True)
