@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 
 # Choices of config/config.yaml that were given as words.
-CHOICES := $(foreach word,SCALE PAPERS TABLES SEEDS DEVICE JOBS,$(if $($(word)),$(shell echo $(word) | tr A-Z a-z)=$($(word))))
+CHOICES := $(foreach word,SCALE PAPERS TABLES SEEDS DEVICE TRAIN JOBS,$(if $($(word)),$(shell echo $(word) | tr A-Z a-z)=$($(word))))
 CONFIG := $(if $(CHOICES),--config $(CHOICES))
 SETS := $(foreach choice,$(CHOICES),--set $(choice))
 

@@ -8,7 +8,15 @@ import sys
 from pathlib import Path
 
 from sslpairs.errors import UserError
-from sslpairs.front import equip_jobs, make_build, share_warm_processes
+from sslpairs.front import (
+    announce,
+    check,
+    equip_jobs,
+    make_build,
+    share_warm_processes,
+    stop,
+    trained_from,
+)
 from sslpairs.plan.build import Build, any_of, freeze, thaw
 
 root = Path.cwd()
@@ -19,13 +27,13 @@ try:
         build = Build(thaw(Path(frozen)), root)
     else:
         build = make_build(root, config)
+        check(build)
         frozen = freeze(build.plan, root)
         settings = workflow.config_settings
         settings.config_args = [*(settings.config_args or []), f"plan={frozen}"]
     build.to_prepare
 except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(2)
+    stop(error)
 
 equip_jobs(frozen)
 
@@ -60,5 +68,16 @@ for target, tables in build.targets().items():
 
 
 onstart:
+    try:
+        announce(
+            root,
+            [
+                str(file)
+                for job in workflow.dag.needrun_jobs()
+                for file in job.output
+            ],
+        )
+    except UserError as error:
+        stop(error)
     if workflow.local_exec:
         share_warm_processes()

@@ -1,5 +1,6 @@
 """The command ``sslpairs``. Imports torch only where something is trained, evaluated or drawn."""
 
+import errno
 import logging
 import os
 import sys
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from sslpairs.errors import UserError, nearest
+from sslpairs.files import date_now, dated_ahead, exclusive, unwritable
 
 app = typer.Typer(
     add_completion=False,
@@ -40,6 +42,11 @@ def main(arguments: list[str] | None = None) -> None:
         app(arguments, standalone_mode=True)
     except UserError as error:
         _say_error(str(error))
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        _say_error(unwritable(error.filename or "a file", error))
         sys.exit(2)
     except Exception:
         # Ours to mend, not the user's: keep the traceback, in the log too.
@@ -132,6 +139,9 @@ def plan(
     targets: Targets = None,
     sets: Sets = [],  # noqa: B006
     runs: Annotated[bool, typer.Option("--runs", help="List every run.")] = False,
+    no_train: Annotated[
+        bool, typer.Option("--no-train", help="Fail, and say why, if a build would have to train anything.")
+    ] = False,
 ) -> None:
     """List the runs, what is done, and what a build would do and cost."""
     from rich.table import Table
@@ -139,17 +149,17 @@ def plan(
     build = open_build(sets)
     tables = chosen_tables(build, targets or [])
     view = Table(title=f"Scale {build.plan.scale['title']}, seeds {build.plan.settings['seeds']}", title_justify="left")
-    for column in ("table", "runs", "to train", "to evaluate", "estimate"):
-        view.add_column(column, justify="left" if column == "table" else "right")
+    for column in ("table", "runs", "train", "restore", "evaluate", "estimate"):
+        view.add_column(column, justify="left" if column == "table" else "right", no_wrap=column == "table")
     for table in tables:
-        to_train, to_evaluate = build.needs([table])
-        view.add_row(
-            table, str(len(build.runs_of(table))), str(len(to_train)), str(len(to_evaluate)), _cost(build, to_train)
-        )
-    to_train, to_evaluate = build.needs(tables)
+        to_train, to_evaluate, to_restore = build.needs([table])
+        counts = map(str, map(len, (build.runs_of(table), to_train, to_restore, to_evaluate)))
+        view.add_row(table, *counts, _cost(build, to_train))
+    to_train, to_evaluate, to_restore = build.needs(tables)
     every = {run for table in tables for run in build.runs_of(table)}
     view.add_section()
-    view.add_row("together", str(len(every)), str(len(to_train)), str(len(to_evaluate)), _cost(build, to_train))
+    counts = map(str, map(len, (every, to_train, to_restore, to_evaluate)))
+    view.add_row("together", *counts, _cost(build, to_train))
     out.print(view)
     shared = sum(len(build.runs_of(table)) for table in tables) - len(every)
     if shared:
@@ -158,6 +168,16 @@ def plan(
         for run in dict.fromkeys([*to_train, *sorted(every)]):
             state = build.to_train.get(run) if run in to_train else "done" if run in build.receipts else "guide"
             out.print(f"{run}  {state}", soft_wrap=True)
+    _say_damage(build)
+    if no_train and to_train:
+        first = "\n".join(f"  {run}: {build.to_train[run]}" for run in to_train[:10])
+        more = f"\n  and {len(to_train) - 10} more" if len(to_train) > 10 else ""
+        raise UserError(f"{len(to_train)} runs would have to be trained:\n{first}{more}")
+
+
+def _say_damage(build) -> None:
+    for line in build.damaged:
+        out.print(f"damaged: {line}", soft_wrap=True, markup=False)
 
 
 def _cost(build, runs: list[str]) -> str:
@@ -178,35 +198,174 @@ def status(
     targets: Targets = None,
     sets: Sets = [],  # noqa: B006
 ) -> None:
-    """Show the progress of each table."""
+    """Show how far each table is: runs done, of these with a checkpoint that can only be restored, missing and failed."""
     from rich.table import Table
 
     build = open_build(sets)
+    failures = {run: lines for run in build.to_train if run not in build.receipts and (lines := _failure(build, run))}
     view = Table(title=f"Scale {build.plan.scale['title']}", title_justify="left")
-    for column in ("table", "trained", "evaluated", "written", ""):
+    for column in ("table", "runs", "done", "restorable", "missing", "failed", "evaluated", "written", ""):
         view.add_column(column, justify="left" if column in ("table", "") else "right")
     for table in chosen_tables(build, targets or []):
-        runs = build.runs_of(table)
+        runs = build.with_guides(build.runs_of(table))
         evaluations = {r["evaluation"] for cell in build.plan.tables[table]["cells"] for r in cell["replicates"]}
-        trained = sum(run in build.receipts for run in runs)
+        finished = [run for run in runs if run in build.receipts]
+        restorable = sum(build.is_published(run) and not build.has_checkpoint(run) for run in finished)
+        failed = sum(run in failures for run in runs)
         evaluated = len(evaluations & build.evaluated)
         keyed = build.root / f"results/tables/keyed/{table}.{build.plan.tables[table]['key']}.csv"
         filled = round(20 * evaluated / len(evaluations))
         view.add_row(
             table,
-            f"{trained}/{len(runs)}",
+            str(len(runs)),
+            str(len(finished)),
+            str(restorable),
+            str(len(runs) - len(finished) - failed),
+            str(failed),
             f"{evaluated}/{len(evaluations)}",
             "yes" if keyed.exists() else "no",
             "█" * filled + "·" * (20 - filled),
         )
     out.print(view)
-    for run in build.to_train:
-        lines = build.root / "logs" / "runs" / f"{run}.log"
-        if run not in build.receipts and lines.exists() and (text := lines.read_text().strip()):
-            last = text.splitlines()[-1]
-            if " ERROR " in last or last.startswith("Likely causes"):
-                reason = text.split(" ERROR ")[-1]
-                out.print(f"failed: {run}: {reason} (logs/runs/{run}.log)", soft_wrap=True, markup=False)
+    for run, lines in failures.items():
+        out.print(f"failed: {run} (logs/runs/{run}.log)", soft_wrap=True, markup=False)
+        for line in lines:
+            out.print(f"    {line}", soft_wrap=True, markup=False)
+    _say_damage(build)
+    from sslpairs.front import building
+
+    for words in building(build.root):
+        out.print(f"building now: {words}", soft_wrap=True, markup=False)
+
+
+def _failure(build, run: str, count: int = 6) -> list[str]:
+    """The last lines of a run's log when its last training failed; none while it trains, or before."""
+    try:
+        lines = (build.root / "logs" / "runs" / f"{run}.log").read_text().strip().splitlines()
+    except OSError:
+        return []
+    errors = [number for number, line in enumerate(lines) if " ERROR " in line]
+    # What comes after an error without a level of its own belongs to it; a later fact means a later attempt.
+    if not errors or any(f" {level} " in line for line in lines[errors[-1] + 1 :] for level in ("INFO", "WARNING")):
+        return []
+    return lines[max(0, errors[-1] - count + len(lines[errors[-1] :])) :] if len(lines) > count else lines
+
+
+@app.command()
+def explain(
+    what: Annotated[
+        str | None,
+        typer.Argument(help="A table, a figure, a cell TABLE:ROW:COLUMN, or a run (or the end of its id)."),
+    ] = None,
+    changes: Annotated[
+        list[str],
+        typer.Option("--if", metavar="KEY=VALUE", help="Say what this change would train anew; may be given again."),
+    ] = [],  # noqa: B006
+    sets: Sets = [],  # noqa: B006
+    full: Annotated[bool, typer.Option("--full", help="Show the recipe in full.")] = False,
+) -> None:
+    """Say where a number comes from, and what a change of the configuration would train anew."""
+    from sslpairs.plan import explain as explaining
+
+    build = open_build(sets)
+    if what is None and not changes:
+        raise UserError("name a table, a figure, a cell or a run, or a change: --if methods.simclr.temperature=0.2")
+    subject = explaining.find(build, what) if what else None
+    if subject:
+        out.print(subject.title, style="bold", markup=False)
+        _explain(build, subject, full)
+    if changes:
+        _what_if(build, subject, changes, overrides(sets))
+
+
+def _explain(build, subject, full: bool) -> None:
+    import json
+    from collections import Counter
+
+    from rich.table import Table
+
+    from sslpairs.plan import explain as explaining
+
+    if not subject.places:
+        run = subject.runs[0]
+        for name, text in explaining.facts(build, run).items():
+            out.print(f"  {name + ':':<22} {text}", soft_wrap=True, markup=False)
+        for evaluation, entry in build.plan.evaluations.items():
+            if entry["run"] == run:
+                score = explaining.score(build, evaluation)
+                text = "not evaluated yet"
+                if score:
+                    text = ", ".join(f"{name} {value:.2f} %" for name, value in score["last"].items())
+                    text += " (measured by older code)" if score["older"] else ""
+                out.print(f"  {'evaluation ' + entry['key'] + ':':<22} {text}", soft_wrap=True, markup=False)
+        spec = build.plan.runs[run]["spec"]
+        text = json.dumps(spec, indent=2, ensure_ascii=False) if full else json.dumps(spec, ensure_ascii=False)
+        out.print(f"  {'recipe:':<22} {text}", soft_wrap=True, markup=False)
+        return
+    states = Counter(explaining.state(build, run) for run in subject.runs)
+    receipts = [build.receipts[run] for run in subject.runs if run in build.receipts]
+    current = [explaining.facts(build, run) for run in subject.runs if run in build.receipts]
+    overview = {
+        "runs": f"{len(subject.runs)}: " + "; ".join(f"{count} {words}" for words, count in states.items()),
+        "data": ", ".join(dict.fromkeys(explaining.facts(build, run)["data"] for run in subject.runs)),
+        "commits": ", ".join(dict.fromkeys(fact["commit"] for fact in current)),
+        "code": ", ".join(dict.fromkeys(fact["code"] for fact in current)),
+        "devices": ", ".join(dict.fromkeys(receipt["device"] for receipt in receipts)),
+        "time": duration(sum(receipt["timing"]["seconds"] for receipt in receipts)) + " of training",
+    }
+    for name, text in overview.items():
+        if text:
+            out.print(f"  {name + ':':<10} {text}", soft_wrap=True, markup=False)
+    places = {(table, cell["row"], cell["column"]): cell for table in dict.fromkeys(place[0] for place in subject.places)
+              for cell in build.plan.tables[table]["cells"]}  # fmt: skip
+    metrics = dict.fromkeys(metric for place in subject.places for metric in build.plan.tables[place[0]]["metrics"])
+    view = Table()
+    for column in ("row", "column", "seed", *metrics, "run"):
+        view.add_column(column, justify="right" if column in ("seed", *metrics) else "left", overflow="fold")
+    labels = {c["id"]: c["label"] for place in subject.places for c in build.plan.tables[place[0]]["columns"]}
+    for place in subject.places:
+        for replicate in places[place]["replicates"]:
+            score = explaining.score(build, replicate["evaluation"])
+            numbers = [f"{score['last'][metric]:.2f}" if score else "-" for metric in metrics]
+            view.add_row(place[1], labels[place[2]], str(replicate["seed"]), *numbers, replicate["run"])
+    out.print(view)
+    for run in subject.runs:
+        for line in explaining.warnings(build, run):
+            out.print(f"note: {run}: {line}", soft_wrap=True, markup=False)
+    if full:
+        for run in subject.runs:
+            out.print(
+                f"{run}: {json.dumps(build.plan.runs[run]['spec'], ensure_ascii=False)}", soft_wrap=True, markup=False
+            )
+
+
+def _what_if(build, subject, changes: list[str], choices: dict[str, Any]) -> None:
+    from collections import Counter
+
+    from sslpairs.config.changes import with_change
+    from sslpairs.config.reading import read_config
+    from sslpairs.data.record import recorded
+    from sslpairs.plan.build import Build
+    from sslpairs.plan.explain import difference
+    from sslpairs.plan.planner import make_plan
+
+    config = read_config(build.root, choices)
+    for change in changes:
+        config = with_change(config, change)
+    then = Build(make_plan(config, recorded(build.root)), build.root)
+    found = difference(build, then, subject)
+    new = [run for run in found.trained if run not in found.found]
+    out.print(f"If {' and '.join(changes)}:", style="bold", markup=False)
+    cost = f", about {duration(found.seconds)} one after another" if new and found.unknown < len(new) else ""
+    out.print(
+        f"  train      {len(new)} runs{cost}"
+        + (f"; {len(found.found)} more were trained before" if found.found else "")
+    )
+    for label, count in Counter(then.plan.runs[run]["label"] for run in new).items():
+        out.print(f"               {count} x {label}")
+    out.print(f"  evaluate   {len([name for name in found.evaluated if name not in then.evaluated])} checkpoints")
+    out.print(f"  keep       {found.kept} runs")
+    out.print(f"  write      {', '.join(found.tables) or 'no table'}", soft_wrap=True)
 
 
 @app.command()
@@ -264,10 +423,38 @@ def doctor(sets: Sets = []) -> None:  # noqa: B006
             else:
                 verify(name, build.root)
                 say(True, f"data set {name}: whole")
+        _examine(build, say)
     except UserError as error:
         say(False, str(error))
     if problems:
         raise UserError(f"{problems} problem{'s' if problems > 1 else ''}, see above")
+
+
+def _examine(build, say) -> None:
+    """Compare every record, checkpoint and pointer of the plan with what it should be."""
+    from sslpairs import store
+    from sslpairs.plan.build import is_whole
+
+    for line in build.damaged:
+        say(False, line)
+    here = [run for run in build.receipts if build.has_checkpoint(run)]
+    broken = [run for run in here if not is_whole(run, build.root)]
+    for run in broken:
+        mend = f"`sslpairs restore {run}`" if build.is_published(run) else f"`sslpairs train {run}` makes them anew"
+        say(False, f"{run}: checkpoint or metrics are damaged, or not the ones that run.json names; {mend}")
+    for run in build.receipts:
+        try:
+            pointer = store.read_pointer(run, build.root)
+        except UserError as error:
+            say(False, str(error))
+            continue
+        if pointer and pointer != store.pointer_of(build.receipts[run]):
+            say(False, f"{run}: its pointer is of another checkpoint; `sslpairs publish` writes it anew")
+    say(
+        True,
+        f"{len(build.receipts)} of {len(build.plan.runs)} runs done, {len(build.evaluated)} of {len(build.plan.evaluations)} "
+        f"evaluations; {len(here) - len(broken)} checkpoints whole",
+    )
 
 
 # --- doing --------------------------------------------------------------------------------------------------------
@@ -307,14 +494,19 @@ def train(
     start_log(log_file)
     build = open_build(sets, frozen)
     entry = _known(run, build.plan.runs, "run")
-    if run in build.receipts and not force:
-        print(f"{run}: already trained (--force trains it again)")
-        return
-    from sslpairs.training.train import train as train_run
+    from sslpairs.plan.build import is_whole, run_folder
 
-    threads = build.plan.scale["threads"]
-    with _progress(run, quiet=log_file is not None) as progress:
-        receipt = train_run(run, entry, build.root, build.plan.settings["device"], threads, progress)
+    folder = build.root / run_folder(run)
+    with exclusive(folder / ".lock", f"{run}: another process trains or restores it; waiting for it"):
+        if not force and is_whole(run, build.root):
+            print(f"{run}: already trained (--force trains it again)")
+            return
+        from sslpairs.training.train import train as train_run
+
+        threads = build.plan.scale["threads"]
+        with _progress(run, quiet=log_file is not None) as progress:
+            receipt = train_run(run, entry, build.root, build.plan.settings["device"], threads, progress, force)
+    _settle(build, build.training_inputs(run))
     print(
         f"trained {run}: {receipt['spec']['epochs']} epochs in {duration(receipt['timing']['seconds'])}, "
         f"loss {receipt['loss']:.4f}, online {receipt['online']['last']:.1f} %"
@@ -351,6 +543,141 @@ def evaluate(
         log.info("%s: %s", run, numbers)
         if log_file is None:
             print(f"evaluated {run}: {numbers}")
+        _settle(build, build.evaluation_inputs(f"{run}/{entry['key']}"))
+
+
+Remote = Annotated[
+    str | None, typer.Option("--remote", "-r", help="A remote of .dvc/config; default: the one that DVC uses.")
+]
+
+
+def _chosen_runs(build, targets: list[str]) -> list[str]:
+    """Runs, and the runs (with their guides) of tables and papers; of all selected tables without targets."""
+    names = [target for target in targets if target not in build.plan.runs]
+    runs = [target for target in targets if target in build.plan.runs]
+    tables = chosen_tables(build, names) if names or not targets else []
+    return list(dict.fromkeys([*runs, *build.with_guides(run for table in tables for run in build.runs_of(table))]))
+
+
+@app.command()
+def publish(
+    targets: Annotated[list[str] | None, typer.Argument(help="Papers, tables or runs; default: all chosen.")] = None,
+    sets: Sets = [],  # noqa: B006
+    remote: Remote = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Read everything back from the remote and compare it.")] = False,
+) -> None:
+    """Send checkpoints and data to the DVC remote, and stage receipts, evaluations and pointers for git.
+
+    Run it on one machine of a cluster only. It may be interrupted and repeated.
+    """
+    from sslpairs.store import publish as publish_runs
+
+    build = open_build(sets)
+    runs = _chosen_runs(build, targets or [])
+    with _progress("publishing", quiet=False) as progress:
+        done = publish_runs(build, runs, remote, deep, progress)
+    for note in done.notes:
+        out.print(f"note: {note}", soft_wrap=True, markup=False)
+    for problem in done.problems:
+        _say_error(problem)
+    read = "read back and compared" if deep else "asked of the remote"
+    out.print(
+        f"{len(done.runs)} checkpoints are published: {done.sent} objects sent ({done.bytes / 1e6:,.1f} MB), {done.held} were there "
+        f"already; each was {read}.",
+        soft_wrap=True,
+    )
+    if done.unfinished:
+        out.print(f"{done.unfinished} runs are not trained yet and were left out.")
+    if done.staged:
+        out.print(
+            f"{done.staged} files are staged for git: look with `git status`, then `git commit -m 'Publish results'`."
+        )
+    if done.problems:
+        raise UserError(f"{len(done.problems)} objects were not published, see above")
+
+
+@app.command()
+def restore(
+    targets: Annotated[list[str] | None, typer.Argument(help="Papers, tables or runs; default: all chosen.")] = None,
+    sets: Sets = [],  # noqa: B006
+    frozen: PlanFile = None,
+    remote: Remote = None,
+    log_file: LogFile = None,
+) -> None:
+    """Bring published checkpoints here. A build does it by itself for those that it needs."""
+    from sslpairs.plan.build import run_folder
+    from sslpairs.store import restore as restore_runs
+
+    start_log(log_file)
+    root, targets = find_root(), targets or []
+    # A run that is here in name needs no plan: it may be one of another configuration.
+    if targets and all((root / run_folder(target)).is_dir() for target in targets):
+        runs = list(dict.fromkeys(targets))
+    else:
+        build = open_build(sets, frozen)
+        runs = [run for run in _chosen_runs(build, targets) if run in build.receipts or run in targets]
+    with _progress("restoring", quiet=log_file is not None) as progress:
+        done = restore_runs(root, runs, remote, progress)
+    for problem in done.problems.values():
+        _say_error(problem)
+    out.print(
+        f"{len(done.fetched)} checkpoints restored ({done.bytes / 1e6:,.1f} MB), {len(done.in_place)} were in place."
+    )
+    if done.problems:
+        raise UserError(f"{len(done.problems)} checkpoints could not be restored, see above")
+
+
+@app.command()
+def gc(
+    sets: Sets = [],  # noqa: B006
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed and published.")] = False,
+    unpublished: Annotated[
+        bool, typer.Option("--unpublished", help="With --yes: also remove what only this machine has.")
+    ] = False,
+    remote: Remote = None,
+) -> None:
+    """List the checkpoints of runs that no table at any scale needs; remove them with --yes. Receipts stay."""
+    from rich.table import Table
+
+    from sslpairs import garbage
+    from sslpairs.front import building
+
+    root = find_root()
+    runs, notes = garbage.current(root, overrides(sets))
+    found = garbage.waste(root, runs)
+    view = Table()
+    for column in ("run", "MB", "", "why no table needs it"):
+        view.add_column(column, justify="right" if column == "MB" else "left", overflow="fold")
+    for one in found:
+        view.add_row(one.run, f"{one.bytes / 1e6:.2f}", one.kind, escape(one.why))
+    if found:
+        out.print(view)
+    for note in notes:
+        out.print(f"note: {note}", soft_wrap=True, markup=False)
+    left = garbage.leftovers(root)
+    size = sum(one.bytes for one in found)
+    only_here = sum(one.kind != "published" for one in found)
+    out.print(
+        f"{len(found)} runs, {size / 1e6:,.1f} MB, {only_here} of them not published: no other copy is known; "
+        f"{len(left)} leftovers of interrupted work."
+    )
+    if not yes:
+        out.print("Nothing was removed: --yes removes what is published, --yes --unpublished all of it. Receipts stay.")
+        return
+    if words := building(root):
+        raise UserError(f"a build is at work here ({words[0]}); wait for it, then run `sslpairs gc` again")
+
+    def open_remote():
+        from sslpairs.store import Remote as DVCRemote
+
+        return DVCRemote(root, remote)
+
+    freed, kept = garbage.remove(root, found, unpublished, open_remote)
+    for path in left:
+        path.unlink(missing_ok=True)
+    for line in kept:
+        out.print(f"kept: {line}", soft_wrap=True, markup=False)
+    out.print(f"{freed / 1e6:,.1f} MB freed.")
 
 
 @app.command()
@@ -418,6 +745,7 @@ def tables(
         if len(names) != 1:
             raise UserError("--stem: name exactly one table")
         write_table(build_table(build.plan.tables[names[0]], build.root), stem)
+        _settle(build, build.evaluation_files(names[0]))
         return
     missing = [name for name in names if build.needs([name])[1]]
     done = [build_table(build.plan.tables[name], build.root) for name in names if name not in missing]
@@ -451,6 +779,7 @@ def figure(
     build = open_build(sets, frozen)
     entry = _known(name, build.plan.figures, "figure")
     draw(entry, build.plan.tables[entry["table"]], build.root, stem)
+    _settle(build, [*build.evaluation_files(entry["table"]), *build.metrics_files(name)])
 
 
 @app.command()
@@ -467,6 +796,7 @@ def provenance(
     start_log(log_file)
     build = open_build(sets, frozen)
     write_atomic(page, provenance_page([build.plan.tables[name] for name in build.plan.selected], build.root))
+    _settle(build, build.provenance_inputs())
 
 
 @app.command()
@@ -482,6 +812,12 @@ def schema(
             raise UserError(f"{', '.join(stale)} out of date: run `sslpairs schema`")
         return
     write_generated(find_root())
+
+
+def _settle(build, inputs: list[str]) -> None:
+    """After a job: no input may be dated later than its outputs, or Snakemake takes the outputs for outdated and removes
+    them. A clock that was set back meanwhile would do that."""
+    date_now(dated_ahead((build.root / file for file in inputs), by=0))
 
 
 def _known(name: str, known: dict[str, Any], what: str) -> Any:

@@ -173,9 +173,9 @@ def _lock(path: Path, waiting: str):
         file.close()
 
 
-def dated_ahead(paths: Iterable[Path]) -> list[Path]:
-    """Those of the files that are dated in the future: the clock was wrong when they were written, or is now."""
-    limit, found = time.time() + FUTURE, []
+def dated_ahead(paths: Iterable[Path], by: float = FUTURE) -> list[Path]:
+    """Those of the files that are dated more than ``by`` seconds in the future: the clock was wrong when they were written, or is now."""
+    limit, found = time.time() + by, []
     for path in paths:
         with contextlib.suppress(OSError):
             if os.stat(path).st_mtime > limit:

@@ -1,24 +1,120 @@
 """From a folder and the words of a command line to a build: what the Snakefile and the command line share."""
 
+import contextlib
+import fcntl
+import json
 import os
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sslpairs.config.reading import Config, read_config
-from sslpairs.data.record import record, recorded
+from sslpairs.data.record import changed_sources, record, recorded
 from sslpairs.errors import UserError, nearest
-from sslpairs.files import read_json
-from sslpairs.plan.build import Build, thaw
+from sslpairs.files import date_now, dated_ahead, exclusive, read_json
+from sslpairs.plan.build import Build, evaluation_file, run_folder, thaw
 from sslpairs.plan.planner import make_plan
 
 
 def make_build(root: Path, overrides: dict[str, Any] | None = None) -> Build:
     """Read the configuration, plan it, and look at what exists."""
-    return Build(make_plan(read_config(root, overrides), recorded(root)), root)
+    config = read_config(root, overrides)
+    plan = make_plan(config, recorded(root))
+    if changed := changed_sources(root, {name: config.datasets[name] for name in plan.datasets}):
+        raise UserError(
+            f"config/datasets.yaml: {changed[0]}: its source is not the one that data.dvc's content came from; `sslpairs fetch "
+            f"{changed[0]}` prepares it (its runs are then new ones), or change it back"
+        )
+    return Build(plan, root)
+
+
+def check(build: Build) -> None:
+    """``UserError`` for damaged records and needed checkpoints; files that are dated in the future are dated as of now."""
+    if lines := build.damaged:
+        more = f"\n(and {len(lines) - 3} more: `sslpairs doctor`)" if len(lines) > 3 else ""
+        raise UserError("\n".join(lines[:3]) + more)
+    plan = build.plan
+    files = [build.root / f"data/{name}/dataset.json" for name in plan.datasets]
+    for run in build.receipts:
+        files += [build.root / run_folder(run) / name for name in ("run.json", "metrics.csv", "checkpoint.pt")]
+    files += [build.root / evaluation_file(name) for name in build.evaluated]
+    for table in plan.tables:
+        files += [build.root / file for file in build.keyed_table_files(table)]
+    if ahead := dated_ahead(files):
+        date_now(ahead)
+        print(
+            f"clock: {len(ahead)} files were dated in the future, such as {ahead[0].relative_to(build.root)}; they are dated as of "
+            "now. Their content is what it was: see that the clock is right",
+            file=sys.stderr,
+        )
+
+
+def stop(error: UserError | str) -> NoReturn:
+    """End a build with one or two lines."""
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)
+
+
+def trained_from(build: Build, run: str) -> list[str]:
+    """What a training reads. Where training is forbidden, the build ends here, before its first job."""
+    if build.plan.settings["train"] == "never":
+        stop(
+            f"training is forbidden (train: never), and {run} would have to be trained: {build.to_train.get(run, 'new')}.\n`sslpairs "
+            "plan --no-train` lists all such runs; pull receipts (`git pull`) or pointers, or build without train=never"
+        )
+    return build.training_inputs(run)
+
+
+def announce(root: Path, outputs: list[str]) -> None:
+    """Let other builds in this folder know what this one makes; ``UserError`` when one of them makes the same files.
+
+    The announcement is a locked file, so that it ends with this process, however that ends.
+    """
+    folder = root / "results" / "builds"
+    mine = folder / f"{socket.gethostname()}-{os.getpid()}.json"
+    with exclusive(folder / ".lock", "waiting for another build that starts here"):
+        for path in folder.glob("*.json"):
+            with contextlib.suppress(OSError), open(path, "r+") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()  # nobody holds it: its build has ended
+                except BlockingIOError:
+                    other = json.load(file)
+                    if both := sorted(set(outputs) & set(other["outputs"])):
+                        raise UserError(
+                            f"another build is at work in this folder and makes {len(both)} of the same files, such as {both[0]}: process "
+                            f"{other['process']} on {other['host']}, since {other['since']} ({other['command']}).\nWait for it, "
+                            f"or stop it: kill {other['process']}"
+                        ) from None
+        file = open(mine, "w")  # noqa: SIM115 - stays open and locked as long as this process lives
+        with contextlib.suppress(OSError):  # some cluster file systems are mounted without locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        facts = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        json.dump(facts | {"command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), "outputs": outputs}, file)
+        file.flush()
+        _announced.append(file)
+
+
+_announced: list = []
+
+
+def building(root: Path) -> list[str]:
+    """The builds that are at work in a folder, in words."""
+    found = []
+    for path in (root / "results" / "builds").glob("*.json"):
+        with contextlib.suppress(OSError, ValueError), open(path) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                other = json.load(file)
+                found.append(
+                    f"process {other['process']} on {other['host']}, since {other['since']} ({other['command']})"
+                )
+    return found
 
 
 def equip_jobs(frozen: Path) -> None:
@@ -42,7 +138,7 @@ def fetch_datasets(
     anew what is there. Under a ``frozen`` plan the content must be the planned one.
     """
     from sslpairs.config.datasets import Dataset
-    from sslpairs.data.prepare import prepare
+    from sslpairs.data.prepare import source_record
 
     known = recorded(root)
     if frozen:
@@ -59,9 +155,10 @@ def fetch_datasets(
         if unknown and name in known:
             continue
         receipt = read_json(root / "data" / name / "dataset.json")
-        in_place = receipt is not None and receipt.get("content") == known.get(name)
+        source = json.loads(json.dumps(source_record(datasets[name].source)))
+        in_place = receipt is not None and receipt.get("content") == known.get(name) and receipt.get("source") == source
         if not in_place or force:
-            receipt = prepare(name, datasets[name], root)
+            receipt = _obtain(name, datasets[name], root, known)
         content = receipt["content"]
         if name in planned and content != planned[name]["content"]:
             raise UserError(
@@ -79,6 +176,25 @@ def fetch_datasets(
                 else ""
             )
             yield f"{name}: prepared {counts['train']:,} training and {counts['test']:,} test images{changed}"
+
+
+def _obtain(name: str, dataset: Any, root: Path, known: dict[str, str]) -> dict:
+    """Prepare a data set from its source; where the source is not here and it was published, from the remote."""
+    from sslpairs.data.prepare import prepare
+    from sslpairs.data.sources import source_path
+
+    source = dataset.source
+    if source.kind == "digits" or name not in known or source_path(name, source, root).exists():
+        return prepare(name, dataset, root)
+    from sslpairs.store import restore_dataset
+
+    try:
+        receipt = restore_dataset(name, root)
+    except UserError as error:
+        raise UserError(
+            f"data set '{name}': {source_path(name, source, root)} is not here, and it cannot be restored: {error}"
+        ) from None
+    return receipt or prepare(name, dataset, root)
 
 
 def _needed(config: Config) -> list[str]:

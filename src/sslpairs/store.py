@@ -272,9 +272,9 @@ def restore_dataset(name: str, root: Path, remote_name: str | None = None) -> di
             return None
         for entry in entries:
             owner, _, file = entry["relpath"].partition("/")
-            if owner == name and "/" not in file and file not in ("", ".", ".."):
-                if not remote.get(entry["md5"], folder / file):
-                    raise UserError(f"remote '{remote.name}' ({remote.url}) does not hold data/{name}/{file}")
+            plain = owner == name and "/" not in file and file not in ("", ".", "..")
+            if plain and not remote.get(entry["md5"], folder / file):
+                raise UserError(f"remote '{remote.name}' ({remote.url}) does not hold data/{name}/{file}")
         receipt = verify(name, root, folder)
         if receipt["content"] != wanted:
             raise UserError(f"remote '{remote.name}' ({remote.url}): data/{name} is not the one that data.dvc records")

@@ -20,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-ROOMS = {"train": "training", "evaluate": "training", "tables": "paper", "figure": "paper"}
+ROOMS = {"train": "training", "evaluate": "training", "tables": "paper", "figure": "paper", "restore": "store"}
 """Commands that are worth a server, and which one they share."""
 
 PRELOAD = {
@@ -33,6 +33,7 @@ PRELOAD = {
         "sslpairs.training.train",
         "sslpairs.evaluation.evaluate",
     ),
+    "store": ("dvc.repo", "dvc_data.hashfile.db", "sslpairs.cli", "sslpairs.store"),
     "paper": (
         "pandas",
         "scipy.special",

@@ -19,16 +19,16 @@ from sslpairs.errors import UserError, nearest
 M = TypeVar("M", bound=BaseModel)
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """Safe YAML in which 1e-3 is a number, as in YAML 1.2, and a key that stands twice is an error."""
 
-    def construct_object(self, node, deep=False):
+    def construct_object(self, node, deep=False):  # noqa: D102
         try:
             return super().construct_object(node, deep)
         except ValueError as error:  # such as a date that no calendar has
             raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from None
 
-    def construct_mapping(self, node, deep=False):
+    def construct_mapping(self, node, deep=False):  # noqa: D102
         seen = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -41,7 +41,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
+Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )
 
@@ -139,7 +139,7 @@ def load_yaml(path: Path, root: Path) -> Any:
     """The content of a YAML file; ``UserError`` if it is missing or is not YAML."""
     name = path.relative_to(root) if path.is_relative_to(root) else path
     try:
-        return yaml.load(path.read_bytes(), Loader=_Loader)  # noqa: S506 (a subclass of the safe loader)
+        return yaml.load(path.read_bytes(), Loader=Loader)  # noqa: S506 (a subclass of the safe loader)
     except FileNotFoundError:
         raise UserError(f"{name}: missing; restore it, for example with `git checkout {name}`") from None
     except yaml.YAMLError as error:

@@ -34,6 +34,8 @@ class Settings(Model):
     """A number n means the seeds 0 to n-1; a list names them."""
     device: str
     """Where to train: auto takes a GPU if there is one."""
+    train: Literal["missing", "never"]
+    """Whether what is missing may be trained; never makes a build fail that would have to."""
     jobs: PositiveInt | Literal["all"]
     """Runs side by side on this machine; all means as many as Snakemake has cores."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sslpairs.errors import UserError
-from sslpairs.files import canonical, read_json, read_record, sha256_text, write_atomic
+from sslpairs.files import canonical, read_json, read_record, sha256_file, sha256_text, write_atomic
 from sslpairs.plan.planner import Plan
 from sslpairs.plan.spec import digest
 
@@ -30,6 +30,19 @@ def pointer_file(run: str) -> Path:
 def evaluation_file(evaluation: str) -> Path:
     """The numbers of one checkpoint, relative to the root; ``evaluation`` is 'run id/key'."""
     return Path("results/evals") / f"{evaluation}.json"
+
+
+def is_whole(run: str, root: Path) -> bool:
+    """Whether a run has its receipt, and beside it the very checkpoint and metrics that the receipt names."""
+    folder = root / run_folder(run)
+    try:
+        receipt = read_record(folder / "run.json", root)
+        return receipt is not None and all(
+            sha256_file(folder / name) == receipt[key]["sha256"]
+            for name, key in (("checkpoint.pt", "checkpoint"), ("metrics.csv", "metrics"))
+        )
+    except (UserError, OSError):
+        return False
 
 
 def freeze(plan: Plan, root: Path) -> Path:
@@ -104,6 +117,10 @@ class Build:
             if found and receipt and found.get("key") == entry["key"]:
                 done |= {name} if found.get("checkpoint") == receipt["checkpoint"]["sha256"] else set()
         return done
+
+    def record_of(self, evaluation: str) -> dict[str, Any]:
+        """An evaluation that is done."""
+        return read_record(self.root / evaluation_file(evaluation), self.root)
 
     @cached_property
     def damage(self) -> dict[str, str]:
@@ -326,17 +343,18 @@ class Build:
 
     # --- cost ----------------------------------------------------------------------------------------------------
 
-    def estimate(self, runs: Iterable[str]) -> tuple[float, int]:
+    def estimate(self, runs: Iterable[str], known: "Build | None" = None) -> tuple[float, int]:
         """Seconds that these runs would take one after another, and how many of them have no like run to go by.
 
-        Seconds an epoch come from receipts of the same method, network, data and batch size, else of the same method and
-        data, else of the same data.
+        Seconds an epoch come from receipts (this build's, or those of another one that is ``known``) of the same method,
+        network, data and batch size, else of the same method and data, else of the same data.
         """
         runs = list(runs)
         samples: dict[tuple, list[float]] = {}
-        for run, receipt in self.receipts.items():
+        known = known or self
+        for run, receipt in known.receipts.items():
             seconds = receipt["timing"]["seconds"] / receipt["spec"]["epochs"]
-            for key in self._likeness(run):
+            for key in known._likeness(run):
                 samples.setdefault(key, []).append(seconds)
         total, unknown = 0.0, 0
         for run in runs:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from sslpairs.config.changes import ROOMS, set_value
 from sslpairs.config.methods import BASES, CODES, WITHOUT_MIXED_TEMPERATURE, parse_label
 from sslpairs.config.papers import Claim, Paper, Setting, Table
 from sslpairs.config.reading import Config, explain
@@ -545,18 +546,6 @@ def _let_through(value: dict, key: str) -> None:
 
 def _change(value: dict, key: str, new: Any, where: str) -> None:
     """Set a dotted key of a recipe; the first word may leave out 'methods', 'strategies' or 'training'."""
-    words = key.split(".")
-    if words[0] in ("title", "about", "evaluation"):
+    if key.split(".")[0] in ("title", "about", "evaluation"):
         raise UserError(f"{where}: set: '{key}': a column changes the training only; change the recipe itself")
-    rooms = ("methods", "strategies", "training")
-    known = [*value, *(name for room in rooms for name in value[room])]
-    for room in rooms:
-        if words[0] not in value and words[0] in value[room]:
-            words.insert(0, room)
-    for depth, word in enumerate(words):
-        if not isinstance(value, dict) or word not in value:
-            choices = known if depth == 0 else list(value) if isinstance(value, dict) else []
-            raise UserError(f"{where}: set: '{key}': the recipe has no '{word}' there{nearest(word, choices)}")
-        if depth == len(words) - 1:
-            value[word] = new
-        value = value[word]
+    set_value(value, key, new, f"{where}: set", ROOMS)

@@ -1,0 +1,77 @@
+"""One value of the configuration changed, as an edit of its file would: for ablations in columns, and for "what if"."""
+
+from dataclasses import replace
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from sslpairs.config.reading import Config, Loader, explain
+from sslpairs.config.recipes import Recipe
+from sslpairs.config.scales import Scale
+from sslpairs.config.settings import Settings
+from sslpairs.errors import UserError, nearest
+
+ROOMS = ("methods", "strategies", "training")
+"""Parts of a recipe whose name a key may leave out."""
+SPOKEN = {"method": "methods", "strategy": "strategies"}
+
+
+def with_change(config: Config, word: str) -> Config:
+    """The configuration after ``KEY=VALUE``: a key of a recipe (``methods.simclr.temperature``, ``strategies.gps.neighbours``,
+    ``training.optimizer.lr``, ``evaluation.knn.neighbours``; in every recipe of the scale that has it), a choice of
+    ``config.yaml`` (``seeds``), or ``scale.epochs.default``. ``UserError`` for a key that is nowhere, or a wrong value."""
+    key, equals, text = word.partition("=")
+    where = f"--if {word}"
+    if not equals or not key:
+        raise UserError(f"{where}: write KEY=VALUE, for example --if methods.simclr.temperature=0.2")
+    try:
+        new = yaml.load(text, Loader=Loader)  # noqa: S506 (a subclass of the safe loader)
+    except yaml.YAMLError:
+        raise UserError(f"{where}: '{text}' is not readable as a value") from None
+    first, _, rest = key.partition(".")
+    if first in Settings.model_fields and not rest:
+        if first == "scale":
+            raise UserError(f"{where}: another scale has other runs altogether: `sslpairs plan --set scale={text}`")
+        return replace(config, settings=_validated(Settings, config.settings.model_dump() | {first: new}, where))
+    if first == "scale":
+        value = config.scale.model_dump()
+        set_value(value, rest, new, where)
+        return replace(config, scale=_validated(Scale, value, where))
+    words = [SPOKEN.get(first, first), *([rest] if rest else [])]
+    recipes, problem = {}, None
+    for name, recipe in config.recipes.items():
+        value = recipe.model_dump()
+        try:
+            set_value(value, ".".join(words), new, where, ROOMS)
+        except UserError as error:
+            problem = problem or error
+            continue
+        recipes[name] = _validated(Recipe, value, where)
+    if not recipes:
+        raise problem or UserError(f"{where}: the scale has no recipes")
+    return replace(config, recipes=config.recipes | recipes)
+
+
+def set_value(value: dict, key: str, new: Any, where: str, rooms: tuple[str, ...] = ()) -> None:
+    """Set a dotted key of nested values; the first word may leave out the name of a room. ``UserError`` for a key that is
+    not there."""
+    words = key.split(".")
+    known = [*value, *(name for room in rooms for name in value[room])]
+    for room in rooms:
+        if words[0] not in value and words[0] in value[room]:
+            words.insert(0, room)
+    for depth, word in enumerate(words):
+        if not isinstance(value, dict) or word not in value:
+            choices = known if depth == 0 else list(value) if isinstance(value, dict) else []
+            raise UserError(f"{where}: '{key}': there is no '{word}' there{nearest(word, choices)}")
+        if depth == len(words) - 1:
+            value[word] = new
+        value = value[word]
+
+
+def _validated(model: type, value: dict, where: str) -> Any:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise UserError(explain(error, model, where, None, {})) from None

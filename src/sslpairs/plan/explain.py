@@ -1,0 +1,203 @@
+"""Where a number comes from, and what a change would train anew: facts, as plain values, for the command line to print."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sslpairs.errors import UserError, nearest
+from sslpairs.plan.build import Build
+from sslpairs.plan.fingerprint import EVALUATION_ROOMS, TRAINING_ROOMS, fingerprint
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is asked about: some places of tables, and their runs."""
+
+    title: str
+    runs: list[str]
+    places: list[tuple[str, str, str]] = field(default_factory=list)
+    """Table, row, column: empty for a run."""
+
+
+def find(build: Build, words: str) -> Subject:
+    """What ``words`` name: a run (or the end of its id), a table, a figure, or a cell ``TABLE:ROW[:COLUMN]``, where a column is
+    the plan's (``c0``) or what stands above it. ``UserError`` when that is nothing, or more than one run."""
+    plan = build.plan
+    table, *inner = words.split(":")
+    if not inner and words in plan.figures:
+        figure = plan.figures[words]
+        found = _cells(build, figure["table"], [])
+        return Subject(
+            f"Figure {words}: {figure['title']} (drawn from table {figure['table']})", found.runs, found.places
+        )
+    if table in plan.tables:
+        return _cells(build, table, inner)
+    runs = [run for run in plan.runs if words == run or (len(words) >= 4 and run.endswith(words))]
+    runs = runs or [run for run in plan.runs if run.startswith(words)]
+    if len(runs) == 1:
+        return Subject(f"Run {runs[0]}", runs)
+    if runs:
+        raise UserError(f"'{words}' fits {len(runs)} runs, such as {runs[0]} and {runs[1]}; write more of the id")
+    known = [*plan.tables, *plan.figures, *plan.runs]
+    raise UserError(
+        f"'{words}' is no table, figure or run of this plan{nearest(words, known)}; a cell is TABLE:ROW or TABLE:ROW:COLUMN"
+    )
+
+
+def _cells(build: Build, table: str, inner: list[str]) -> Subject:
+    plan = build.plan.tables[table]
+    rows = {name: row["id"] for row in plan["rows"] for name in (row["id"], row["label"])}
+    columns = {name: column["id"] for column in plan["columns"] for name in (column["id"], column["label"])}
+    for word, names, what in zip(inner, (rows, columns), ("row", "column"), strict=False):
+        if word not in names:
+            raise UserError(f"table {table} has no {what} '{word}'{nearest(word, list(names))} ({', '.join(names)})")
+    if len(inner) > 2:
+        raise UserError(f"'{':'.join([table, *inner])}': a cell is TABLE:ROW:COLUMN")
+    wanted = [names[word] for word, names in zip(inner, (rows, columns), strict=False)]
+    cells = [
+        cell
+        for cell in plan["cells"]
+        if all(cell[key] == value for key, value in zip(("row", "column"), wanted, strict=False))
+    ]
+    title = f"Table {table}: {plan['title']}" if not inner else f"Table {table}, {', '.join(inner)}"
+    runs = dict.fromkeys(replicate["run"] for cell in cells for replicate in cell["replicates"])
+    return Subject(title, list(runs), [(table, cell["row"], cell["column"]) for cell in cells])
+
+
+# --- one run --------------------------------------------------------------------------------------------------------
+
+
+def facts(build: Build, run: str) -> dict[str, str]:
+    """What is known of a run, in words: state, data, code, machine, time, checkpoint, where it is used."""
+    plan, entry = build.plan, build.plan.runs[run]
+    receipt = build.receipts.get(run)
+    dataset = plan.datasets[entry["dataset"]]
+    found = {
+        "method": f"{entry['label']}, {entry['backbone']}, {entry['augmentation']} augmentation",
+        "data": f"{entry['dataset']} ({dataset['title']}), sha256 {dataset['content'][:12]}",
+        "seed, batch, epochs": f"{entry['seed']}, {entry['spec']['batch_size']}, {entry['spec']['epochs']}",
+        "state": state(build, run),
+    }
+    if entry["guide"]:
+        found["guide"] = entry["guide"]
+    users = [other for other, one in plan.runs.items() if one["guide"] == run]
+    if users:
+        found["guides"] = f"{len(users)} runs, such as {users[0]}"
+    if receipt:
+        git, timing = receipt["git"], receipt["timing"]
+        found |= {
+            "commit": (git["commit"] or "no commit") + (" with uncommitted changes" if git["dirty"] else ""),
+            "code": receipt["code"]
+            + ("" if receipt["code"] == fingerprint(*TRAINING_ROOMS) else ": trained by older code"),
+            "versions": ", ".join(
+                f"{library} {version}" for library, version in receipt["versions"].items() if version
+            ),
+            "device": receipt["device"],
+            "time": f"{timing['seconds']:.1f} s, {timing['images_per_second']:.0f} images a second; finished {receipt['finished']}",
+            "checkpoint": f"{receipt['checkpoint']['bytes'] / 1e6:.2f} MB, sha256 {receipt['checkpoint']['sha256'][:12]}",
+        }
+    tables = [name for name in plan.tables if run in build.runs_of(name)]
+    found["stands in"] = ", ".join(tables) or "no table: it only guides"
+    for warning in warnings(build, run):
+        found.setdefault("note", "")
+        found["note"] = f"{found['note']}; {warning}".lstrip("; ")
+    return found
+
+
+def state(build: Build, run: str) -> str:
+    """Done, and where its checkpoint is; or what a build would do."""
+    if run not in build.receipts:
+        return "missing: a build trains it"
+    if build.has_checkpoint(run):
+        return "done, checkpoint here" + (" and published" if build.is_published(run) else ", not published")
+    return (
+        "done, checkpoint published (restorable)"
+        if build.is_published(run)
+        else "done, checkpoint gone and never published"
+    )
+
+
+def warnings(build: Build, run: str) -> list[str]:
+    """What a reader of the number should know."""
+    receipt, found = build.receipts.get(run), []
+    if receipt is None:
+        return found
+    guide = receipt.get("guide_checkpoint") and build.receipts.get(build.plan.runs[run]["guide"])
+    if guide and guide["checkpoint"]["sha256"] != receipt["guide_checkpoint"]:
+        found.append("its guide was trained again since, with other weights")
+    return found
+
+
+def score(build: Build, evaluation: str) -> dict[str, Any] | None:
+    """The protocols' accuracies of an evaluation, and whether older code measured them; None where it is not done."""
+    if evaluation not in build.evaluated:
+        return None
+    record = build.record_of(evaluation)
+    return {
+        "last": {name: protocol["last"] for name, protocol in record["protocols"].items()},
+        "older": record["code"] != fingerprint(*EVALUATION_ROOMS),
+    }
+
+
+# --- what if --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Difference:
+    """What a changed configuration would do, beside what there is now."""
+
+    trained: list[str]
+    """Runs that are not in the present plan: a build would train them, but for those ``found``."""
+    found: list[str]
+    """Of these, the ones that have a receipt already."""
+    evaluated: list[str]
+    """Evaluations that are not in the present plan."""
+    kept: int
+    """Runs that stay as they are."""
+    tables: list[str]
+    """Tables that would be written anew."""
+    seconds: float
+    unknown: int
+
+
+def difference(now: Build, then: Build, subject: Subject | None = None) -> Difference:
+    """Compare two plans of one folder, for the selected tables or those of a subject."""
+
+    def parts(build: Build) -> tuple[set[str], set[str]]:
+        tables = dict.fromkeys(place[0] for place in subject.places) if subject else build.plan.selected
+        wanted = set(subject.places) if subject and subject.places else None
+        cells = [
+            cell
+            for table in tables
+            if table in build.plan.tables
+            for cell in build.plan.tables[table]["cells"]
+            if wanted is None or (table, cell["row"], cell["column"]) in wanted
+        ]
+        if subject and not subject.places:  # one run: its like in the other plan
+            wanted_run = now.plan.runs[subject.runs[0]]
+            alike = ("label", "dataset", "seed", "augmentation", "backbone")
+            runs = {
+                run
+                for run, entry in build.plan.runs.items()
+                if all(entry[key] == wanted_run[key] for key in alike)
+                and entry["spec"]["batch_size"] == wanted_run["spec"]["batch_size"]
+            }
+            evaluations = {name for name, entry in build.plan.evaluations.items() if entry["run"] in runs}
+        else:
+            runs = {replicate["run"] for cell in cells for replicate in cell["replicates"]}
+            evaluations = {replicate["evaluation"] for cell in cells for replicate in cell["replicates"]}
+        return set(build.with_guides(runs)), evaluations
+
+    (runs, evaluations), (new_runs, new_evaluations) = parts(now), parts(then)
+    trained = sorted(new_runs - runs)
+    found = [run for run in trained if run in then.receipts]
+    seconds, unknown = then.estimate([run for run in trained if run not in then.receipts], now)
+    tables = [
+        name
+        for name in then.plan.selected
+        if name not in now.plan.tables or now.plan.tables[name]["key"] != then.plan.tables[name]["key"]
+    ]
+    if subject and subject.places:
+        tables = [name for name in tables if name in {place[0] for place in subject.places}]
+    return Difference(
+        trained, found, sorted(new_evaluations - evaluations), len(runs & new_runs), tables, seconds, unknown
+    )
