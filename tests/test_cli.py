@@ -1,6 +1,5 @@
 """The command line: what it answers, how it fails, and that looking never costs an import of torch."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ import yaml
 
 from sslpairs import cli
 from sslpairs.errors import UserError
+from sslpairs.files import write_record
 from sslpairs.front import make_build
 from sslpairs.streams import stream_seed
 
@@ -65,7 +65,7 @@ def test_plan_lists_the_tables_and_what_a_build_would_do(root):
     for table in ("mixco-tinyimagenet", "clae-main"):
         runs = str(len(build.runs_of(table)))
         (line,) = [line for line in done.stdout.splitlines() if table in line]
-        assert [word.strip() for word in line.split("│")[1:6]] == [table, runs, runs, runs, "no timings yet"]
+        assert [word.strip() for word in line.split("│")[1:7]] == [table, runs, runs, "0", runs, "no timings yet"]
     assert "gps-weak" not in done.stdout
 
 
@@ -91,17 +91,22 @@ def test_floors_need_the_data_and_then_name_pixels_and_untrained_networks(root, 
 
 def test_status_says_how_far_each_table_is(root):
     build = make_build(root)
-    run = build.runs_of("clae-main")[0]
-    folder = root / "results/runs" / run
-    folder.mkdir(parents=True)
-    (folder / "run.json").write_text(json.dumps({"run": run}))
+    run, other = build.runs_of("clae-main")[:2]
+    for one, name in ((run, "checkpoint.pt.dvc"), (other, "checkpoint.pt")):
+        folder = root / "results/runs" / one
+        folder.mkdir(parents=True)
+        (folder / name).write_text("")
+        receipt = {"format": 1, "run": one, "spec": build.plan.runs[one]["spec"], "checkpoint": {"bytes": 0}}
+        write_record(folder / "run.json", receipt)
     done = sslpairs(root, "status")
     assert (done.returncode, done.stderr) == (0, "")
     for table in build.plan.selected:
-        runs = build.runs_of(table)
+        runs = build.with_guides(build.runs_of(table))
         (line,) = [line for line in done.stdout.splitlines() if f" {table} " in line]
-        trained = f"{int(run in runs)}/{len(runs)}"
-        assert [word.strip() for word in line.split("│")[1:5]] == [table, trained, f"0/{len(runs)}", "no"]
+        finished = sum(one in runs for one in (run, other))
+        numbers = [len(runs), finished, int(run in runs), len(runs) - finished, 0]
+        words = [table, *map(str, numbers), f"0/{len(build.runs_of(table))}", "no"]
+        assert [word.strip() for word in line.split("│")[1:9]] == words
 
 
 @pytest.mark.parametrize("words", ["disk full", "[enforce fail at alloc_cpu.cpp:117] not enough memory", "no [/here]"])
@@ -114,7 +119,9 @@ def test_status_shows_the_words_with_which_a_run_failed(root, monkeypatch, capsy
     with pytest.raises(SystemExit) as end:
         cli.main(["status"])
     assert end.value.code in (0, None)
-    assert f"failed: {run}: {words} (logs/runs/{run}.log)" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"failed: {run} (logs/runs/{run}.log)" in said
+    assert f"    2026-01-01 00:00:01 ERROR {words}" in said
 
 
 def test_the_project_is_found_from_a_folder_below(root):

@@ -533,7 +533,7 @@ def test_what_cannot_be_prepared_says_so(tmp_path, small):
         prepare("flat", flat, tmp_path)
     (tmp_path / "blocked").mkdir()
     (tmp_path / "blocked" / "data").write_text("a file")
-    with pytest.raises(UserError, match=r"cannot write .*blocked/data \(File exists\)"):
+    with pytest.raises(UserError, match=r"blocked/data: cannot be written \(File exists\); check the permissions"):
         prepare("digits", digits(), tmp_path / "blocked")
 
 

@@ -13,8 +13,10 @@ from sslpairs.config.methods import STRATEGIES, WITHOUT_MIXED_TEMPERATURE, parse
 from sslpairs.config.reading import read_config
 from sslpairs.config.recipes import CLAE, SPPS, SimCLR
 from sslpairs.errors import UserError
+from sslpairs.files import write_record
+from sslpairs.front import check
 from sslpairs.plan import fingerprint as fingerprinting
-from sslpairs.plan.build import Build, any_of, evaluation_file, freeze, run_folder, thaw
+from sslpairs.plan.build import Build, any_of, evaluation_file, freeze, pointer_file, run_folder, thaw
 from sslpairs.plan.planner import Plan, make_plan
 from sslpairs.plan.spec import RunSpec
 
@@ -638,16 +640,17 @@ def finish(root: Path, made: Plan, run: str, seconds: float = 30.0) -> None:
     """A made-up receipt and checkpoint."""
     folder = root / run_folder(run)
     folder.mkdir(parents=True)
-    (folder / "run.json").write_text(
-        json.dumps({"run": run, "spec": spec_of(made, run), "timing": {"seconds": seconds}})
-    )
+    checkpoint = {"sha256": run, "bytes": len(b"made up")}
+    receipt = {"format": 1, "run": run, "spec": spec_of(made, run), "timing": {"seconds": seconds}}
+    write_record(folder / "run.json", receipt | {"checkpoint": checkpoint})
     (folder / "checkpoint.pt").write_bytes(b"made up")
 
 
 def finish_evaluation(root: Path, made: Plan, evaluation: str) -> None:
     path = root / evaluation_file(evaluation)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"key": made.evaluations[evaluation]["key"]}))
+    entry = made.evaluations[evaluation]
+    write_record(path, {"format": 1, "key": entry["key"], "checkpoint": entry["run"]})
 
 
 @pytest.fixture
@@ -681,7 +684,7 @@ def test_in_an_empty_folder_everything_is_to_be_done(root):
 
 
 def test_when_all_is_done_nothing_is_to_be_done(done):
-    assert (done.to_train, done.to_evaluate, done.needs(["spps-batch"])) == ({}, [], ([], []))
+    assert (done.to_train, done.to_evaluate, done.needs(["spps-batch"])) == ({}, [], ([], [], []))
 
 
 def test_a_gone_checkpoint_that_nothing_needs_is_not_trained_again(done):
@@ -695,8 +698,8 @@ def test_a_gone_checkpoint_is_trained_again_when_its_evaluation_is_missing(done)
     (done.root / evaluation_file(evaluation)).unlink()
     assert again(done).to_train == {}
     (done.root / run_folder(entry["run"]) / "checkpoint.pt").unlink()
-    assert again(done).to_train == {entry["run"]: "its checkpoint is gone and something needs it"}
-    assert again(done).needs(["spps-batch"]) == ([entry["run"]], [evaluation])
+    assert again(done).to_train == {entry["run"]: "its checkpoint is gone, was never published, and something needs it"}
+    assert again(done).needs(["spps-batch"]) == ([entry["run"]], [evaluation], [])
 
 
 def test_a_gone_checkpoint_of_a_guide_is_trained_again_when_a_guided_run_is_to_be_trained(done):
@@ -715,23 +718,90 @@ def test_a_guide_whose_own_evaluation_is_done_is_still_among_what_a_table_needs(
     shutil.rmtree(done.root / run_folder(run))
     evaluation = next(name for name, entry in done.plan.evaluations.items() if entry["run"] == run)
     (done.root / evaluation_file(evaluation)).unlink()
-    assert again(done).needs(["spps-batch"]) == ([run, guide], [evaluation])
+    assert again(done).needs(["spps-batch"]) == ([run, guide], [evaluation], [])
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b'{"run": ', b"\xff", b"null", b"[]", b"[1]", b'"text"', b'{"run": "another"}']
-)
-def test_a_damaged_receipt_counts_as_missing(done, content):
+DAMAGE = [b"", b'{"run": ', b"\xff", b"null", b"[]", b"[1]", b'"text"', b'{"format": 1, "run": "another"}']
+
+
+@pytest.mark.parametrize("content", DAMAGE)
+def test_a_damaged_receipt_stops_a_build_with_its_name_and_the_remedy(done, content):
     run = guided(done)
     (done.root / run_folder(run) / "run.json").write_bytes(content)
-    assert again(done).to_train == {run: "new"}
+    (line,) = again(done).damaged
+    assert line.startswith(f"results/runs/{run}/run.json: damaged (")
+    assert "git checkout" in line
+    with pytest.raises(UserError, match=r"run\.json: damaged"):
+        check(again(done))
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"null", b"[1]", b'{"key": "another"}'])
-def test_a_damaged_evaluation_counts_as_missing(done, content):
+@pytest.mark.parametrize("key", ["run", "checkpoint", "timing", "seal"])
+def test_a_receipt_that_was_altered_by_hand_is_noticed_whatever_was_altered(done, key):
+    path = done.root / run_folder(guided(done)) / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: "other"}))
+    (line,) = again(done).damaged
+    assert "its seal does not fit" in line
+
+
+def test_a_receipt_of_another_run_is_not_taken_for_this_one(done):
+    runs = list(done.plan.runs)
+    receipt = (done.root / run_folder(runs[0]) / "run.json").read_bytes()
+    (done.root / run_folder(runs[1]) / "run.json").write_bytes(receipt)
+    (line,) = again(done).damaged
+    assert f"the receipt of another run ({runs[0]})" in line
+
+
+@pytest.mark.parametrize("content", DAMAGE)
+def test_a_damaged_evaluation_stops_a_build_with_its_name_and_the_remedy(done, content):
     evaluation = next(iter(done.plan.evaluations))
     (done.root / evaluation_file(evaluation)).write_bytes(content)
-    assert again(done).to_evaluate == [evaluation]
+    (line,) = again(done).damaged
+    assert line.startswith(f"results/evals/{evaluation}.json: damaged (")
+
+
+def test_an_evaluation_of_another_checkpoint_or_without_a_receipt_is_made_anew(done):
+    evaluation, entry = next(iter(done.plan.evaluations.items()))
+    write_record(done.root / evaluation_file(evaluation), {"format": 1, "key": entry["key"], "checkpoint": "another"})
+    assert (again(done).to_evaluate, again(done).damaged) == ([evaluation], [])
+    finish_evaluation(done.root, done.plan, evaluation)
+    (done.root / run_folder(entry["run"]) / "run.json").unlink()
+    assert (again(done).to_evaluate, again(done).to_train) == ([evaluation], {entry["run"]: "new"})
+
+
+def test_a_cut_off_checkpoint_is_named_when_something_needs_it(done):
+    evaluation, entry = next(iter(done.plan.evaluations.items()))
+    (done.root / run_folder(entry["run"]) / "checkpoint.pt").write_bytes(b"made")
+    assert again(done).damaged == []
+    (done.root / evaluation_file(evaluation)).unlink()
+    (line,) = again(done).damaged
+    assert line == (
+        f"results/runs/{entry['run']}/checkpoint.pt: damaged (4 bytes instead of 7); `sslpairs train {entry['run']}` makes it anew"
+    )
+    (done.root / pointer_file(entry["run"])).write_text("outs")
+    assert f"`sslpairs restore {entry['run']}` fetches it" in again(done).damaged[0]
+
+
+def test_a_published_checkpoint_that_is_gone_is_restored_and_not_trained(done):
+    evaluation, entry = next(iter(done.plan.evaluations.items()))
+    (done.root / pointer_file(entry["run"])).write_text("outs")
+    (done.root / run_folder(entry["run"]) / "checkpoint.pt").unlink()
+    assert again(done).to_restore == []
+    (done.root / evaluation_file(evaluation)).unlink()
+    assert (again(done).to_restore, again(done).to_train) == ([entry["run"]], {})
+    assert again(done).needs(["spps-batch"]) == ([], [evaluation], [entry["run"]])
+
+
+def test_of_a_published_guide_nothing_before_it_is_restored(done):
+    run = guided(done)
+    guide = done.plan.runs[run]["guide"]
+    for one in (run, guide):
+        (done.root / run_folder(one) / "checkpoint.pt").unlink()
+        (done.root / pointer_file(one)).write_text("outs")
+    evaluation = next(name for name, entry in done.plan.evaluations.items() if entry["run"] == run)
+    (done.root / evaluation_file(evaluation)).unlink()
+    assert again(done).to_restore == [run], "a finished run needs its guide no more"
+    (done.root / run_folder(run) / "run.json").unlink()
+    assert (again(done).to_restore, again(done).to_train) == ([guide], {run: "new"})
 
 
 def test_a_data_set_of_another_content_than_recorded_is_an_error_and_not_trained_on(done):
@@ -848,5 +918,6 @@ def test_the_name_of_a_module_leaves_a_print(printed):
 
 def test_all_rooms_that_training_uses_are_in_its_fingerprint():
     rooms = {path.parent.name for path in (PROJECT / "src/sslpairs").glob("*/__init__.py")}
-    assert set(fingerprinting.TRAINING_ROOMS) == rooms - {"config", "plan", "paper"}
+    assert set(fingerprinting.TRAINING_ROOMS) == rooms - {"config", "plan", "paper", "evaluation"}
+    assert "evaluation" in fingerprinting.EVALUATION_ROOMS
     assert set(STRATEGIES) <= {path.stem for path in (PROJECT / "src/sslpairs/pairs").glob("*.py")}

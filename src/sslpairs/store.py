@@ -215,7 +215,7 @@ def restore(root: Path, runs: list[str], remote_name: str | None = None, progres
             if not (root / pointer_file(run)).exists():
                 what = "damaged" if path.exists() else "gone"
                 raise UserError(
-                    f"{run}: its checkpoint is {what} and was never published; `sslpairs train {run} --force` makes it anew"
+                    f"{run}: its checkpoint is {what} and was never published; `sslpairs train {run}` makes it anew"
                 )
             waiting.append((run, receipt, pointer_of(receipt)))
         except UserError as error:
@@ -414,7 +414,7 @@ def _source(one: _Object, remote: Remote, differs: bool) -> Path:
     if one.path and one.path.exists():
         raise UserError(
             f"{what}: {one.path.name} is damaged, or not the one that run.json names; not published. `sslpairs restore {one.run}` or "
-            f"`sslpairs train {one.run} --force` mends it"
+            f"`sslpairs train {one.run}` mends it"
         )
     raise UserError(
         f"{what}: remote '{remote.name}' ({remote.url}) "

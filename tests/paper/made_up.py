@@ -1,9 +1,10 @@
 """Made-up results: table plans with evaluations, receipts and curves as the workflow writes them."""
 
 import hashlib
-import json
 
 import numpy as np
+
+from sslpairs.files import sha256_file, write_record
 
 LABELS = {"simclr": "SimCLR", "byol": "BYOL", "gps": "GPS", "mixco": "MixCo"}
 COLUMN = {
@@ -41,7 +42,7 @@ def evaluation(root, run, linear, best=None):
     }
     path = root / "results" / "evals" / run / "3f2a9c01d4e7.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"format": 1, "run": run, "key": path.stem, "protocols": protocols}))
+    write_record(path, {"format": 1, "run": run, "key": path.stem, "protocols": protocols})
     return f"{run}/{path.stem}"
 
 
@@ -64,13 +65,13 @@ def receipt(root, run, label, seed, dirty=False):
     }
     path = root / "results" / "runs" / run
     path.mkdir(parents=True, exist_ok=True)
-    (path / "run.json").write_text(json.dumps(value))
-    lines = ["epoch,steps,loss,learning_rate,images_per_second,online_top1"]
+    lines = ["epoch,steps,loss,learning_rate,online_top1"]
     lines += [
-        f"{epoch},{20 * epoch},{5 / epoch + 0.1 * seed},0.001,1500,{90 + epoch if epoch % 2 else ''}"
+        f"{epoch},{20 * epoch},{5 / epoch + 0.1 * seed},0.001,{90 + epoch if epoch % 2 else ''}"
         for epoch in range(1, 7)
     ]
     (path / "metrics.csv").write_text("\n".join(lines) + "\n")
+    write_record(path / "run.json", value | {"metrics": {"sha256": sha256_file(path / "metrics.csv")}})
 
 
 def plan(root, rows, columns=(COLUMN,), seeds=3, metrics=("linear", "online", "knn"), rng=0, **changes):

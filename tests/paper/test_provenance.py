@@ -4,6 +4,7 @@ import pytest
 from made_up import digest, plan
 
 from sslpairs.errors import UserError
+from sslpairs.files import write_record
 from sslpairs.paper.provenance import provenance_page
 
 ROWS = ["simclr", "simclr+gps"]
@@ -29,7 +30,7 @@ def test_page_names_every_run_with_its_sources(tmp_path):
 def test_page_warns_of_mixed_code(tmp_path):
     made = plan(tmp_path, ROWS)
     path = tmp_path / "results" / "runs" / made["cells"][0]["replicates"][0]["run"] / "run.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "code": digest("older code")}))
+    write_record(path, {**json.loads(path.read_text()), "code": digest("older code")})
     assert "different versions of the training code" in provenance_page([made], tmp_path)
 
 
@@ -37,7 +38,7 @@ def test_missing_and_incomplete_receipts(tmp_path):
     made = plan(tmp_path, ROWS)
     run = made["cells"][0]["replicates"][0]["run"]
     path = tmp_path / "results" / "runs" / run / "run.json"
-    path.write_text('{"format": 1}')
+    write_record(path, {"format": 1})
     with pytest.raises(UserError, match=rf"{run}/run\.json lacks run, spec"):
         provenance_page([made], tmp_path)
     path.unlink()

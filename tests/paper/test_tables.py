@@ -11,6 +11,7 @@ from made_up import claim, column, evaluation, plan, published
 from rich.console import Console
 
 from sslpairs.errors import UserError
+from sslpairs.files import write_record
 from sslpairs.paper.summary import summary
 from sslpairs.paper.tables import (
     build_table,
@@ -251,7 +252,7 @@ def test_damaged_evaluation(tmp_path, content):
     made = plan(tmp_path, ROWS)
     path = tmp_path / "results" / "evals" / f"{made['cells'][0]['replicates'][0]['evaluation']}.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(UserError, match=r"is (damaged|not of format 1).*delete it"):
+    with pytest.raises(UserError, match=r"\.json: damaged .*git checkout.*else remove it"):
         build_table(made, tmp_path)
 
 
@@ -261,7 +262,7 @@ def test_evaluation_without_the_protocol(tmp_path):
     path = tmp_path / "results" / "evals" / f"{one['evaluation']}.json"
     value = json.loads(path.read_text())
     del value["protocols"]["knn"]
-    path.write_text(json.dumps(value))
+    write_record(path, value)
     with pytest.raises(UserError, match=rf"{one['run']} has no 'knn' accuracy"):
         build_table(made, tmp_path)
 

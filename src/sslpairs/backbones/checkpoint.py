@@ -73,7 +73,7 @@ def check_digest(path: Path, root: Path) -> dict[str, Any]:
     if sha256_file(path) != receipt["checkpoint"]["sha256"]:
         raise UserError(
             f"{path.relative_to(root)}: damaged, or not the checkpoint that run.json names; `sslpairs restore {run}` fetches it where "
-            f"it was published, {_TRAIN} {run} --force` makes it anew"
+            f"it was published, {_TRAIN} {run}` makes it anew"
         )
     return receipt
 

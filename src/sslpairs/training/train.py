@@ -186,10 +186,10 @@ class Trainer:
         started, before = time.perf_counter(), self.seconds
         for epoch in range(len(rows), self.spec.epochs):
             rows.append(self._epoch(epoch))
-            if progress:
-                progress(epoch + 1, self.spec.epochs, _facts(rows[-1]))
             self.seconds = before + time.perf_counter() - started
             self._save(resume, rows)
+            if progress:
+                progress(epoch + 1, self.spec.epochs, _facts(rows[-1]))
         self.seconds = before
         return rows
 
