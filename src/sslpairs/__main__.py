@@ -2,11 +2,12 @@
 
 import sys
 
-from sslpairs.warm import run_warm
+from sslpairs.warm import end_with_build, run_warm
 
 
 def main() -> None:
     """Entry point of the command ``sslpairs``."""
+    end_with_build()
     code = run_warm(sys.argv[1:])
     if code is not None:
         sys.exit(code)

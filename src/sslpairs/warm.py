@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -44,6 +45,29 @@ PRELOAD = {
         "sslpairs.paper.figures",
     ),
 }
+
+
+def end_with_build() -> None:
+    """Let this job end when the build that it belongs to has ended, however that ended: a build that was killed leaves no
+    training behind that the next one would meet."""
+    folder = os.environ.get("SSLPAIRS_WARM")
+    if not folder:
+        return
+    owner = int(Path(folder).name.rpartition("-")[2])
+
+    def watch() -> None:
+        try:
+            select.select([os.pidfd_open(owner)], [], [])
+        except ProcessLookupError:
+            pass
+        except (OSError, AttributeError):  # not Linux, or no more descriptors
+            while _alive(owner):
+                time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def run_warm(arguments: list[str]) -> int | None:
@@ -203,7 +227,6 @@ def _run(arguments: list[str]) -> int:
 
 def _end_with(connection: socket.socket) -> None:
     """End this worker when the process that asked for it is gone (killed, it could not forward anything)."""
-    import threading
 
     def watch() -> None:
         select.select([connection], [], [])
