@@ -1,5 +1,5 @@
 # The two commands: `make tables` builds the main job, `make test` runs the tests. Both set up what they need first.
-#   make tables SCALE=digits PAPERS=mixco,clae TABLES=gps-weak SEEDS=5 DEVICE=cpu JOBS=2 TARGETS="clae spps"
+#   make tables SCALE=digits PAPERS=mixco,clae TABLES=gps-weak SEEDS=5 DEVICE=cpu TRAIN=never JOBS=2 TARGETS="clae spps"
 #   VENV=path uses (or makes) another virtual environment.
 
 VENV ?= .venv

@@ -652,7 +652,7 @@ def gc(
         view.add_row(one.run, f"{one.bytes / 1e6:.2f}", one.kind, escape(one.why))
     if found:
         out.print(view)
-    for note in notes:
+    for note in notes if found else []:
         out.print(f"note: {note}", soft_wrap=True, markup=False)
     left = garbage.leftovers(root)
     size = sum(one.bytes for one in found)

@@ -39,7 +39,7 @@ def find(build: Build, words: str) -> Subject:
         raise UserError(f"'{words}' fits {len(runs)} runs, such as {runs[0]} and {runs[1]}; write more of the id")
     known = [*plan.tables, *plan.figures, *plan.runs]
     raise UserError(
-        f"'{words}' is no table, figure or run of this plan{nearest(words, known)}; a cell is TABLE:ROW or TABLE:ROW:COLUMN"
+        f"'{words}' is no table, figure or run of this plan, nor a cell (TABLE:ROW or TABLE:ROW:COLUMN){nearest(words, known)}"
     )
 
 
