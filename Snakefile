@@ -48,7 +48,7 @@ report: "workflow/report/workflow.rst"
 rule all:
     default_target: True
     input:
-        [file for table in build.plan.selected for file in build.outputs(table)],
+        [file for table in build.plan.selected for file in build.wanted(table)],
         build.provenance_file(),
 
 
@@ -64,7 +64,7 @@ for target, tables in build.targets().items():
         name:
             target
         input:
-            [file for table in tables for file in build.outputs(table)],
+            [file for table in tables for file in build.wanted(table)],
 
 
 onstart:

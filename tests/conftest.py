@@ -1,7 +1,10 @@
 """What all tests share."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from projects import make_project
 
 
 @pytest.fixture(autouse=True)
@@ -11,3 +14,9 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory) -> Path:
+    """The tiny project of ``projects.py``, built and published once. Tests change copies of it only."""
+    return make_project(tmp_path_factory.mktemp("original") / "project")

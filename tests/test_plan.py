@@ -759,10 +759,12 @@ def test_a_damaged_evaluation_stops_a_build_with_its_name_and_the_remedy(done, c
     assert line.startswith(f"results/evals/{evaluation}.json: damaged (")
 
 
-def test_an_evaluation_of_another_checkpoint_or_without_a_receipt_is_made_anew(done):
+def test_an_evaluation_counts_for_the_checkpoint_that_the_receipt_names_only(done):
     evaluation, entry = next(iter(done.plan.evaluations.items()))
     write_record(done.root / evaluation_file(evaluation), {"format": 1, "key": entry["key"], "checkpoint": "another"})
-    assert (again(done).to_evaluate, again(done).damaged) == ([evaluation], [])
+    assert again(done).to_evaluate == [evaluation]
+    (line,) = again(done).damaged
+    assert line.startswith(f"results/evals/{evaluation}.json: of other weights or another protocol than run.json")
     finish_evaluation(done.root, done.plan, evaluation)
     (done.root / run_folder(entry["run"]) / "run.json").unlink()
     assert (again(done).to_evaluate, again(done).to_train) == ([evaluation], {entry["run"]: "new"})

@@ -418,11 +418,14 @@ def doctor(sets: Sets = []) -> None:  # noqa: B006
         from sslpairs.data.prepare import verify
 
         for name in build.plan.datasets:
-            if name in build.to_prepare:
-                say(True, f"data set {name}: not here yet; a build prepares it")
-            else:
-                verify(name, build.root)
-                say(True, f"data set {name}: whole")
+            try:
+                if name in build.to_prepare:
+                    say(True, f"data set {name}: not here yet; a build prepares it")
+                else:
+                    verify(name, build.root)
+                    say(True, f"data set {name}: whole")
+            except UserError as error:
+                say(False, str(error))
         _examine(build, say)
     except UserError as error:
         say(False, str(error))

@@ -1,5 +1,6 @@
 """From a folder and the words of a command line to a build: what the Snakefile and the command line share."""
 
+import atexit
 import contextlib
 import fcntl
 import json
@@ -97,6 +98,7 @@ def announce(root: Path, outputs: list[str]) -> None:
         json.dump(facts | {"command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), "outputs": outputs}, file)
         file.flush()
         _announced.append(file)
+        atexit.register(mine.unlink, missing_ok=True)
 
 
 _announced: list = []

@@ -7,6 +7,7 @@ the remote itself has said that it holds the object.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -172,7 +173,7 @@ class Remote:
         except UserError:
             raise
         except OSError as error:
-            if error.filename == str(path) or error.errno in (28, 122, 30, 13):
+            if error.filename == str(path) or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
                 raise UserError(unwritable(path.parent, error)) from error
             raise self._failed(error) from error
         except Exception as error:

@@ -152,12 +152,19 @@ def track_anew(root: Path) -> str | None:
 
 def _load(root: Path) -> dict:
     """The record; the one from before, where DVC was killed while it wrote."""
-    try:
+    if not (root / BEFORE).exists():
         return _read(root / "data.dvc")
+    before = _read(root / BEFORE)
+    try:
+        entry = _read(root / "data.dvc")
+        whole = all(
+            _meta(before, key, root).keys() <= _meta(entry, key, root).keys()
+            and all(len(digest) == 64 for digest in _meta(entry, key, root).values())
+            for key in ("datasets", "receipts", "sources")
+        )
     except UserError:
-        if not (root / BEFORE).exists():
-            raise
-        return _read(root / BEFORE)
+        whole = False
+    return entry if whole else before
 
 
 def _read(path: Path) -> dict:

@@ -114,8 +114,16 @@ class Build:
         done = set()
         for name, entry in self.plan.evaluations.items():
             receipt, found = self.receipts.get(entry["run"]), self._record(evaluation_file(name))
-            if found and receipt and found.get("key") == entry["key"]:
-                done |= {name} if found.get("checkpoint") == receipt["checkpoint"]["sha256"] else set()
+            if found is None or receipt is None:
+                continue
+            if (found.get("key"), found.get("checkpoint")) == (entry["key"], receipt["checkpoint"]["sha256"]):
+                done.add(name)
+            else:
+                path = evaluation_file(name)
+                self.damage[str(path)] = (
+                    f"{path}: of other weights or another protocol than run.json and the recipe name; get the right one with `git checkout "
+                    f"{path}`, or remove it: the next build makes it anew"
+                )
         return done
 
     def record_of(self, evaluation: str) -> dict[str, Any]:
@@ -159,7 +167,7 @@ class Build:
 
     @cached_property
     def to_evaluate(self) -> list[str]:
-        """Evaluations that are missing, or that are of another checkpoint."""
+        """Evaluations that are missing."""
         return [name for name in self.plan.evaluations if name not in self.evaluated]
 
     @cached_property
@@ -301,6 +309,12 @@ class Build:
         for figure in self.figures_of(table):
             files += [f"results/figures/{scale}/{figure}.{ending}" for ending in FIGURE_FILES]
         return files
+
+    def wanted(self, table: str) -> list[str]:
+        """What a build of the table must leave: its outputs, and the records behind them. Snakemake makes an evaluation or a
+        receipt that has disappeared only if it is asked for by name: with the table on disk it would see nothing to do."""
+        receipts = [str(run_folder(run) / "run.json") for run in self.runs_of(table)]
+        return [*self.outputs(table), *self.evaluation_files(table), *receipts]
 
     def targets(self) -> dict[str, list[str]]:
         """Names that a user can ask for -> their tables: each paper, and each table."""

@@ -18,13 +18,13 @@ from sslpairs.backbones import checkpoint
 from sslpairs.config.recipes import Crop
 from sslpairs.data.arrays import ImageData, load
 from sslpairs.errors import UserError
-from sslpairs.files import read_record, write_atomic, write_record
+from sslpairs.files import read_json, read_record, write_atomic, write_record
 from sslpairs.guides.embed import embed, embed_with
 from sslpairs.methods.base import Clock
 from sslpairs.methods.build import build_method
 from sslpairs.pairs.build import build_pairs
 from sslpairs.pairs.clae import main_weights
-from sslpairs.plan.build import run_folder
+from sslpairs.plan.build import evaluation_file, run_folder
 from sslpairs.plan.spec import RunSpec
 from sslpairs.streams import generator
 from sslpairs.training.device import describe, pick_device
@@ -85,6 +85,9 @@ def train(
         return earlier
     # From here until the end there is no receipt: it never lies beside a checkpoint that it does not name.
     (folder / "run.json").unlink(missing_ok=True)
+    for evaluation in (root / evaluation_file(f"{run}/*")).parent.glob("*.json"):
+        if (read_json(evaluation) or {}).get("checkpoint") != sha256:
+            evaluation.unlink()  # of weights that are no more
     write_atomic(folder / "checkpoint.pt", content)
     write_atomic(folder / "metrics.csv", metrics)
     tested = [(row["online_top1"], row["epoch"]) for row in rows if row["online_top1"] is not None]

@@ -1,0 +1,135 @@
+"""A project with a tiny network, whose one table is built and published, copies of it, and what a user does there."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+TABLE = "gps-augmentation"
+PARTS = (
+    "Snakefile",
+    "workflow",
+    "profiles",
+    "config",
+    "src",
+    "data.dvc",
+    ".dvc",
+    ".dvcignore",
+    ".gitignore",
+    "environment.yml",
+)
+RULES = ("prepare_data", "pretrain", "retrain", "restore_run", "evaluate", "table", "figure")
+
+
+# --- what a user does -----------------------------------------------------------------------------------------------
+
+
+def say(project: Path, *words: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run a Python module in a project, with the project's own sslpairs."""
+    own = {
+        "PYTHONPATH": str(project / "src"),
+        "COLUMNS": "200",
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": str(project.parent / "site"),
+    }
+    if (
+        sys.dont_write_bytecode
+    ):  # else every process would compile torch and Snakemake anew, which takes half of its time
+        own |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": _compiled().name}
+    return subprocess.run(
+        [sys.executable, "-m", *words], cwd=project, capture_output=True, text=True, env=os.environ | own | environment
+    )
+
+
+@cache
+def _compiled() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="sslpairs-compiled-")
+
+
+def build(project: Path, *words: str) -> subprocess.CompletedProcess:
+    return say(project, "snakemake", *words)
+
+
+def jobs(project: Path, *words: str) -> dict[str, int]:
+    """What a dry run would do: rule -> jobs. Those that only copy files to their stable names are left out."""
+    done = build(project, "-n", *words)
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text
+    if "Nothing to be done" in text:
+        return {}
+    found = dict(re.findall(r"^(\w+) +(\d+)$", text.split("Job stats:")[1].split("Reasons:")[0], re.MULTILINE))
+    return {name: int(found[name]) for name in RULES if name in found}
+
+
+def git(project: Path, *words: str) -> str:
+    who = ("-c", "user.name=sslpairs", "-c", "user.email=sslpairs@localhost")
+    return subprocess.run(["git", *who, *words], cwd=project, capture_output=True, text=True, check=True).stdout
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def side_by_side(work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    """``work`` for each item, two at once."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(work, items))
+
+
+# --- the project and its copies -------------------------------------------------------------------------------------
+
+
+def make_project(project: Path) -> Path:
+    """Two methods, two augmentations, two seeds: built, published to a folder beside the project, and committed."""
+    project.mkdir(parents=True)
+    ignore = shutil.ignore_patterns("cache", "tmp", "config.local", "__pycache__", "*.egg-info")
+    for name in PARTS:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, project / name, ignore=ignore)
+        else:
+            shutil.copy(ROOT / name, project / name)
+    edit(project / "config/scales/digits.yaml", "widths: [32, 64, 128]", "widths: [8, 16]")
+    edit(project / "config/scales/digits.yaml", "epochs: {default: 10, 800: 30}", "epochs: {default: 2}")
+    edit(project / "config/recipes/digits.yaml", "epochs: 100", "epochs: 5")
+    edit(project / "config/config.yaml", "seeds: 3", "seeds: 2")
+    git(project, "init", "--quiet")
+    for words in (
+        ("dvc", "remote", "add", "--quiet", "--default", "store", str(project.parent / "store")),
+        ("snakemake", TABLE),
+        ("sslpairs", "publish", TABLE),
+    ):
+        done = say(project, *words)
+        assert done.returncode == 0, done.stdout + done.stderr
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message=Publish results")
+    return project
+
+
+def bare(original: Path, to: Path) -> Path:
+    """A fresh clone: receipts, evaluations and pointers; neither data nor checkpoints nor tables."""
+    git(original, "clone", "--quiet", str(original), str(to))
+    return to
+
+
+def pulled(original: Path, to: Path) -> Path:
+    """A fresh clone with data and checkpoints, as ``sslpairs fetch digits`` and ``sslpairs restore`` bring them."""
+    bare(original, to)
+    shutil.copytree(original / "data", to / "data", copy_function=shutil.copyfile)
+    for path in original.glob("results/runs/*/checkpoint.pt"):
+        shutil.copyfile(path, to / path.relative_to(original))
+    return to
+
+
+def built(original: Path, to: Path) -> Path:
+    """The folder of the build itself, with tables, figures and Snakemake's records; times of files are kept."""
+    return Path(shutil.copytree(original, to))
