@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,19 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from projects import PARTS, copy_parts
 
-ROOT = Path(__file__).parents[1]
-PARTS = (
-    "Snakefile",
-    "workflow",
-    "profiles",
-    "config",
-    "data.dvc",
-    ".dvc",
-    ".dvcignore",
-    ".gitignore",
-    "environment.yml",
-)
 STABLE = ("run", "spec", "checkpoint", "metrics", "online", "loss", "items", "guide", "guide_checkpoint")
 """Keys of a receipt that a seed fixes; the others are times, machines and commits."""
 TARGETS = ("everything", "everything", "command", "job")
@@ -47,12 +35,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 def make_project(folder: Path, store: Path) -> Path:
     """A git repository with the workflow and an empty local remote."""
     folder.mkdir()
-    for name in PARTS:
-        source, ignore = ROOT / name, shutil.ignore_patterns("cache", "tmp", "config.local")
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=ignore)
-        else:
-            shutil.copy(source, folder / name)
+    copy_parts((name for name in PARTS if name != "src"), folder)
     for words in (
         ["git", "init", "--quiet"],
         [sys.executable, "-m", "dvc", "remote", "add", "--quiet", "--default", "store", str(store)],

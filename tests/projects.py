@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from configparser import ConfigParser
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,7 @@ def say(project: Path, *words: str, **environment: str) -> subprocess.CompletedP
         "DVC_NO_ANALYTICS": "1",
         "DVC_SITE_CACHE_DIR": str(project.parent / "site"),
     }
-    if (
-        sys.dont_write_bytecode
-    ):  # else every process would compile torch and Snakemake anew, which takes half of its time
+    if sys.dont_write_bytecode:  # else every process compiles torch and Snakemake anew: half of its time
         own |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": _compiled().name}
     return subprocess.run(
         [sys.executable, "-m", *words], cwd=project, capture_output=True, text=True, env=os.environ | own | environment
@@ -81,23 +80,36 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def side_by_side(work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    """``work`` for each item, two at once."""
-    with ThreadPoolExecutor(2) as pool:
+    """``work`` for each item, a few at once."""
+    with ThreadPoolExecutor(3) as pool:
         return list(pool.map(work, items))
 
 
 # --- the project and its copies -------------------------------------------------------------------------------------
 
 
+def copy_parts(names: Iterable[str], to: Path) -> None:
+    """Copy files and folders of this project, without what builds left there and without the remotes of whoever tests it."""
+    ignore = shutil.ignore_patterns("cache", "tmp", "config.local", "__pycache__", "*.egg-info")
+    for name in names:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, to / name, ignore=ignore)
+        else:
+            shutil.copy(ROOT / name, to / name)
+    settings = ConfigParser()
+    settings.read(to / ".dvc/config")
+    for section in settings.sections():
+        if section.strip("'").startswith("remote "):
+            settings.remove_section(section)
+    settings.remove_option("core", "remote")
+    with (to / ".dvc/config").open("w") as file:
+        settings.write(file)
+
+
 def make_project(project: Path) -> Path:
     """Two methods, two augmentations, two seeds: built, published to a folder beside the project, and committed."""
     project.mkdir(parents=True)
-    ignore = shutil.ignore_patterns("cache", "tmp", "config.local", "__pycache__", "*.egg-info")
-    for name in PARTS:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, project / name, ignore=ignore)
-        else:
-            shutil.copy(ROOT / name, project / name)
+    copy_parts(PARTS, project)
     edit(project / "config/scales/digits.yaml", "widths: [32, 64, 128]", "widths: [8, 16]")
     edit(project / "config/scales/digits.yaml", "epochs: {default: 10, 800: 30}", "epochs: {default: 2}")
     edit(project / "config/recipes/digits.yaml", "epochs: 100", "epochs: 5")

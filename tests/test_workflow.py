@@ -2,72 +2,18 @@
 
 import json
 import os
-import re
-import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
-TABLE = "gps-augmentation"
-
-
-def say(project: Path, *words: str, **environment: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", *words], cwd=project, capture_output=True, text=True, env=os.environ | environment
-    )
-
-
-def build(project: Path, *words: str) -> subprocess.CompletedProcess:
-    return say(project, "snakemake", *words)
-
-
-def jobs(project: Path, *words: str) -> dict[str, int]:
-    """What a dry run would do."""
-    done = build(project, "-n", *words)
-    assert done.returncode == 0, done.stderr
-    text = done.stdout + done.stderr
-    if "Nothing to be done" in text:
-        return {}
-    found = dict(re.findall(r"^(\w+) +(\d+)$", text.split("Job stats:")[1].split("Reasons:")[0], re.MULTILINE))
-    return {
-        name: int(number) for name, number in found.items() if name in ("pretrain", "evaluate", "table", "prepare_data")
-    }
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory) -> Path:
-    """A project whose one table is built: two methods, two augmentations, two seeds."""
-    project = tmp_path_factory.mktemp("project")
-    for name in ("Snakefile", "workflow", "profiles", "config", "data.dvc", ".dvc", "environment.yml"):
-        source = ROOT / name
-        ignore = shutil.ignore_patterns("cache", "tmp")
-        shutil.copytree(source, project / name, ignore=ignore) if source.is_dir() else shutil.copy(
-            source, project / name
-        )
-    edit(project / "config/scales/digits.yaml", "widths: [32, 64, 128]", "widths: [8, 16]")
-    edit(project / "config/scales/digits.yaml", "epochs: {default: 10, 800: 30}", "epochs: {default: 2}")
-    edit(project / "config/recipes/digits.yaml", "epochs: 100", "epochs: 5")
-    edit(project / "config/config.yaml", "seeds: 3", "seeds: 2")
-    done = build(project, TABLE)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return project
+from projects import TABLE, build, built, edit, jobs, say
 
 
 @pytest.fixture
 def project(original, tmp_path) -> Path:
     """A copy that a test may change; times of files are kept."""
-    shutil.copytree(original, tmp_path / "copy")
-    return tmp_path / "copy"
-
-
-def edit(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
+    return built(original, tmp_path / "copy")
 
 
 def test_a_build_leaves_receipts_evaluations_tables_and_figures(original):
@@ -81,57 +27,6 @@ def test_a_build_leaves_receipts_evaluations_tables_and_figures(original):
         assert (original / f"results/figures/digits/{TABLE}.{ending}").stat().st_size > 0
     receipt = json.loads(next(original.glob("results/runs/*/run.json")).read_text())
     assert set(receipt) >= {"spec", "checkpoint", "git", "code", "versions", "device", "timing", "finished"}
-
-
-def test_a_second_build_has_nothing_to_do(original):
-    assert jobs(original, TABLE) == {}
-
-
-def test_without_the_working_files_of_snakemake_nothing_is_trained(project):
-    shutil.rmtree(project / ".snakemake")
-    for file in project.glob("results/**/*"):
-        os.utime(file)
-    assert "pretrain" not in jobs(project, TABLE)
-    assert "evaluate" not in jobs(project, TABLE)
-
-
-def test_receipts_without_checkpoints_and_data_are_enough_for_tables(project):
-    for file in project.glob("results/runs/*/checkpoint.pt"):
-        file.unlink()
-    for folder in ("data", "results/tables", ".snakemake"):
-        shutil.rmtree(project / folder)
-    assert jobs(project, TABLE) == {"table": 1}
-
-
-def test_a_changed_hyper_parameter_trains_just_its_runs_and_back_trains_none(project):
-    recipe = project / "config/recipes/digits.yaml"
-    edit(recipe, "neighbours: 5", "neighbours: 6")
-    assert jobs(project, TABLE) == {"pretrain": 4, "evaluate": 4, "table": 1}
-    edit(recipe, "neighbours: 6", "neighbours: 5")
-    assert jobs(project, TABLE) == {}
-
-
-def test_a_changed_protocol_evaluates_without_training(project):
-    edit(project / "config/recipes/digits.yaml", "knn: {neighbours: 20", "knn: {neighbours: 10")
-    assert jobs(project, TABLE) == {"evaluate": 8, "table": 1}
-
-
-def test_a_further_seed_trains_just_its_runs(project):
-    assert jobs(project, TABLE, "--config", "seeds=3") == {"pretrain": 4, "evaluate": 4, "table": 1}
-
-
-def test_changed_words_of_a_table_write_just_that_table(project):
-    edit(project / "config/papers/gps.yaml", "weak beside strong augmentation", "weak and strong augmentation")
-    assert jobs(project, TABLE) == {"table": 1}
-
-
-def test_the_stable_names_follow_the_configuration(project):
-    table = project / f"results/tables/digits/{TABLE}.md"
-    both = table.read_text()
-    assert build(project, TABLE, "--config", "seeds=1").returncode == 0
-    assert table.read_text() != both
-    assert build(project, TABLE).returncode == 0
-    assert table.read_text() == both
 
 
 def test_jobs_read_the_frozen_plan_and_not_the_configuration(project):

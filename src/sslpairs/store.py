@@ -133,8 +133,9 @@ class Remote:
         oids = list(dict.fromkeys(oids))
         with contextlib.suppress(Exception):
             self.fs.invalidate_cache()
+        found = {oid: self.size(oid) for oid in oids[:1]}  # alone: it connects, or fails, once and not eight times
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            return dict(zip(oids, pool.map(self.size, oids), strict=True))
+            return found | dict(zip(oids[1:], pool.map(self.size, oids[1:]), strict=True))
 
     def md5(self, oid: str) -> str:
         """md5 of an object's bytes, read back from the remote."""
@@ -224,6 +225,8 @@ def restore(root: Path, runs: list[str], remote_name: str | None = None, progres
     if not waiting:
         return done
     remote = Remote(root, remote_name)
+    oids = [pointer.md5 for _, _, pointer in waiting]
+    remote.sizes([oid for oid in oids if not (remote.cache / oid[:2] / oid[2:]).exists()][:1])
 
     def fetch(item: tuple[str, dict[str, Any], Pointer]) -> None:
         run, receipt, pointer = item
@@ -266,31 +269,38 @@ def restore_dataset(name: str, root: Path, remote_name: str | None = None) -> di
     if listing is None:
         return None
     remote, wanted = Remote(root, remote_name), recorded(root)[name]
+    where = f"remote '{remote.name}' ({remote.url})"
+    mend = "run `sslpairs publish --deep` where the data are"
 
-    def fill(folder: Path) -> dict | None:
-        entries = _listing(listing, remote, folder)
+    def fill(folder: Path) -> dict:
+        entries = _listing(listing, remote, folder / ".listing")
+        (folder / ".listing").unlink(missing_ok=True)
         if entries is None:
-            return None
+            raise UserError(f"{where} does not hold DVC's listing of data/ ({listing}), or holds it damaged; {mend}")
         for entry in entries:
             owner, _, file = entry["relpath"].partition("/")
             plain = owner == name and "/" not in file and file not in ("", ".", "..")
             if plain and not remote.get(entry["md5"], folder / file):
-                raise UserError(f"remote '{remote.name}' ({remote.url}) does not hold data/{name}/{file}")
-        receipt = verify(name, root, folder)
+                raise UserError(f"{where} does not hold data/{name}/{file}; {mend}")
+        try:
+            receipt = verify(name, root, folder)
+        except UserError:
+            raise UserError(f"{where} holds data/{name} damaged; {mend}") from None
         if receipt["content"] != wanted:
-            raise UserError(f"remote '{remote.name}' ({remote.url}): data/{name} is not the one that data.dvc records")
+            raise UserError(
+                f"{where}: data/{name} is not the one that data.dvc records; `git checkout data.dvc`, or {mend}"
+            )
         return receipt
 
-    return place(name, root, fill, keep=lambda receipt: receipt is not None)
+    return place(name, root, fill)
 
 
-def _listing(oid: str, remote: Remote, folder: Path) -> list[dict[str, str]] | None:
-    """DVC's list of the files below ``data/``, from its cache or the remote."""
-    path = folder / ".listing"
-    try:
-        return json.loads(path.read_bytes()) if remote.get(oid, path) else None
-    finally:
-        path.unlink(missing_ok=True)
+def _listing(oid: str, remote: Remote, path: Path) -> list[dict[str, str]] | None:
+    """DVC's list of the files below ``data/``, from its cache or the remote, which is left at ``path``; None where neither holds
+    it whole."""
+    if remote.get(oid, path) and both_digests(path)[1] == oid.removesuffix(".dir"):
+        return json.loads(path.read_bytes())
+    return None
 
 
 def _side_by_side(work: Callable[[Any], None], items: list) -> Iterator[tuple[Any, UserError | None]]:
@@ -349,10 +359,10 @@ def publish(
     ``UserError`` when the remote does not answer at all, or git does not take the files.
     """
     root, done = build.root, Published()
+    remote = Remote(root, remote_name)
     with exclusive(
         root / ".dvc/tmp/sslpairs-publish.lock", "another `sslpairs publish` is at work here; waiting for it"
     ):
-        remote = Remote(root, remote_name)
         done.unfinished = sum(run not in build.receipts for run in runs)
         runs = [run for run in runs if run in build.receipts]
         objects = _checkpoints(build, runs, done) + _data(root, remote, done)
@@ -370,8 +380,10 @@ def publish(
             sent.append(one)
 
         sent: list[_Object] = []
+        failed = 0
         for number, (one, error) in enumerate(_side_by_side(send, objects), start=1):
             if error:
+                failed += 1
                 done.problems.append(str(error))
             elif one.run:
                 done.runs.append(one.run)
@@ -379,7 +391,7 @@ def publish(
             if progress:
                 progress(number, len(objects), f"{sum(one.size for one in sent) / 1e6:,.1f} MB sent")
         done.sent, done.bytes = len(sent), sum(one.size for one in sent)
-        done.held = len(objects) - done.sent - len(done.problems)
+        done.held = len(objects) - done.sent - failed
         done.staged = _stage(root, _small_files(build, runs), done)
     return done
 
@@ -432,10 +444,9 @@ def _data(root: Path, remote: Remote, done: Published) -> list[_Object]:
         done.notes.append("data.dvc does not track data/; `sslpairs fetch` says why")
         return []
     kept = root / ".dvc" / "tmp" / "sslpairs-listing"
-    entries = None
     for attempt in range(2):
-        if remote.get(listing, kept):
-            entries = json.loads(kept.read_bytes())
+        entries = _listing(listing, remote, kept)
+        if entries is not None:
             break
         if attempt or (problem := track_anew(root)):
             done.problems.append(
@@ -500,19 +511,12 @@ def _stage(root: Path, files: list[str], done: Published) -> int:
         if index.exists():
             shutil.copyfile(index, copy)
         environment = os.environ | {"GIT_INDEX_FILE": str(copy)}
-        before = _git(root, "diff", "--cached", "--name-only", env=environment) if _has_commit(root) else ""
+        before = _git(root, "ls-files", "--stage", env=environment)
         words = ("add", "--pathspec-from-file=-", "--pathspec-file-nul")
         _git(root, *words, input="\0".join(files), env=environment)
-        after = (
-            _git(root, "diff", "--cached", "--name-only", env=environment) if _has_commit(root) else "\n".join(files)
-        )
+        after = _git(root, "ls-files", "--stage", env=environment)
         os.replace(copy, index)
     return len(set(after.splitlines()) - set(before.splitlines()))
-
-
-def _has_commit(root: Path) -> bool:
-    words = ["git", "-C", str(root), "rev-parse", "--verify", "--quiet", "HEAD"]
-    return subprocess.run(words, capture_output=True).returncode == 0
 
 
 @contextlib.contextmanager

@@ -1,0 +1,842 @@
+"""Publishing to a folder, to an ssh server and to an S3 server, all of them real: what is sent, staged, restored and removed."""
+
+import contextlib
+import functools
+import getpass
+import logging
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+import yaml
+from moto.server import ThreadedMotoServer
+from PIL import Image
+from projects import copy_parts, edit, git, say
+
+from sslpairs import cli, store
+from sslpairs.config.reading import read_config
+from sslpairs.data.prepare import prepare
+from sslpairs.data.record import record
+from sslpairs.files import both_digests, sha256_file, write_atomic, write_record
+from sslpairs.front import make_build
+from sslpairs.plan.build import evaluation_file, pointer_file, run_folder
+from sslpairs.store import Published, Restored, publish, restore
+
+TABLE = "gps-augmentation"
+SSHD = Path("/usr/sbin/sshd")
+KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+
+everywhere = pytest.mark.parametrize("kind", ["folder", "ssh", "s3"])
+
+
+# --- a project whose runs are made up ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory) -> Path:
+    """One table of four finished runs, on a few images; its configuration is committed, its results are not."""
+    root = tmp_path_factory.mktemp("template") / "project"
+    root.mkdir()
+    copy_parts(("config", ".dvc", ".gitignore", ".dvcignore"), root)
+    for path in (*(root / "config/papers").iterdir(), *(root / "config/scales").iterdir()):
+        if path.stem not in ("gps", "digits"):
+            path.unlink()
+    paper = root / "config/papers/gps.yaml"
+    content = yaml.safe_load(paper.read_text())
+    content["tables"] = {TABLE: content["tables"][TABLE]}
+    paper.write_text(yaml.safe_dump({key: content[key] for key in content if key != "figures"}))
+    edit(root / "config/config.yaml", "seeds: 3", "seeds: 1")
+    edit(root / "config/scales/digits.yaml", "datasets: {default: digits}", "datasets: {default: pictures}")
+    source = {"kind": "image-folder", "path": "sources/pictures", "size": 8}
+    datasets = {"pictures": {"title": "Pictures", "source": source}}
+    (root / "config/datasets.yaml").write_text(yaml.safe_dump({"datasets": datasets}))
+    git(root, "init", "--quiet")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message=Configuration")
+    draw(root / "sources/pictures")
+    record("pictures", prepare("pictures", read_config(root, {}).datasets["pictures"], root)["content"], root)
+    plan = make_build(root).plan
+    for run, entry in plan.runs.items():
+        finish(root, run, entry)
+    for name, entry in plan.evaluations.items():
+        checkpoint = sha256_file(root / run_folder(entry["run"]) / "checkpoint.pt")
+        numbers = {"format": 1, "key": entry["key"], "checkpoint": checkpoint, "protocols": {"knn": {"last": 50.0}}}
+        write_record(root / evaluation_file(name), numbers)
+    return root
+
+
+def draw(folder: Path) -> None:
+    for split, count in (("train", 6), ("test", 3)):
+        for animal in ("cat", "dog"):
+            for number in range(count):
+                path = folder / split / animal / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.frombytes("L", (8, 8), random.Random(str(path.relative_to(folder))).randbytes(64)).save(path)
+
+
+def finish(root: Path, run: str, entry: dict, weights: str = "") -> None:
+    """Checkpoint, metrics and receipt as a training leaves them; the weights are random bytes."""
+    folder = root / run_folder(run)
+    content, metrics = random.Random(run + weights).randbytes(20_000), b"epoch,loss\n1,0.5\n"
+    write_atomic(folder / "checkpoint.pt", content)
+    write_atomic(folder / "metrics.csv", metrics)
+    sha256, md5 = both_digests(folder / "checkpoint.pt")
+    facts = {key: entry[key] for key in ("label", "dataset", "seed", "guide", "spec")}
+    facts |= {"checkpoint": {"sha256": sha256, "md5": md5, "bytes": len(content)}, "timing": {"seconds": 1.0}}
+    facts |= {"metrics": {"sha256": sha256_file(folder / "metrics.csv"), "bytes": len(metrics)}}
+    write_record(folder / "run.json", {"format": 1, "run": run} | facts)
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path, monkeypatch):
+    """Nobody's ssh configuration or AWS credentials, and a memory of DVC's that is empty."""
+    for name, value in {"HOME": tmp_path, "DVC_SITE_CACHE_DIR": tmp_path / "site", "DVC_NO_ANALYTICS": "1"}.items():
+        monkeypatch.setenv(name, str(value))
+
+
+@pytest.fixture
+def project(template, tmp_path, monkeypatch) -> Path:
+    """A copy of the template, which is also the working folder."""
+    root = Path(shutil.copytree(template, tmp_path / "project"))
+    monkeypatch.chdir(root)
+    return root
+
+
+# --- remotes, and what they hold without asking DVC -------------------------------------------------------------------
+
+
+class Folder:
+    """A remote whose objects are files of this machine: a folder, or what the ssh server serves."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def held(self) -> dict[str, bytes]:
+        """Its objects. Names that end in .tmp are none: a killed upload may leave one, and nothing reads it."""
+        found = [path for path in self.path.glob("files/md5/??/*") if path.suffix != ".tmp"]
+        return {path.parent.name + path.name: path.read_bytes() for path in found}
+
+    def put(self, oid: str, content: bytes) -> None:
+        self.drop(oid)
+        (self.path / "files/md5" / oid[:2] / oid[2:]).write_bytes(content)
+
+    def drop(self, oid: str) -> None:
+        (self.path / "files/md5" / oid[:2] / oid[2:]).unlink()
+
+
+class Bucket:
+    """A remote whose objects lie in an S3 bucket of its own."""
+
+    def __init__(self, url: str, name: str):
+        self.client, self.name = boto3.client("s3", endpoint_url=url, **KEYS), name
+        self.client.create_bucket(Bucket=name)
+
+    def _key(self, oid: str) -> str:
+        return f"files/md5/{oid[:2]}/{oid[2:]}"
+
+    def held(self) -> dict[str, bytes]:
+        found = self.client.list_objects_v2(Bucket=self.name).get("Contents", [])
+        keys = [entry["Key"] for entry in found]
+        return {
+            key.removeprefix("files/md5/").replace("/", ""): self.client.get_object(Bucket=self.name, Key=key)[
+                "Body"
+            ].read()
+            for key in keys
+        }
+
+    def put(self, oid: str, content: bytes) -> None:
+        self.client.put_object(Bucket=self.name, Key=self._key(oid), Body=content)
+
+    def drop(self, oid: str) -> None:
+        self.client.delete_object(Bucket=self.name, Key=self._key(oid))
+
+
+@contextlib.contextmanager
+def ssh_server(folder: Path) -> Iterator[tuple[int, Path]]:
+    """OpenSSH's server on this machine, for this user: its port, and the key that it lets in."""
+    _install_sshd()
+    for name in ("host", "user"):
+        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
+        subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {
+        "ListenAddress": f"127.0.0.1:{port}",
+        "HostKey": folder / "host",
+        "AuthorizedKeysFile": folder / "user.pub",
+        "PidFile": folder / "pid",
+        "StrictModes": "no",
+        "UsePAM": "no",
+        "PermitRootLogin": "yes",
+        "Subsystem": "sftp internal-sftp",
+    }
+    (folder / "sshd_config").write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    log = folder / "log"
+    server = subprocess.Popen([SSHD, "-D", "-f", folder / "sshd_config", "-E", log], start_new_session=True)
+    try:
+        until = time.monotonic() + 20
+        while not _answers(port):
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < until, log.read_text()
+            time.sleep(0.05)
+        yield port, folder / "user"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _install_sshd() -> None:
+    if SSHD.exists():
+        return
+    if os.getuid() == 0 and shutil.which("apt-get"):
+        install = ["apt-get", "install", "-y", "--no-install-recommends", "openssh-server"]
+        for words in (["apt-get", "update"], install):
+            subprocess.run(words, capture_output=True, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"})
+    if not SSHD.exists():
+        pytest.fail(f"these tests publish to a real ssh server: install openssh-server ({SSHD} is missing)")
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+        return connection.recv(4) == b"SSH-"
+    return False
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory) -> Iterator[tuple[int, Path]]:
+    with ssh_server(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def kind() -> str:
+    """The kind of a test's remote, where it does not say."""
+    return "folder"
+
+
+@pytest.fixture
+def remote(kind, project, tmp_path, request) -> Folder | Bucket:
+    """The default remote of the project, empty, made by ``dvc remote`` as a user makes it."""
+    if kind == "folder":
+        dvc("remote", "add", "--default", "store", "../store")
+        return Folder(tmp_path / "store")
+    if kind == "ssh":
+        connect_ssh(*request.getfixturevalue("sshd"), tmp_path / "store")
+        return Folder(tmp_path / "store")
+    connect_s3(url := request.getfixturevalue("s3"), tmp_path.name.replace("_", "-"))
+    return Bucket(url, tmp_path.name.replace("_", "-"))
+
+
+def connect_ssh(port: int, key: Path, folder: Path) -> None:
+    dvc("remote", "add", "--default", "store", f"ssh://127.0.0.1:{port}{folder}")
+    dvc("remote", "modify", "store", "user", getpass.getuser())
+    dvc("remote", "modify", "store", "allow_agent", "false")
+    dvc("remote", "modify", "--local", "store", "keyfile", str(key))
+
+
+def connect_s3(url: str, bucket: str) -> None:
+    dvc("remote", "add", "--default", "store", f"s3://{bucket}")
+    dvc("remote", "modify", "store", "endpointurl", url)
+    dvc("remote", "modify", "store", "region", KEYS["region_name"])
+    dvc("remote", "modify", "--local", "store", "access_key_id", KEYS["aws_access_key_id"])
+    dvc("remote", "modify", "--local", "store", "secret_access_key", KEYS["aws_secret_access_key"])
+
+
+def dvc(*words: str) -> None:
+    """DVC's command line, in the working folder; in this process, since it takes a second to import."""
+    from dvc.cli import main
+
+    assert main([words[0], *words[1:], "--quiet"]) == 0
+
+
+# --- what a user does -------------------------------------------------------------------------------------------------
+
+
+def runs_of(root: Path) -> list[str]:
+    return list(make_build(root).plan.runs)
+
+
+def publish_all(root: Path, **how) -> Published:
+    build = make_build(root)
+    return publish(build, list(build.plan.runs), **how)
+
+
+def restore_all(root: Path) -> Restored:
+    return restore(root, runs_of(root))
+
+
+def command(capsys, *words: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of ``sslpairs``, run in this process and in the working folder."""
+    capsys.readouterr()
+    logging.getLogger("sslpairs").handlers.clear()  # those of an earlier command write to its terminal
+    with pytest.raises(SystemExit) as end:
+        cli.main(list(words))
+    return end.value.code, *capsys.readouterr()
+
+
+def checkpoint(root: Path, run: str) -> Path:
+    return root / run_folder(run) / "checkpoint.pt"
+
+
+def checkpoints(root: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in root.glob("results/runs/*/checkpoint.pt")}
+
+
+def pointers(root: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in root.glob("results/runs/*/checkpoint.pt.dvc")}
+
+
+def oid_of(root: Path, run: str) -> str:
+    return make_build(root).receipts[run]["checkpoint"]["md5"]
+
+
+def url_of(root: Path) -> str:
+    """The address of the remote; DVC writes that of a folder relative to its own."""
+    url = re.search(r"^ *url = (.+)$", (root / ".dvc/config").read_text(), re.MULTILINE)[1]
+    return url if "://" in url else os.path.normpath(root / ".dvc" / url)
+
+
+def refusals(err: str) -> list[str]:
+    """The lines that name an error; none may be anything else."""
+    assert "Traceback" not in err
+    return [line for line in err.splitlines() if line.startswith("error: ")]
+
+
+def files_below(folder: Path) -> dict[Path, bytes]:
+    """All files but those of git and of DVC."""
+    files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    return {path: (folder / path).read_bytes() for path in files if path.parts[0] not in (".git", ".dvc")}
+
+
+def clone(root: Path) -> Path:
+    """Commit what is staged, as publish says, and clone that. Credentials, which are not in git, are set there too."""
+    git(root, "add", ".dvc/config")
+    git(root, "commit", "--quiet", "--message=Publish results")
+    copy = root.parent / "clone"
+    git(root, "clone", "--quiet", str(root), str(copy))
+    if (root / ".dvc/config.local").exists():
+        shutil.copy(root / ".dvc/config.local", copy / ".dvc")
+    return copy
+
+
+def temporary_files(root: Path) -> list[Path]:
+    return [path for path in (root / "results").rglob("*") if path.name.endswith((".tmp", ".lock"))]
+
+
+def flip(content: bytes) -> bytes:
+    """The same size, another byte in the middle."""
+    half = len(content) // 2
+    return content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :]
+
+
+# --- there and back ---------------------------------------------------------------------------------------------------
+
+
+@everywhere
+def test_what_is_published_is_restored_byte_for_byte_on_a_fresh_clone(project, remote):
+    done = say(project, "sslpairs", "publish")
+    assert done.returncode == 0, done.stderr
+    assert "4 checkpoints are published: 10 objects sent" in done.stdout
+    assert not [line for line in done.stderr.splitlines() if not line.startswith("epoch")]
+    copy = clone(project)
+    assert checkpoints(copy) == {}
+    done = restore_all(copy)
+    assert (len(done.fetched), done.in_place, done.problems) == (4, [], {})
+    assert checkpoints(copy) == checkpoints(project)
+    assert temporary_files(copy) == []
+    assert git(copy, "status", "--short") == ""
+
+
+def test_dvc_pull_brings_the_checkpoint_of_a_pointer_and_the_data(project, remote):
+    publish_all(project)
+    copy, run = clone(project), runs_of(project)[0]
+    done = say(copy, "dvc", "pull", str(pointer_file(run)), "data.dvc")
+    assert done.returncode == 0, done.stderr
+    assert checkpoint(copy, run).read_bytes() == checkpoint(project, run).read_bytes()
+    assert files_below(copy / "data/pictures") == files_below(project / "data/pictures")
+
+
+def test_a_pointer_is_byte_for_byte_the_one_that_dvc_add_writes(project, remote):
+    publish_all(project)
+    before = pointers(project)
+    for run in runs_of(project):
+        (project / pointer_file(run)).unlink()
+        dvc("add", str(checkpoint(project, run)))
+    assert pointers(project) == before
+    assert len(before) == 4
+
+
+@everywhere
+def test_publishing_again_sends_nothing_stages_nothing_and_leaves_the_pointers_alone(project, remote, capsys):
+    first = publish_all(project)
+    assert (first.sent, first.held, first.staged, first.problems) == (10, 0, 17, [])
+    held, index = remote.held(), git(project, "ls-files", "--stage")
+    times = {path: path.stat().st_mtime_ns for path in project.glob("results/runs/*/checkpoint.pt.dvc")}
+    code, out, _ = command(capsys, "publish")
+    assert code == 0
+    assert (
+        out
+        == "4 checkpoints are published: 0 objects sent (0.0 MB), 10 were there already; each was asked of the remote.\n"
+    )
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    assert remote.held() == held
+    assert git(project, "ls-files", "--stage") == index
+
+
+def test_after_half_of_the_runs_only_the_rest_is_sent(project, remote, capsys):
+    runs = runs_of(project)
+    assert command(capsys, "publish", *runs[:2])[0] == 0
+    assert set(pointers(project)) == set(runs[:2])
+    done = publish_all(project)
+    assert (done.sent, done.held, sorted(done.runs)) == (2, 8, sorted(runs))
+    assert set(pointers(project)) == set(runs)
+
+
+def test_runs_that_are_not_finished_are_left_out(project, remote, capsys):
+    run = runs_of(project)[0]
+    shutil.rmtree(project / run_folder(run))
+    code, out, _ = command(capsys, "publish")
+    assert code == 0
+    assert "1 runs are not trained yet and were left out." in out
+    assert len(pointers(project)) == 3
+
+
+# --- git --------------------------------------------------------------------------------------------------------------
+
+
+def staged(root: Path) -> dict[str, str]:
+    """Every entry of git's index: file -> mode and content."""
+    lines = git(root, "ls-files", "--stage").splitlines()
+    return {file: entry for entry, file in (line.split("\t") for line in lines)}
+
+
+def test_receipts_metrics_pointers_evaluations_and_the_record_of_the_data_are_staged_and_nothing_else(project, remote):
+    for name, content in {"staged": "staged", "changed": "staged"}.items():
+        (project / name).write_text(content)
+        git(project, "add", name)
+    (project / "changed").write_text("changed after it was staged")
+    (project / "untracked").write_text("untracked")
+    git(project, "rm", "--quiet", "--cached", "config/README.md")
+    edit(project / "config/config.yaml", "device: auto", "device: cpu")
+    before = staged(project)
+    theirs = [name for name in git(project, "status", "--short").splitlines() if "results/" not in name]
+    publish_all(project)
+    after = staged(project)
+    build = make_build(project)
+    names = [
+        run_folder(run) / name for run in build.plan.runs for name in ("run.json", "metrics.csv", "checkpoint.pt.dvc")
+    ]
+    names += [evaluation_file(name) for name in build.plan.evaluations]
+    assert set(after) - set(before) == {"data.dvc", *map(str, names)}
+    assert {file: after[file] for file in before} == before
+    assert set(theirs) - {"?? data.dvc"} <= set(git(project, "status", "--short").splitlines())
+
+
+def test_where_there_is_no_commit_yet_publishing_again_stages_nothing(project, remote):
+    shutil.rmtree(project / ".git")
+    git(project, "init", "--quiet")
+    assert publish_all(project).staged == 17
+    assert len(staged(project)) == 17
+    assert publish_all(project).staged == 0
+
+
+def test_without_git_everything_is_sent_and_a_note_says_that_nothing_is_staged(project, remote):
+    shutil.rmtree(project / ".git")
+    dvc("config", "core.no_scm", "true")
+    done = publish_all(project)
+    assert (done.sent, done.staged, done.notes) == (10, 0, ["no git repository here: nothing is staged"])
+
+
+def test_the_git_lock_that_a_killed_publish_left_is_taken_over(project, remote):
+    lock = project / ".git/index.lock"
+    lock.write_text(store.MARK)
+    (project / ".git/index.sslpairs").write_text("half an ind")
+    (project / ".git/index.sslpairs.lock").write_text("")
+    assert publish_all(project).staged == 17
+    assert [path.name for path in (project / ".git").glob("index*")] == ["index"]
+
+
+def test_the_git_lock_of_somebody_else_is_respected(project, remote, monkeypatch, capsys):
+    lock, index = project / ".git/index.lock", (project / ".git/index").read_bytes()
+    lock.write_bytes(b"")
+    monkeypatch.setattr(store, "_git_locked", functools.partial(store._git_locked, patience=0.3))
+    code, _, err = command(capsys, "publish")
+    assert code == 2
+    assert refusals(err) == [
+        f"error: {lock}: git is at work here, or was killed; if no git runs, remove that file, then run the same command again"
+    ]
+    assert (lock.read_bytes(), (project / ".git/index").read_bytes()) == (b"", index)
+    assert len(pointers(project)) == 4
+    lock.unlink()
+    done = publish_all(project)
+    assert (done.sent, done.staged) == (0, 17)
+
+
+# --- a remote that lost or altered what it held -----------------------------------------------------------------------
+
+
+@everywhere
+def test_an_emptied_remote_is_filled_again_whatever_dvc_remembers(project, remote):
+    publish_all(project)
+    dvc("push", "data.dvc")
+    held = remote.held()
+    for oid in held:
+        remote.drop(oid)
+    assert remote.held() == {}
+    done = publish_all(project)
+    assert (done.sent, done.held, done.staged) == (10, 0, 0)
+    assert remote.held() == held
+
+
+@everywhere
+def test_restoring_from_an_emptied_remote_names_it_and_changes_nothing(project, remote, monkeypatch, capsys):
+    publish_all(project)
+    copy = clone(project)
+    for oid in remote.held():
+        remote.drop(oid)
+    before = files_below(copy)
+    monkeypatch.chdir(copy)
+    run = runs_of(copy)[0]
+    code, _, err = command(capsys, "restore", run)
+    assert code == 2
+    url = url_of(copy)
+    assert refusals(err) == [
+        f"error: {run}: remote 'store' ({url}) does not hold its checkpoint ({oid_of(copy, run)}): run `sslpairs publish` where the "
+        f"checkpoint is, or train it again: `sslpairs train {run}`",
+        "error: 1 checkpoints could not be restored, see above",
+    ]
+    assert files_below(copy) == before
+
+
+@everywhere
+def test_objects_that_were_cut_off_are_sent_again(project, remote):
+    publish_all(project)
+    held = remote.held()
+    for oid, content in held.items():
+        remote.put(oid, content[:20])
+    done = publish_all(project)
+    assert (done.sent, done.held, done.problems) == (10, 0, [])
+    assert remote.held() == held
+
+
+@everywhere
+def test_objects_that_were_altered_are_noticed_by_deep_and_sent_again(project, remote):
+    publish_all(project)
+    held = remote.held()
+    for oid, content in held.items():
+        remote.put(oid, flip(content))
+    assert publish_all(project).sent == 0
+    assert publish_all(project, deep=True).sent == 10
+    assert remote.held() == held
+    assert publish_all(project, deep=True).sent == 0
+
+
+@everywhere
+@pytest.mark.parametrize(
+    "damage", [flip, lambda content: content[:100], lambda content: b""], ids=["altered", "cut", "empty"]
+)
+def test_a_damaged_object_is_never_restored_and_leaves_no_file(project, remote, damage, monkeypatch, capsys):
+    publish_all(project)
+    copy, runs = clone(project), runs_of(project)
+    oid = oid_of(project, runs[0])
+    remote.put(oid, damage(remote.held()[oid]))
+    monkeypatch.chdir(copy)
+    code, out, err = command(capsys, "restore")
+    assert code == 2
+    assert out.startswith("3 checkpoints restored")
+    assert refusals(err) == [
+        f"error: {runs[0]}: what remote 'store' ({url_of(copy)}) holds is damaged, or not the checkpoint that run.json names; "
+        f"it is not used. Run `sslpairs publish --deep` where the checkpoint is, or `sslpairs train {runs[0]}`",
+        "error: 1 checkpoints could not be restored, see above",
+    ]
+    assert set(checkpoints(copy)) == set(runs[1:])
+    assert temporary_files(copy) == []
+
+
+def test_a_damaged_copy_in_the_cache_of_dvc_is_passed_over(project, remote):
+    publish_all(project)
+    copy, run = clone(project), runs_of(project)[0]
+    oid = oid_of(project, run)
+    cached = copy / ".dvc/cache/files/md5" / oid[:2] / oid[2:]
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(flip(remote.held()[oid]))
+    assert restore_all(copy).problems == {}
+    assert checkpoints(copy) == checkpoints(project)
+
+
+# --- damage here ------------------------------------------------------------------------------------------------------
+
+
+@everywhere
+def test_an_altered_checkpoint_is_not_published_and_the_others_are(project, remote, capsys):
+    runs = runs_of(project)
+    path = checkpoint(project, runs[0])
+    path.write_bytes(flip(path.read_bytes()))
+    code, out, err = command(capsys, "publish")
+    assert code == 2
+    assert refusals(err) == [
+        f"error: {runs[0]}: checkpoint.pt is damaged, or not the one that run.json names; not published. `sslpairs restore {runs[0]}` "
+        f"or `sslpairs train {runs[0]}` mends it",
+        "error: 1 objects were not published, see above",
+    ]
+    assert out.startswith("3 checkpoints are published: 9 objects sent")
+    assert "0 were there already" in out
+    assert set(pointers(project)) == set(runs[1:])
+    assert oid_of(project, runs[0]) not in remote.held()
+
+
+def test_restore_replaces_an_altered_checkpoint_and_leaves_whole_ones_alone(project, remote):
+    publish_all(project)
+    runs, before = runs_of(project), checkpoints(project)
+    checkpoint(project, runs[0]).write_bytes(flip(before[runs[0]]))
+    times = [checkpoint(project, run).stat().st_mtime_ns for run in runs[1:]]
+    done = restore_all(project)
+    assert (done.fetched, done.in_place, done.problems) == (runs[:1], runs[1:], {})
+    assert checkpoints(project) == before
+    assert [checkpoint(project, run).stat().st_mtime_ns for run in runs[1:]] == times
+
+
+def test_a_checkpoint_that_was_never_published_cannot_be_restored_and_stays(project, remote):
+    gone, damaged, *_ = runs_of(project)
+    checkpoint(project, gone).unlink()
+    checkpoint(project, damaged).write_bytes(b"damaged")
+    done = restore_all(project)
+    for run, what in ((gone, "gone"), (damaged, "damaged")):
+        assert (
+            done.problems[run]
+            == f"{run}: its checkpoint is {what} and was never published; `sslpairs train {run}` makes it anew"
+        )
+    assert checkpoint(project, damaged).read_bytes() == b"damaged"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"outs:\n- md5: 1", b"\xff\xfe\x00", b"[]", "other weights"],
+    ids=["empty", "half", "no text", "a list", "of other weights"],
+)
+def test_a_damaged_pointer_hinders_no_restore_and_publish_writes_it_anew(project, remote, content):
+    publish_all(project)
+    copy, run = clone(project), runs_of(project)[0]
+    right = pointers(project)
+    if content == "other weights":
+        content = right[runs_of(project)[1]]
+    for root in (project, copy):
+        (root / pointer_file(run)).write_bytes(content)
+    assert restore_all(copy).problems == {}
+    assert checkpoints(copy) == checkpoints(project)
+    done = publish_all(project)
+    assert (done.sent, done.problems) == (0, [])
+    assert pointers(project) == right
+
+
+def test_a_run_that_was_trained_again_is_published_again_and_the_clone_gets_the_new_weights(project, remote):
+    publish_all(project)
+    run, build = runs_of(project)[0], make_build(project)
+    old = (project / pointer_file(run)).read_bytes()
+    finish(project, run, build.plan.runs[run], weights="another training")
+    assert publish_all(project).sent == 1
+    assert (project / pointer_file(run)).read_bytes() != old
+    copy = clone(project)
+    assert restore_all(copy).problems == {}
+    assert checkpoints(copy) == checkpoints(project)
+
+
+# --- a remote that cannot be reached ----------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def gone(kind: str, root: Path, folder: Path) -> Iterator[str]:
+    """Publish to a remote that is gone afterwards; the reason that errors give."""
+    place = folder / "store"
+    if kind == "folder":
+        dvc("remote", "add", "--default", "store", "../store")
+        publish_all(root)
+        shutil.rmtree(place)
+        place.write_text("a file")
+        yield "Not a directory"
+    elif kind == "ssh":
+        with ssh_server(folder) as (port, key):
+            connect_ssh(port, key, place)
+            publish_all(root)
+        yield f"Connect call failed ('127.0.0.1', {port})"
+    else:
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        url = "http://{}:{}".format(*server.get_host_and_port())
+        connect_s3(url, "gone")
+        Bucket(url, "gone")
+        publish_all(root)
+        server.stop()
+        yield f'Could not connect to the endpoint URL: "{url}/'
+
+
+@everywhere
+def test_a_remote_that_is_gone_is_said_in_one_line_and_nothing_is_lost(project, kind, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with gone(kind, project, tmp_path) as reason:
+        copy = clone(project)
+        for root, word in ((project, "publish"), (copy, "restore")):
+            before = files_below(root)
+            done = say(root, "sslpairs", word)
+            assert (done.returncode, done.stdout) == (2, "")
+            (line,) = done.stderr.splitlines()
+            assert line.startswith(f"error: remote 'store' ({url_of(root)}) does not answer as it should: ")
+            assert reason in line
+            assert line.endswith(
+                "; check the address, the network and the permissions (`dvc remote list`), then run the same command again"
+            )
+            assert files_below(root) == before
+            assert git(root, "status", "--short") == ""
+
+
+@pytest.mark.parametrize("words", [["publish"], ["restore"]])
+def test_without_a_remote_the_command_that_makes_one_is_named(project, words, capsys):
+    (project / pointer_file(runs_of(project)[0])).write_text("")
+    checkpoint(project, runs_of(project)[0]).unlink()
+    code, _, err = command(capsys, *words)
+    assert code == 2
+    assert err == (
+        "error: no remote is set: `dvc remote add --default store ../sslpairs-store` takes a folder; docs/publishing.md says how to "
+        "use ssh and s3\n"
+    )
+
+
+def test_a_remote_of_another_name_is_used_when_it_is_asked_for_and_an_unknown_one_is_refused(project, remote, capsys):
+    dvc("remote", "add", "second", "../second")
+    assert command(capsys, "publish", "--remote", "second")[0] == 0
+    assert remote.held() == {}
+    assert len(Folder(project.parent / "second").held()) == 10
+    code, _, err = command(capsys, "publish", "--remote", "third")
+    assert code == 2
+    assert err == "error: there is no remote 'third' in .dvc/config (known: store, second)\n"
+
+
+def test_without_dvc_the_remedy_is_to_set_it_up(project, capsys):
+    shutil.rmtree(project / ".dvc")
+    code, _, err = command(capsys, "publish")
+    assert code == 2
+    assert err == f"error: {project}: no .dvc/ here; run `git init && dvc init`\n"
+
+
+def test_an_ssh_key_that_the_server_does_not_know_is_said_in_one_line(project, sshd, tmp_path, capsys):
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "stranger"], check=True)
+    connect_ssh(sshd[0], tmp_path / "stranger", tmp_path / "store")
+    code, _, err = command(capsys, "publish")
+    assert code == 2
+    assert err.startswith(f"error: remote 'store' ({url_of(project)}) does not answer as it should: Permission denied")
+    assert len(err.splitlines()) == 1
+    assert pointers(project) == {}
+
+
+def test_a_bucket_that_does_not_exist_is_said_and_no_pointer_is_written(project, s3, capsys):
+    connect_s3(s3, "nowhere")
+    code, _, err = command(capsys, "publish")
+    assert code == 2
+    first, *_ = refusals(err)
+    assert first.startswith("error: remote 'store' (s3://nowhere) does not answer as it should: ")
+    assert "The specified bucket does not exist" in first
+    assert pointers(project) == {}
+
+
+def test_a_remote_that_takes_no_files_is_said_and_no_pointer_is_written(project, remote, capsys):
+    (project.parent / "store/files").mkdir(parents=True)
+    (project.parent / "store/files/md5").write_text("a file where a folder should be")
+    code, _, err = command(capsys, "publish")
+    assert code == 2
+    assert "does not answer as it should: [Errno 20] Not a directory" in err
+    assert pointers(project) == {}
+
+
+# --- kills ------------------------------------------------------------------------------------------------------------
+
+PUBLISHER = """
+import os, signal, sys, time
+from pathlib import Path
+from sslpairs.front import make_build
+from sslpairs.store import Remote, publish
+
+for line in sys.stdin:
+    folder, delay = line.split()
+    os.chdir(folder)
+    build = make_build(Path(folder))
+    Remote(build.root)
+    started, child = time.monotonic(), os.fork()
+    if not child:
+        publish(build, list(build.plan.runs))
+        os._exit(0)
+    if delay != "never":
+        time.sleep(float(delay))
+        os.kill(child, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(code, time.monotonic() - started, flush=True)
+"""
+
+
+@pytest.fixture
+def publisher():
+    """A process that has imported everything: it publishes a folder, kills that after a delay, and answers code and seconds."""
+    process = subprocess.Popen([sys.executable, "-c", PUBLISHER], stdin=-1, stdout=-1, text=True)
+
+    def ask(folder: Path, delay: float | str) -> tuple[int, float]:
+        process.stdin.write(f"{folder} {delay}\n")
+        process.stdin.flush()
+        code, seconds = process.stdout.readline().split()
+        return int(code), float(seconds)
+
+    yield ask
+    process.stdin.close()
+    process.wait()
+
+
+@everywhere
+def test_a_publish_that_is_killed_at_any_moment_leaves_nothing_half_and_the_next_one_ends_it(
+    project, remote, publisher, tmp_path
+):
+    def fresh(name: str) -> Path:
+        for oid in remote.held():
+            remote.drop(oid)
+        return Path(shutil.copytree(project, tmp_path / name / "project"))
+
+    config, seed = project / ".dvc/config", random.randrange(1000)
+    config.write_text(config.read_text().replace("../../store", str(tmp_path / "store")))
+    print(f"seed {seed}")  # shown where the test fails
+    rng, known = random.Random(seed), staged(project)
+    _, duration = publisher(fresh("first"), "never")
+    code, duration = publisher(fresh("undisturbed"), "never")
+    assert code == 0
+    whole, found = remote.held(), []
+    for number in range(10):
+        root = fresh(str(number))
+        code, _ = publisher(root, duration * (number + rng.random()) / 10)
+        held = remote.held()
+        for run in pointers(root):
+            assert held[store.read_pointer(run, root).md5] == checkpoint(root, run).read_bytes()
+        assert len(staged(root)) - len(known) in (0, 17)
+        found.append((code, len(held), len(pointers(root))))
+        done = publish_all(root)
+        assert done.problems == []
+        assert remote.held() == whole
+        assert len(staged(root)) - len(known) == 17
+        assert [path.name for path in (root / ".git").glob("index*")] == ["index"]
+    assert -signal.SIGKILL in [code for code, *_ in found], found
