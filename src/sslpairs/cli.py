@@ -593,7 +593,8 @@ def publish(
         out.print(f"{done.unfinished} runs are not trained yet and were left out.")
     if done.staged:
         out.print(
-            f"{done.staged} files are staged for git: look with `git status`, then `git commit -m 'Publish results'`."
+            f"{done.staged} files are staged for git: look with `git status`, then `git commit -m 'Publish results'`.",
+            soft_wrap=True,
         )
     if done.problems:
         raise UserError(f"{len(done.problems)} objects were not published, see above")
@@ -662,10 +663,14 @@ def gc(
     only_here = sum(one.kind != "published" for one in found)
     out.print(
         f"{len(found)} runs, {size / 1e6:,.1f} MB, {only_here} of them not published: no other copy is known; "
-        f"{len(left)} leftovers of interrupted work."
+        f"{len(left)} leftovers of interrupted work.",
+        soft_wrap=True,
     )
     if not yes:
-        out.print("Nothing was removed: --yes removes what is published, --yes --unpublished all of it. Receipts stay.")
+        out.print(
+            "Nothing was removed: --yes removes what is published, --yes --unpublished all of it. Receipts stay.",
+            soft_wrap=True,
+        )
         return
     if words := building(root):
         raise UserError(f"a build is at work here ({words[0]}); wait for it, then run `sslpairs gc` again")
