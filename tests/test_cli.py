@@ -11,7 +11,7 @@ import yaml
 
 from sslpairs import cli
 from sslpairs.errors import UserError
-from sslpairs.files import write_record
+from sslpairs.files import sha256_text, write_record
 from sslpairs.front import make_build
 from sslpairs.streams import stream_seed
 
@@ -96,7 +96,9 @@ def test_status_says_how_far_each_table_is(root):
         folder = root / "results/runs" / one
         folder.mkdir(parents=True)
         (folder / name).write_text("")
+        (folder / "metrics.csv").write_text("")
         receipt = {"format": 1, "run": one, "spec": build.plan.runs[one]["spec"], "checkpoint": {"bytes": 0}}
+        receipt["metrics"] = {"sha256": sha256_text("")}
         write_record(folder / "run.json", receipt)
     done = sslpairs(root, "status")
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,5 +1,6 @@
 """What goes wrong around a build: damaged files, full and read-only disks, two builds at once, clocks that jump, kills."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -128,7 +129,7 @@ def test_doctor_names_everything_that_is_damaged(project):
     done = say(project, "sslpairs", "doctor")
     assert done.returncode == 2
     bad = [line for line in done.stdout.splitlines() if line.startswith("BAD")]
-    for words in (f"{first}: checkpoint or metrics", f"{second}: checkpoint or metrics", f"{third}/checkpoint.pt.dvc: damaged",
+    for words in (f"{first}: checkpoint.pt is damaged", f"{second}/metrics.csv: the metrics differ", f"{third}/checkpoint.pt.dvc: damaged",
                   f"{fourth}/run.json: damaged", "test_labels.npy differs from its receipt"):  # fmt: skip
         assert sum(words in line for line in bad) == 1, words
 
@@ -236,6 +237,37 @@ def test_the_announcement_of_a_killed_build_stops_nobody(tmp_path, holder, numbe
     announce(tmp_path, ["a", "b"])
 
 
+@pytest.mark.parametrize(
+    ("outputs", "there", "refused"),
+    [
+        (["results/runs/a/checkpoint.pt", "results/runs/a/run.json"], "results/runs/a/run.json", True),
+        (["results/runs/a/checkpoint.pt", "results/runs/a/run.json"], "results/runs/a/checkpoint.pt", False),
+        (["results/runs/a/checkpoint.pt"], "results/runs/a/checkpoint.pt", True),
+        (["results/evals/a/key.json"], "results/evals/a/key.json", True),
+        (["results/evals/a/key.json", "results/runs/a/run.json"], "results/evals/a/key.json", False),
+        (["results/tables/digits/a.md"], "results/tables/digits/a.md", False),
+    ],
+)
+def test_a_build_makes_nothing_again_that_another_one_made_since_it_was_planned(tmp_path, outputs, there, refused):
+    (tmp_path / there).parent.mkdir(parents=True)
+    (tmp_path / there).write_text("")
+    with (
+        pytest.raises(UserError, match=f"another build has just made {there}") if refused else contextlib.nullcontext()
+    ):
+        announce(tmp_path, outputs)
+
+
+def test_looking_at_the_builds_hides_none(tmp_path, holder):
+    (path,) = (tmp_path / "results/builds").glob("*.json")
+    assert any(f"process {holder.pid}" in words for words in building(tmp_path))
+    holder.kill()
+    holder.wait()
+    with open(path) as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        assert building(tmp_path) == []
+        announce(tmp_path, ["a", "b"])
+
+
 def test_a_second_build_of_the_same_table_is_refused_and_the_first_goes_on(project):
     first = subprocess.Popen(
         [sys.executable, "-m", "snakemake", TABLE, "--config", "seeds=3"], cwd=project, stdout=-3, stderr=-3
@@ -310,6 +342,18 @@ def test_files_dated_in_the_future_are_told_dated_as_of_now_and_cost_nothing(pro
     after = state(project)
     assert {key: after[key] for key in before} == before
     assert "clock: " not in build(project, "-n", TABLE, "--config", "seeds=3").stderr
+
+
+@pytest.mark.parametrize("part", ["tables", "figures"])
+def test_tables_and_figures_dated_in_the_future_are_copied_all_the_same(project, part):
+    before = state(project)
+    for path in project.glob(f"results/{part}/keyed/*"):
+        os.utime(path, (time.time() + 86_400,) * 2)
+    shutil.rmtree(project / f"results/{part}/digits")
+    done = build(project, TABLE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "clock: " in done.stderr
+    assert state(project) == before
 
 
 def test_files_dated_long_ago_train_nothing(project):

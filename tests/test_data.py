@@ -31,7 +31,7 @@ from sslpairs.data.prepare import content_hash, locked, prepare, read_receipt, s
 from sslpairs.data.record import record, recorded
 from sslpairs.data.sources import enlarge_digits, read
 from sslpairs.errors import UserError
-from sslpairs.files import sha256_file
+from sslpairs.files import sha256_file, write_record
 
 PROJECT = Path(__file__).resolve().parents[1]
 # Recipes and receipts of published results name this: a change of it makes every digits run a new run.
@@ -449,7 +449,7 @@ def fail(error):
         ("numpy.save", KeyboardInterrupt(), KeyboardInterrupt, None),
         ("numpy.save", OSError(errno.ENOSPC, "No space left on device"), UserError, "No space left on device.; make"),
         ("numpy.save", OSError("9 requested and 2 written"), UserError, "9 requested and 2 written.; make"),
-        ("sslpairs.data.prepare.write_json", PermissionError(13, "Permission denied"), UserError, "check the permis"),
+        ("sslpairs.data.prepare.write_record", PermissionError(13, "Permission denied"), UserError, "check the permis"),
         ("sslpairs.data.sources._decode", UserError("image"), UserError, "image"),
         ("sslpairs.data.prepare.sha256_file", lambda *_: os.kill(os.getpid(), signal.SIGTERM), SystemExit, "143"),
     ],
@@ -551,10 +551,19 @@ def test_damaged_receipts_and_files_are_named_with_the_remedy(tmp_path, small):
     labels.unlink()
     with pytest.raises(UserError, match=r"test_labels.npy is missing; prepare it again: sslpairs fetch small --force"):
         verify("small", tmp_path)
-    for text, said in (("{", "damaged"), ("{}", "not a receipt of format 1"), ("[]", "not a receipt of format 1")):
+    receipt = json.loads((place / "dataset.json").read_text())
+    for text, said in (
+        ("{", "Expecting"),
+        ("{}", "it is not of format 1"),
+        ("[]", "it is not of format 1"),
+        (json.dumps(receipt | {"mean": [0.9]}), "its seal does not fit: it was altered"),
+    ):
         (place / "dataset.json").write_text(text)
-        with pytest.raises(UserError, match=rf"dataset.json is {said}.*sslpairs fetch small --force"):
+        with pytest.raises(UserError, match=rf"dataset.json is damaged \({said}.*sslpairs fetch small --force"):
             read_receipt("small", tmp_path)
+    write_record(place / "dataset.json", {key: value for key, value in receipt.items() if key != "mean"})
+    with pytest.raises(UserError, match=r"dataset.json is damaged \(it lacks mean\)"):
+        read_receipt("small", tmp_path)
 
 
 # ---------------------------------------------------------------------------------------------------------- arrays
@@ -591,9 +600,18 @@ def test_loading_what_is_absent_or_damaged_says_so(tmp_path, small):
     with pytest.raises(UserError, match=r"test_images.npy is damaged \(.*No such file"):
         load("small", tmp_path)
     file.write_bytes(whole)
-    (file.parent / "dataset.json").write_text(json.dumps(receipt | {"counts": {"train": 6, "test": 5}}))
+    write_record(file.parent / "dataset.json", receipt | {"counts": {"train": 6, "test": 5}})
     with pytest.raises(UserError, match=r"holds uint8 \(4, 3, 8, 8\) instead of uint8 \(5, 3, 8, 8\)"):
         load("small", tmp_path)
+
+
+def test_other_images_than_a_run_is_named_after_are_not_loaded(tmp_path, small):
+    receipt = prepare("small", small, tmp_path)
+    assert load("small", tmp_path, content=receipt["content"]).content == receipt["content"]
+    with pytest.raises(
+        UserError, match=r"data/small: not the images of this run .*; prepare those again with `sslpairs fetch small`"
+    ):
+        load("small", tmp_path, content="0" * 64)
 
 
 @pytest.mark.gpu

@@ -108,6 +108,7 @@ def test_a_guide_that_was_trained_again_with_other_weights_is_noted_at_what_it_g
     guide = read_record(project / f"results/runs/{entry['guide']}/run.json", project)
     folder = project / f"results/runs/{run}"
     folder.mkdir(exist_ok=True)
+    shutil.copy(project / f"results/runs/{entry['guide']}/metrics.csv", folder)
     facts = {key: value for key, value in guide.items() if key != "seal"}
     mine = facts | {"run": run, "spec": entry["spec"], "guide": entry["guide"]}
     for checkpoint, noted in ((guide["checkpoint"]["sha256"], False), ("0" * 64, True)):
@@ -192,6 +193,18 @@ def test_a_change_back_to_what_was_trained_before_trains_nothing(original, tmp_p
     edit(project / "config/recipes/digits.yaml", "    neighbours: 5 ", "    neighbours: 6 ")
     text = said(capsys, monkeypatch, project, TABLE, "--if", "gps.neighbours=5")
     assert "train      0 runs; 4 more were trained before" in text
+
+
+def test_checkpoints_that_a_change_needs_and_that_are_not_here_are_counted(original, tmp_path, monkeypatch, capsys):
+    project = bare(original, tmp_path / "clone")
+    words = (TABLE, "--if", "evaluation.knn.neighbours=1")
+    text = said(capsys, monkeypatch, project, *words)
+    assert "train      0 runs\n  restore    8 checkpoints\n  evaluate   8 checkpoints" in text
+    for pointer in sorted(project.glob("results/runs/*/checkpoint.pt.dvc"))[:3]:
+        pointer.unlink()
+    text = said(capsys, monkeypatch, project, *words)
+    assert "train      3 runs" in text
+    assert "restore    5 checkpoints" in text
 
 
 def test_the_change_of_one_run_is_told_for_that_run(original, monkeypatch, capsys):

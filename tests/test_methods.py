@@ -12,6 +12,7 @@ from tiny import METHODS, networks, tiny_spec
 
 from sslpairs.backbones import checkpoint
 from sslpairs.config.methods import BASES
+from sslpairs.files import write_atomic
 from sslpairs.methods.barlowtwins import barlow_loss
 from sslpairs.methods.base import Clock, Emb
 from sslpairs.methods.byol import byol_loss
@@ -836,7 +837,7 @@ def test_a_method_read_from_a_checkpoint_goes_on_as_the_one_that_was_saved(base,
         ]
 
     go_on(method, 0, 4)
-    checkpoint.save(tmp_path / "state.pt", {"method": method.state_dict()})
+    write_atomic(tmp_path / "state.pt", checkpoint.to_bytes({"method": method.state_dict()}))
     content = checkpoint.load(tmp_path / "state.pt")
     assert list(content["method"]) == list(method.state_dict())
     other.load_state_dict(content["method"])

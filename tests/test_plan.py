@@ -13,10 +13,20 @@ from sslpairs.config.methods import STRATEGIES, WITHOUT_MIXED_TEMPERATURE, parse
 from sslpairs.config.reading import read_config
 from sslpairs.config.recipes import CLAE, SPPS, SimCLR
 from sslpairs.errors import UserError
-from sslpairs.files import write_record
+from sslpairs.files import sha256_text, write_record
 from sslpairs.front import check
 from sslpairs.plan import fingerprint as fingerprinting
-from sslpairs.plan.build import Build, any_of, evaluation_file, freeze, pointer_file, run_folder, thaw
+from sslpairs.plan.build import (
+    Build,
+    Pointer,
+    any_of,
+    evaluation_file,
+    freeze,
+    pointer_file,
+    pointer_of,
+    run_folder,
+    thaw,
+)
 from sslpairs.plan.planner import Plan, make_plan
 from sslpairs.plan.spec import RunSpec
 
@@ -640,10 +650,12 @@ def finish(root: Path, made: Plan, run: str, seconds: float = 30.0) -> None:
     """A made-up receipt and checkpoint."""
     folder = root / run_folder(run)
     folder.mkdir(parents=True)
-    checkpoint = {"sha256": run, "bytes": len(b"made up")}
+    checkpoint = {"sha256": run, "md5": sha256_text(run)[:32], "bytes": len(b"made up")}
+    metrics = {"sha256": sha256_text("made up"), "bytes": len(b"made up")}
     receipt = {"format": 1, "run": run, "spec": spec_of(made, run), "timing": {"seconds": seconds}}
-    write_record(folder / "run.json", receipt | {"checkpoint": checkpoint})
-    (folder / "checkpoint.pt").write_bytes(b"made up")
+    write_record(folder / "run.json", receipt | {"checkpoint": checkpoint, "metrics": metrics})
+    for name in ("checkpoint.pt", "metrics.csv"):
+        (folder / name).write_bytes(b"made up")
 
 
 def finish_evaluation(root: Path, made: Plan, evaluation: str) -> None:
@@ -793,6 +805,53 @@ def test_a_published_checkpoint_that_is_gone_is_restored_and_not_trained(done):
     assert again(done).needs(["spps-batch"]) == ([], [evaluation], [entry["run"]])
 
 
+def test_a_pointer_of_other_weights_does_not_count_as_published(done):
+    evaluation, entry = next(iter(done.plan.evaluations.items()))
+    run = entry["run"]
+    for path in (done.root / evaluation_file(evaluation), done.root / run_folder(run) / "checkpoint.pt"):
+        path.unlink()
+    pointer = done.root / pointer_file(run)
+    pointer.write_text(pointer_of(done.receipts[run]).text())
+    assert (again(done).to_restore, list(again(done).to_train)) == ([run], [])
+    pointer.write_text(Pointer("0" * 32, 7).text())
+    assert (again(done).to_restore, list(again(done).to_train)) == ([], [run])
+
+
+@pytest.mark.parametrize("content", [None, b"", b"altered"])
+def test_metrics_that_are_not_those_of_the_receipt_stop_a_build(done, content):
+    run = guided(done)
+    path = done.root / run_folder(run) / "metrics.csv"
+    path.unlink() if content is None else path.write_bytes(content)
+    (line,) = again(done).damaged
+    assert line.startswith(f"results/runs/{run}/metrics.csv: the metrics ")
+    assert "`git checkout" in line
+    assert f"`sslpairs train {run}`" in line
+
+
+def test_a_receipt_without_anything_beside_it_is_what_a_killed_build_left(done):
+    run = guided(done)
+    for name in ("checkpoint.pt", "metrics.csv"):
+        (done.root / run_folder(run) / name).unlink()
+    assert again(done).damaged == []
+    assert again(done).to_train == {run: "new"}
+
+
+def test_a_receipt_that_cannot_be_read_is_not_called_damaged(done, monkeypatch):
+    run, read = guided(done), Path.read_bytes
+
+    def denied(path: Path) -> bytes:
+        if path == done.root / run_folder(run) / "run.json":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    (line,) = again(done).damaged
+    assert line == (
+        f"results/runs/{run}/run.json: cannot be read (Permission denied); check the permissions, and that the disk is whole and "
+        "not mounted read-only, then run the same command again"
+    )
+
+
 def test_of_a_published_guide_nothing_before_it_is_restored(done):
     run = guided(done)
     guide = done.plan.runs[run]["guide"]
@@ -809,9 +868,12 @@ def test_of_a_published_guide_nothing_before_it_is_restored(done):
 def test_a_data_set_of_another_content_than_recorded_is_an_error_and_not_trained_on(done):
     folder = done.root / "data/digits"
     folder.mkdir(parents=True)
-    (folder / "dataset.json").write_text(json.dumps({"content": CONTENTS["digits"]}))
+    receipt = write_record(folder / "dataset.json", {"format": 1, "content": CONTENTS["digits"], "mean": 0.5})
     assert again(done).to_prepare == []
-    (folder / "dataset.json").write_text(json.dumps({"content": "0" * 64}))
+    (folder / "dataset.json").write_text(json.dumps(receipt | {"mean": 0.9}))
+    with pytest.raises(UserError, match=r"dataset\.json: damaged; `sslpairs fetch digits --force`"):
+        again(done).to_prepare  # noqa: B018
+    write_record(folder / "dataset.json", {"format": 1, "content": "0" * 64})
     with pytest.raises(UserError, match="sslpairs fetch digits"):
         again(done).to_prepare  # noqa: B018
 

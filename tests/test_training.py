@@ -2,7 +2,6 @@
 
 import copy
 import csv
-import dataclasses
 import itertools
 import json
 import math
@@ -27,7 +26,7 @@ from sslpairs.evaluation.evaluate import evaluate, weights_digest
 from sslpairs.evaluation.floors import floors
 from sslpairs.evaluation.knn import knn_predict
 from sslpairs.evaluation.linear import evaluate_linear
-from sslpairs.files import both_digests, sha256_file
+from sslpairs.files import both_digests, sha256_file, write_atomic, write_record
 from sslpairs.guides.embed import embed, embed_with
 from sslpairs.plan.build import evaluation_file, run_folder
 from sslpairs.training import train as training
@@ -332,7 +331,64 @@ def test_a_damaged_resumable_state_starts_the_run_anew_and_says_so(root, caplog)
     assert "first epoch" in caplog.text
 
 
+@pytest.mark.parametrize("what", ["code", "guide", "versions"])
+def test_a_state_of_other_code_another_guide_or_other_libraries_is_not_gone_on_with(what, root, monkeypatch, caplog):
+    run(root, name="the guide")
+    whole = run(root, guide="the guide", epochs=4)["checkpoint"]
+    (folder_of(root) / "run.json").unlink()
+    with pytest.raises(Interrupted):
+        run(root, guide="the guide", epochs=4, progress=stop_after(2))
+    known = training.code_and_versions(root)
+    if what == "guide":
+        receipt = json.loads((folder_of(root, "the guide") / "run.json").read_text())
+        receipt["checkpoint"]["sha256"] = "0" * 64
+        write_record(folder_of(root, "the guide") / "run.json", receipt)
+    else:
+        other = "changed" if what == "code" else known["versions"] | {"torch": "3.0"}
+        monkeypatch.setattr(training, "code_and_versions", lambda root: known | {what: other})
+    done = []
+    with caplog.at_level("WARNING"):
+        got = run(root, guide="the guide", epochs=4, progress=lambda epoch, *_: done.append(epoch))
+    assert done == [1, 2, 3, 4]
+    assert f"last.ckpt: of other {what} than there are now. Training starts from the first epoch." in caplog.text
+    assert got["checkpoint"] == whole
+    assert got["guide_checkpoint"] == ("0" * 64 if what == "guide" else whole_digest(root, "the guide"))
+
+
+def whole_digest(root, name):
+    return both_digests(folder_of(root, name) / "checkpoint.pt")[0]
+
+
+@pytest.mark.parametrize(("gone", "epochs"), [(None, [1, 2]), ("checkpoint.pt", []), ("run.json", [])])
+def test_the_state_of_a_training_that_had_ended_serves_only_where_its_files_are_missing(
+    gone, epochs, root, monkeypatch
+):
+    keep = Path.unlink
+    with monkeypatch.context() as patch:  # killed after the receipt, before the state is removed
+        patch.setattr(Path, "unlink", lambda path, **how: path.name == "last.ckpt" or keep(path, **how))
+        wanted = run(root)["checkpoint"]
+    assert (folder_of(root) / "last.ckpt").exists()
+    if gone:
+        (folder_of(root) / gone).unlink()
+    done = []
+    assert run(root, progress=lambda epoch, *_: done.append(epoch))["checkpoint"] == wanted
+    assert done == epochs
+    assert not (folder_of(root) / "last.ckpt").exists()
+
+
 # --- what cannot be trained ----------------------------------------------------------------------------------------
+
+
+def test_a_run_is_never_trained_on_other_images_than_it_is_named_after(root):
+    entry = {
+        "spec": tiny_spec("simclr", dataset="0" * 64).plain(),
+        "dataset": "digits",
+        "label": "simclr",
+        "guide": None,
+    }
+    with pytest.raises(UserError, match="data/digits: not the images of this run"):
+        train("a run", entry, root, "cpu", 1)
+    assert not (folder_of(root) / "run.json").exists()
 
 
 def test_a_loss_that_is_no_number_names_run_and_epoch_and_leaves_no_receipt(root):
@@ -503,7 +559,7 @@ class Harmful:
 @pytest.mark.parametrize("damage", ["empty", "text", "truncated", "code", "missing", "folder"])
 def test_a_damaged_checkpoint_is_an_error_that_names_the_file(damage, tmp_path):
     path = tmp_path / "checkpoint.pt"
-    checkpoint.save(path, {"backbone": {"weight": torch.arange(1000.0)}})
+    write_atomic(path, checkpoint.to_bytes({"backbone": {"weight": torch.arange(1000.0)}}))
     whole = path.read_bytes()
     if damage == "code":
         torch.save({"backbone": Harmful()}, path)
@@ -535,7 +591,7 @@ def test_no_damage_to_a_checkpoint_escapes_as_another_kind_of_error(tmp_path):
 
 def test_equal_checkpoints_are_equal_bytes_whatever_their_path(tmp_path):
     for name in ("a.pt", "b.ckpt"):
-        checkpoint.save(tmp_path / name, {"weight": torch.arange(10.0), "rows": [1, None, 2.5]})
+        write_atomic(tmp_path / name, checkpoint.to_bytes({"weight": torch.arange(10.0), "rows": [1, None, 2.5]}))
     assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.ckpt").read_bytes()
 
 
@@ -651,7 +707,7 @@ def test_evaluating_twice_gives_equal_numbers_and_leaves_the_checkpoint_alone(tr
 
 
 def test_floors_are_the_evaluation_of_pixels_and_of_the_network_at_its_start(root, data):
-    entry = {"spec": tiny_spec("simclr").plain(), "dataset": "digits"}
+    entry = {"spec": tiny_spec("simclr", dataset=data.content).plain(), "dataset": "digits"}
     found = floors(entry, PROTOCOLS, root, "cpu", 1)
     start = trainer(data, root, "byol").method.backbone
     knn, linear = recipes.KNN.model_validate(PROTOCOLS["knn"]), recipes.Linear.model_validate(PROTOCOLS["linear"])
@@ -718,11 +774,14 @@ def test_a_run_without_a_receipt_is_not_evaluated(trained):
         evaluated(root)
 
 
-def test_other_images_than_those_of_the_training_are_refused(trained, monkeypatch):
+def test_other_images_than_those_of_the_training_are_refused(trained):
     root, _ = trained
-    other = dataclasses.replace(load("digits", root), content="f" * 64)
-    monkeypatch.setattr("sslpairs.evaluation.evaluate.load", lambda *_: other)
-    with pytest.raises(UserError, match="not the images on which a run was trained"):
+    prepared = (root / "data").resolve()
+    (root / "data").unlink()
+    shutil.copytree(prepared, root / "data")
+    receipt = json.loads((root / "data/digits/dataset.json").read_text())
+    write_record(root / "data/digits/dataset.json", receipt | {"content": "f" * 64})
+    with pytest.raises(UserError, match="data/digits: not the images of this run"):
         evaluated(root)
 
 

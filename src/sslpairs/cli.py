@@ -46,7 +46,8 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
             raise
-        _say_error(unwritable(error.filename or "a file", error))
+        denied = error.errno in (errno.EACCES, errno.EPERM)
+        _say_error(unwritable(error.filename or "a file", error, "read or written" if denied else "written"))
         sys.exit(2)
     except Exception:
         # Ours to mend, not the user's: keep the traceback, in the log too.
@@ -354,16 +355,16 @@ def _what_if(build, subject, changes: list[str], choices: dict[str, Any]) -> Non
         config = with_change(config, change)
     then = Build(make_plan(config, recorded(build.root)), build.root)
     found = difference(build, then, subject)
-    new = [run for run in found.trained if run not in found.found]
     out.print(f"If {' and '.join(changes)}:", style="bold", markup=False)
-    cost = f", about {duration(found.seconds)} one after another" if new and found.unknown < len(new) else ""
-    out.print(
-        f"  train      {len(new)} runs{cost}"
-        + (f"; {len(found.found)} more were trained before" if found.found else "")
-    )
-    for label, count in Counter(then.plan.runs[run]["label"] for run in new).items():
+    known = found.trained and found.unknown < len(found.trained)
+    cost = f", about {duration(found.seconds)} one after another" if known else ""
+    before = f"; {len(found.found)} more were trained before" if found.found else ""
+    out.print(f"  train      {len(found.trained)} runs{cost}{before}")
+    for label, count in Counter(then.plan.runs[run]["label"] for run in found.trained).items():
         out.print(f"               {count} x {label}")
-    out.print(f"  evaluate   {len([name for name in found.evaluated if name not in then.evaluated])} checkpoints")
+    if found.restored:
+        out.print(f"  restore    {len(found.restored)} checkpoints")
+    out.print(f"  evaluate   {len(found.evaluated)} checkpoints")
     out.print(f"  keep       {found.kept} runs")
     out.print(f"  write      {', '.join(found.tables) or 'no table'}", soft_wrap=True)
 
@@ -435,23 +436,24 @@ def doctor(sets: Sets = []) -> None:  # noqa: B006
 
 def _examine(build, say) -> None:
     """Compare every record, checkpoint and pointer of the plan with what it should be."""
-    from sslpairs import store
-    from sslpairs.plan.build import is_whole
+    from sslpairs.files import sha256_file
+    from sslpairs.plan.build import pointer_of, read_pointer
 
     for line in build.damaged:
         say(False, line)
     here = [run for run in build.receipts if build.has_checkpoint(run)]
-    broken = [run for run in here if not is_whole(run, build.root)]
+    digests = {run: sha256_file(build.root / build.checkpoint(run)) for run in here}
+    broken = [run for run in here if digests[run] != build.receipts[run]["checkpoint"]["sha256"]]
     for run in broken:
-        mend = f"`sslpairs restore {run}`" if build.is_published(run) else f"`sslpairs train {run}` makes them anew"
-        say(False, f"{run}: checkpoint or metrics are damaged, or not the ones that run.json names; {mend}")
+        mend = f"`sslpairs restore {run}`" if build.is_published(run) else f"`sslpairs train {run}` makes it anew"
+        say(False, f"{run}: checkpoint.pt is damaged, or not the one that run.json names; {mend}")
     for run in build.receipts:
         try:
-            pointer = store.read_pointer(run, build.root)
+            pointer = read_pointer(run, build.root)
         except UserError as error:
             say(False, str(error))
             continue
-        if pointer and pointer != store.pointer_of(build.receipts[run]):
+        if pointer and pointer != pointer_of(build.receipts[run]):
             say(False, f"{run}: its pointer is of another checkpoint; `sslpairs publish` writes it anew")
     say(
         True,
@@ -575,9 +577,10 @@ def publish(
     """
     from sslpairs.store import publish as publish_runs
 
+    start_log(None)
     build = open_build(sets)
     runs = _chosen_runs(build, targets or [])
-    with _progress("publishing", quiet=False) as progress:
+    with _progress("publishing", quiet=False, unit="object") as progress:
         done = publish_runs(build, runs, remote, deep, progress)
     for note in done.notes:
         out.print(f"note: {note}", soft_wrap=True, markup=False)
@@ -620,7 +623,7 @@ def restore(
     else:
         build = open_build(sets, frozen)
         runs = [run for run in _chosen_runs(build, targets) if run in build.receipts or run in targets]
-    with _progress("restoring", quiet=log_file is not None) as progress:
+    with _progress("restoring", quiet=log_file is not None, unit="checkpoint") as progress:
         done = restore_runs(root, runs, remote, progress)
     for problem in done.problems.values():
         _say_error(problem)
@@ -647,7 +650,7 @@ def gc(
     from sslpairs.front import building
 
     root = find_root()
-    runs, notes = garbage.current(root, overrides(sets))
+    runs, mistakes = garbage.current(root, overrides(sets))
     found = garbage.waste(root, runs)
     view = Table()
     for column in ("run", "MB", "", "why no table needs it"):
@@ -656,9 +659,11 @@ def gc(
         view.add_row(one.run, f"{one.bytes / 1e6:.2f}", one.kind, escape(one.why))
     if found:
         out.print(view)
-    for note in notes if found else []:
-        out.print(f"note: {note}", soft_wrap=True, markup=False)
+    for mistake in mistakes:
+        out.print(f"note: {mistake}", soft_wrap=True, markup=False)
     left = garbage.leftovers(root)
+    for path in left:
+        out.print(f"leftover: {path.relative_to(root)}", soft_wrap=True, markup=False)
     size = sum(one.bytes for one in found)
     only_here = sum(one.kind != "published" for one in found)
     out.print(
@@ -672,6 +677,8 @@ def gc(
             soft_wrap=True,
         )
         return
+    if mistakes:
+        raise UserError("nothing was removed: mend the configuration first, see the notes above")
     if words := building(root):
         raise UserError(f"a build is at work here ({words[0]}); wait for it, then run `sslpairs gc` again")
 
@@ -837,8 +844,8 @@ def _known(name: str, known: dict[str, Any], what: str) -> Any:
 class _progress:
     """A bar in a terminal; plain lines about every ten seconds, and at the end, elsewhere."""
 
-    def __init__(self, run: str, quiet: bool):
-        self.run, self.quiet, self.bar, self.said = run, quiet, None, 0.0
+    def __init__(self, run: str, quiet: bool, unit: str = "epoch"):
+        self.run, self.quiet, self.unit, self.bar, self.said = run, quiet, unit, None, 0.0
 
     def __enter__(self):
         if not self.quiet and sys.stderr.isatty():
@@ -863,7 +870,7 @@ class _progress:
             self.bar.update(self.task, completed=done, total=total, facts=facts)
         elif done in (1, total) or time.monotonic() - self.said >= 10:
             self.said = time.monotonic()
-            log.info("epoch %d/%d: %s", done, total, facts)
+            log.info("%s %d/%d: %s", self.unit, done, total, facts)
 
     def __exit__(self, *_: object) -> None:
         if self.bar:

@@ -48,12 +48,14 @@ def write_atomic(path: Path | str, content: bytes | str | memoryview, durable: b
         raise
 
 
-def unwritable(path: Path | str, error: OSError) -> str:
-    """What to say of a file that cannot be written: the cause, and the remedy."""
+def unwritable(path: Path | str, error: OSError, what: str = "written") -> str:
+    """What to say of a file that cannot be written (or read): the cause, and the remedy."""
     # NumPy reports a full disk without a number: "1048576 requested and 4096 written".
     full = error.errno in (None, errno.ENOSPC, errno.EDQUOT)
-    remedy = "make room there" if full else "check the permissions, and that the disk is not mounted read-only"
-    return f"{path}: cannot be written ({error.strerror or error}); {remedy}, then run the same command again"
+    remedy = (
+        "make room there" if full else "check the permissions, and that the disk is whole and not mounted read-only"
+    )
+    return f"{path}: cannot be {what} ({error.strerror or error}); {remedy}, then run the same command again"
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -84,22 +86,29 @@ def write_record(path: Path | str, value: dict[str, Any]) -> dict[str, Any]:
 def read_record(path: Path, root: Path) -> dict[str, Any] | None:
     """A receipt or an evaluation, None where there is none.
 
-    ``UserError`` when it is cut off, altered, or no record: it is never used then.
+    ``UserError`` when it is cut off, altered, or no record (it is never used then), or cannot be read.
     """
+    name = path.relative_to(root)
     try:
-        value = json.loads(path.read_bytes())
-        if not isinstance(value, dict) or value.get("format") != 1:
-            raise ValueError("it is not of format 1")
-        if value.get(SEAL) != _seal({key: item for key, item in value.items() if key != SEAL}):
-            raise ValueError("its seal does not fit: it was altered")
+        return unsealed(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:  # not JSON, or not UTF-8
-        name = path.relative_to(root)
+    except OSError as error:
+        raise UserError(unwritable(name, error, "read")) from None
+    except ValueError as error:  # not JSON, or not UTF-8
         raise UserError(
             f"{name}: damaged ({error}); get it back with `git checkout {name}` where it was committed, else remove it: "
             "the next build makes it anew"
         ) from None
+
+
+def unsealed(content: bytes) -> dict[str, Any]:
+    """The record in a file's bytes; ``ValueError`` says why it is none, or not the one that was written."""
+    value = json.loads(content)
+    if not isinstance(value, dict) or value.get("format") != 1:
+        raise ValueError("it is not of format 1")
+    if value.get(SEAL) != _seal({key: item for key, item in value.items() if key != SEAL}):
+        raise ValueError("its seal does not fit: it was altered")
     return value
 
 
@@ -137,14 +146,15 @@ def both_digests(path: Path | str) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def exclusive(path: Path, waiting: str) -> Iterator[None]:
-    """Hold the lock file ``path``; say ``waiting`` on stderr while another process holds it.
+def exclusive(path: Path, waiting: str, patient: bool = True) -> Iterator[None]:
+    """Hold the lock file ``path``; while another process holds it, say ``waiting`` on stderr and wait, or, when not
+    ``patient``, raise that as a ``UserError``.
 
     The kernel drops the lock when the process ends, however it ends, so that no lock is ever stale.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = _lock(path, waiting)
+        file = _lock(path, waiting, patient)
     except OSError as error:
         raise UserError(unwritable(path, error)) from error
     try:
@@ -154,13 +164,16 @@ def exclusive(path: Path, waiting: str) -> Iterator[None]:
         file.close()
 
 
-def _lock(path: Path, waiting: str):
+def _lock(path: Path, waiting: str, patient: bool):
     said = False
     while True:
         file = open(path, "a")  # noqa: SIM115 - closed by the caller
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if not patient:
+                file.close()
+                raise UserError(waiting) from None
             if not said:
                 print(waiting, file=sys.stderr, flush=True)
                 said = True

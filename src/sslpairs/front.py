@@ -45,6 +45,8 @@ def check(build: Build) -> None:
     files += [build.root / evaluation_file(name) for name in build.evaluated]
     for table in plan.tables:
         files += [build.root / file for file in build.keyed_table_files(table)]
+    for figure in plan.figures:
+        files += [build.root / file for file in build.keyed_figure_files(figure)]
     if ahead := dated_ahead(files):
         date_now(ahead)
         print(
@@ -71,7 +73,8 @@ def trained_from(build: Build, run: str) -> list[str]:
 
 
 def announce(root: Path, outputs: list[str]) -> None:
-    """Let other builds in this folder know what this one makes; ``UserError`` when one of them makes the same files.
+    """Let other builds in this folder know what this one makes; ``UserError`` when one of them makes the same files, or has
+    made some since this one was planned.
 
     The announcement is a locked file, so that it ends with this process, however that ends.
     """
@@ -79,11 +82,10 @@ def announce(root: Path, outputs: list[str]) -> None:
     mine = folder / f"{socket.gethostname()}-{os.getpid()}.json"
     with exclusive(folder / ".lock", "waiting for another build that starts here"):
         for path in folder.glob("*.json"):
-            with contextlib.suppress(OSError), open(path, "r+") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    path.unlink()  # nobody holds it: its build has ended
-                except BlockingIOError:
+            with contextlib.suppress(FileNotFoundError), open(path) as file:
+                if not _held(file):
+                    path.unlink()  # its build has ended
+                else:
                     other = json.load(file)
                     if both := sorted(set(outputs) & set(other["outputs"])):
                         raise UserError(
@@ -91,9 +93,14 @@ def announce(root: Path, outputs: list[str]) -> None:
                             f"{other['process']} on {other['host']}, since {other['since']} ({other['command']}).\nWait for it, "
                             f"or stop it: kill {other['process']}"
                         ) from None
+        if made := _made_meanwhile(root, set(outputs)):
+            raise UserError(
+                f"another build has just made {made}, which this one was about to make; run the same command again: it makes what is "
+                "left"
+            )
         file = open(mine, "w")  # noqa: SIM115 - stays open and locked as long as this process lives
         with contextlib.suppress(OSError):  # some cluster file systems are mounted without locks
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX)
         facts = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         json.dump(facts | {"command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), "outputs": outputs}, file)
         file.flush()
@@ -104,14 +111,39 @@ def announce(root: Path, outputs: list[str]) -> None:
 _announced: list = []
 
 
+def _held(file) -> bool:
+    """Whether a build holds its announcement. Looking shares the lock, so that two who look do not deceive each other."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # some cluster file systems are mounted without locks
+        return False
+    fcntl.flock(file, fcntl.LOCK_UN)
+    return False
+
+
+def _made_meanwhile(root: Path, outputs: set[str]) -> str | None:
+    """A record or restored checkpoint that was missing when this build was planned, and is there now: Snakemake would remove
+    it and make it again."""
+    for file in sorted(outputs):
+        folder, name = file.rpartition("/")[::2]
+        receipt = f"{folder}/run.json"
+        if name == "checkpoint.pt" and receipt in outputs:
+            continue  # left by a training that was killed before its receipt
+        if file.startswith("results/evals/") and f"results/runs/{folder.rpartition('/')[2]}/run.json" in outputs:
+            continue  # of weights that are trained anew
+        if (name in ("checkpoint.pt", "run.json") or file.startswith("results/evals/")) and (root / file).exists():
+            return file
+    return None
+
+
 def building(root: Path) -> list[str]:
     """The builds that are at work in a folder, in words."""
     found = []
     for path in (root / "results" / "builds").glob("*.json"):
         with contextlib.suppress(OSError, ValueError), open(path) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if _held(file):
                 other = json.load(file)
                 found.append(
                     f"process {other['process']} on {other['host']}, since {other['since']} ({other['command']})"
@@ -181,12 +213,14 @@ def fetch_datasets(
 
 
 def _obtain(name: str, dataset: Any, root: Path, known: dict[str, str]) -> dict:
-    """Prepare a data set from its source; where the source is not here and it was published, from the remote."""
+    """Prepare a data set from its source; where the source is not here, is the recorded one, and was published, from the
+    remote."""
     from sslpairs.data.prepare import prepare
     from sslpairs.data.sources import source_path
 
     source = dataset.source
-    if source.kind == "digits" or name not in known or source_path(name, source, root).exists():
+    here = source.kind == "digits" or source_path(name, source, root).exists()
+    if here or name not in known or changed_sources(root, {name: dataset}):
         return prepare(name, dataset, root)
     from sslpairs.store import restore_dataset
 

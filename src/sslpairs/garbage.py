@@ -1,6 +1,7 @@
 """Runs that no current table needs: what they take, whether they can be had again, and their removal."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import Any
 from sslpairs.config.reading import read_config
 from sslpairs.data.record import recorded
 from sslpairs.errors import UserError
-from sslpairs.files import read_record
-from sslpairs.plan.build import pointer_file, run_folder
+from sslpairs.files import exclusive, read_record
+from sslpairs.plan.build import is_whole, pointer_file, pointer_of, run_folder
 from sslpairs.plan.planner import make_plan
 
 LARGE = ("checkpoint.pt", "last.ckpt")
 """What is removed of a run; its receipt, metrics, pointer and evaluations are small and stay."""
+ABANDONED = 600.0
+"""Seconds for which nobody wrote to a temporary file, before it counts as left by a killed process."""
 
 
 @dataclass
@@ -37,22 +40,21 @@ class Waste:
 
 
 def current(root: Path, overrides: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Every run of every table at every scale, with the chosen seeds; and what could not be planned.
+    """Every run of every table at every scale, with the chosen seeds; and the mistakes for which some could not be planned.
 
-    A run of another scale is not garbage only because ``config.yaml`` names this one.
+    A run of another scale is not garbage only because ``config.yaml`` names this one. A data set that was never prepared
+    has no runs.
     """
     runs: dict[str, dict[str, Any]] = {}
-    notes = []
-    contents = recorded(root)
+    mistakes = []
+    known = recorded(root)
     for file in sorted((root / "config" / "scales").glob("*.yaml")):
         try:
             config = read_config(root, overrides | {"scale": file.stem, "papers": "all", "tables": "all"})
-            runs |= make_plan(config, contents).runs
+            runs |= make_plan(config, dict.fromkeys(config.datasets, "never prepared") | known, strict=True).runs
         except UserError as error:
-            notes.append(
-                f"scale {file.stem} cannot be planned, so that its runs, if there are any, are listed here: {error}"
-            )
-    return runs, notes
+            mistakes.append(f"scale {file.stem} cannot be planned, so that its runs would count as garbage: {error}")
+    return runs, mistakes
 
 
 def waste(root: Path, runs: dict[str, dict[str, Any]]) -> list[Waste]:
@@ -72,10 +74,13 @@ def waste(root: Path, runs: dict[str, dict[str, Any]]) -> list[Waste]:
 
 
 def leftovers(root: Path) -> list[Path]:
-    """What killed processes left: half-written files, and resumable states of runs that are done."""
-    results = root / "results"
-    found = [path for path in results.rglob(".*.tmp") if path.is_file()]
-    return found + [path for path in results.glob("runs/*/last.ckpt") if (path.parent / "run.json").exists()]
+    """What killed processes left: half-written files, and resumable states of runs that are whole."""
+    results, found = root / "results", []
+    for path in results.rglob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                found.append(path)
+    return found + [path for path in results.glob("runs/*/last.ckpt") if is_whole(path.parent.name, root)]
 
 
 def _why(receipt: dict[str, Any], runs: dict[str, dict[str, Any]]) -> str:
@@ -105,33 +110,33 @@ def remove(root: Path, found: list[Waste], unpublished: bool, remote: Callable[[
     """Remove what is large of runs that the remote holds, and DVC's copies of it on this machine; with ``unpublished`` also of
     those that only this machine has. Answers the freed bytes and what was kept, with the reason.
 
-    ``remote`` opens the remote; it is asked for every object before anything goes.
+    ``remote`` opens the remote. Every object is read back from it and compared before its copy here goes: it is the last one.
     """
     freed, kept = 0, []
+    held, sizes = None, {}
     published = [one for one in found if one.pointer and one.receipt]
-    sizes: dict[str, int | None] = {}
-    held = None
     if published:
         try:
             held = remote()
-            sizes = held.sizes(one.receipt["checkpoint"]["md5"] for one in published)
+            sizes = held.sizes(pointer_of(one.receipt).md5 for one in published)
         except UserError as error:
             kept.append(f"the remote cannot be asked, so that published runs count as unpublished ({error})")
     for one in found:
-        expected = one.receipt["checkpoint"] if one.receipt else None
-        safe = bool(one.pointer and expected and sizes.get(expected["md5"]) == expected["bytes"])
-        if not safe and not unpublished:
-            what = "the remote does not hold it" if one.pointer and sizes else one.kind
-            kept.append(f"{one.run}: {what}: --unpublished removes it for good")
-            continue
-        for name in LARGE:
-            with contextlib.suppress(FileNotFoundError):
-                size = (root / run_folder(one.run) / name).stat().st_size
-                (root / run_folder(one.run) / name).unlink()
-                freed += size
-        if safe:
-            cached = held.cache / expected["md5"][:2] / expected["md5"][2:]
-            with contextlib.suppress(OSError):
-                freed += cached.stat().st_size
-                cached.unlink()
+        folder = root / run_folder(one.run)
+        try:
+            with exclusive(folder / ".lock", f"{one.run}: another process trains or restores it", patient=False):
+                pointer = pointer_of(one.receipt) if one in published else None
+                whole = pointer and sizes.get(pointer.md5) == pointer.size and held.md5(pointer.md5) == pointer.md5
+                if not whole and not unpublished:
+                    what = "the remote does not hold it, or not whole" if pointer and sizes else one.kind
+                    raise UserError(f"{one.run}: {what}: --unpublished removes it for good")
+                gone = [folder / name for name in LARGE]
+                gone += [held.cache / pointer.md5[:2] / pointer.md5[2:]] if whole else []
+                for path in gone:
+                    with contextlib.suppress(FileNotFoundError):
+                        size = path.stat().st_size
+                        path.unlink()
+                        freed += size
+        except UserError as error:
+            kept.append(str(error))
     return freed, kept

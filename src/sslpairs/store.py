@@ -20,13 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sslpairs.data.prepare import place, verify
 from sslpairs.data.record import recorded, track_anew, tracked
 from sslpairs.errors import UserError
 from sslpairs.files import both_digests, exclusive, read_record, sha256_file, unwritable, write_atomic
-from sslpairs.plan.build import Build, pointer_file, run_folder
+from sslpairs.plan.build import Build, Pointer, evaluation_file, pointer_file, pointer_of, read_pointer, run_folder
 
 SIDE_BY_SIDE = 8
 """Transfers at once."""
@@ -35,41 +33,6 @@ MARK = "sslpairs publish\n"
 
 Progress = Callable[[int, int, str], None]
 """Called with the objects done, all objects, and a line of facts."""
-
-
-# --- pointers -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Pointer:
-    """What DVC knows of a file."""
-
-    md5: str
-    size: int
-
-    def text(self) -> str:
-        """The file that ``dvc add`` writes for a checkpoint, byte for byte."""
-        return f"outs:\n- md5: {self.md5}\n  size: {self.size}\n  hash: md5\n  path: checkpoint.pt\n"
-
-
-def pointer_of(receipt: dict[str, Any]) -> Pointer:
-    """The pointer that belongs to a receipt."""
-    return Pointer(receipt["checkpoint"]["md5"], receipt["checkpoint"]["bytes"])
-
-
-def read_pointer(run: str, root: Path) -> Pointer | None:
-    """The pointer of a run's checkpoint, None where there is none; ``UserError`` when it is damaged."""
-    name = pointer_file(run)
-    try:
-        out = yaml.safe_load((root / name).read_text())["outs"][0]
-        pointer = Pointer(out["md5"], out["size"])
-        if len(pointer.md5) != 32 or not isinstance(pointer.size, int) or out["path"] != "checkpoint.pt":
-            raise ValueError
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, KeyError, IndexError, TypeError, yaml.YAMLError):
-        raise UserError(f"{name}: damaged; `sslpairs publish` writes it anew, or `git checkout {name}`") from None
-    return pointer
 
 
 # --- remotes --------------------------------------------------------------------------------------------------------
@@ -101,16 +64,18 @@ class Remote:
         except RemoteNotFoundError:
             known = ", ".join(repo.config["remote"]) or "none"
             raise UserError(f"there is no remote '{name}' in .dvc/config (known: {known})") from None
-        except RemoteMissingDepsError as error:
-            extra = "s3" if "s3" in str(error) else "ssh"
+        except (RemoteMissingDepsError, ImportError):
+            url = repo.config["remote"][self.name]["url"]
+            kind = url.partition("://")[0]
+            extra = f"sslpairs[{kind}]" if kind in ("ssh", "s3") else f"dvc[{kind}]"
             raise UserError(
-                f"remote '{self.name}': a library is missing; run `pip install 'sslpairs[{extra}]'`"
+                f"remote '{self.name}' ({url}): a library is missing; run `.venv/bin/uv pip install --python .venv/bin/python "
+                f"'{extra}'`"
             ) from None
         except DvcException as error:
             raise UserError(f".dvc/config: {' '.join(str(error).split())}; mend it with `dvc remote`") from None
         self.fs, self.path_of = odb.fs, odb.oid_to_path
         self.url = repo.config["remote"][self.name]["url"]
-        self.configured = str(odb.path)
 
     def _failed(self, error: Exception) -> UserError:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -131,8 +96,6 @@ class Remote:
     def sizes(self, oids: Iterable[str]) -> dict[str, int | None]:
         """The same for many."""
         oids = list(dict.fromkeys(oids))
-        with contextlib.suppress(Exception):
-            self.fs.invalidate_cache()
         found = {oid: self.size(oid) for oid in oids[:1]}  # alone: it connects, or fails, once and not eight times
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             return found | dict(zip(oids[1:], pool.map(self.size, oids[1:]), strict=True))
@@ -201,25 +164,14 @@ def restore(root: Path, runs: list[str], remote_name: str | None = None, progres
 
     Problems of single runs are collected; ``UserError`` when the remote does not answer at all.
     """
-    done, remote = Restored(), None
+    done = Restored()
     waiting: list[tuple[str, dict[str, Any], Pointer]] = []
     for run in runs:
         try:
-            receipt = read_record(root / run_folder(run) / "run.json", root)
-            path = root / run_folder(run) / "checkpoint.pt"
-            if receipt is None:
-                raise UserError(
-                    f"{run}: no receipt here: it was never trained, or its receipt was not pulled (`git pull`)"
-                )
-            if path.exists() and sha256_file(path) == receipt["checkpoint"]["sha256"]:
+            if receipt := _absent(run, root):
+                waiting.append((run, receipt, pointer_of(receipt)))
+            else:
                 done.in_place.append(run)
-                continue
-            if not (root / pointer_file(run)).exists():
-                what = "damaged" if path.exists() else "gone"
-                raise UserError(
-                    f"{run}: its checkpoint is {what} and was never published; `sslpairs train {run}` makes it anew"
-                )
-            waiting.append((run, receipt, pointer_of(receipt)))
         except UserError as error:
             done.problems[run] = str(error)
     if not waiting:
@@ -229,10 +181,16 @@ def restore(root: Path, runs: list[str], remote_name: str | None = None, progres
     remote.sizes([oid for oid in oids if not (remote.cache / oid[:2] / oid[2:]).exists()][:1])
 
     def fetch(item: tuple[str, dict[str, Any], Pointer]) -> None:
-        run, receipt, pointer = item
+        run = item[0]
         folder = root / run_folder(run)
         temporary = folder / f".checkpoint.pt.{os.getpid()}.tmp"
         with exclusive(folder / ".lock", f"{run}: another process trains or restores it; waiting for it"):
+            receipt = _absent(run, root)  # once more: who held the lock may have trained or restored it
+            if receipt is None:
+                return
+            pointer = pointer_of(receipt)
+            for leftover in folder.glob(".checkpoint.pt.*.tmp"):
+                leftover.unlink(missing_ok=True)
             try:
                 if not remote.get(pointer.md5, temporary):
                     raise UserError(
@@ -248,16 +206,31 @@ def restore(root: Path, runs: list[str], remote_name: str | None = None, progres
             finally:
                 temporary.unlink(missing_ok=True)
 
-    total = len(waiting)
-    for item, error in _side_by_side(fetch, waiting):
+    for number, (item, error) in enumerate(_side_by_side(fetch, waiting), start=1):
         if error:
             done.problems[item[0]] = str(error)
         else:
             done.fetched.append(item[0])
             done.bytes += item[2].size
         if progress:
-            progress(len(done.fetched), total, f"{done.bytes / 1e6:,.1f} MB")
+            progress(number, len(waiting), f"{done.bytes / 1e6:,.1f} MB")
     return done
+
+
+def _absent(run: str, root: Path) -> dict[str, Any] | None:
+    """The receipt of a run whose checkpoint is to be restored; None when it is in place. ``UserError`` when it never can."""
+    receipt = read_record(root / run_folder(run) / "run.json", root)
+    path = root / run_folder(run) / "checkpoint.pt"
+    if receipt is None:
+        raise UserError(f"{run}: no receipt here: it was never trained, or its receipt was not pulled (`git pull`)")
+    if path.exists() and sha256_file(path) == receipt["checkpoint"]["sha256"]:
+        return None
+    if not (root / pointer_file(run)).exists():
+        what = "damaged" if path.exists() else "gone"
+        raise UserError(
+            f"{run}: its checkpoint is {what} and was never published; `sslpairs train {run}` makes it anew"
+        )
+    return receipt
 
 
 def restore_dataset(name: str, root: Path, remote_name: str | None = None) -> dict | None:
@@ -279,13 +252,13 @@ def restore_dataset(name: str, root: Path, remote_name: str | None = None) -> di
             raise UserError(f"{where} does not hold DVC's listing of data/ ({listing}), or holds it damaged; {mend}")
         for entry in entries:
             owner, _, file = entry["relpath"].partition("/")
-            plain = owner == name and "/" not in file and file not in ("", ".", "..")
-            if plain and not remote.get(entry["md5"], folder / file):
+            if owner != name or "/" in file or file in ("", ".", ".."):
+                continue
+            if not remote.get(entry["md5"], folder / file):
                 raise UserError(f"{where} does not hold data/{name}/{file}; {mend}")
-        try:
-            receipt = verify(name, root, folder)
-        except UserError:
-            raise UserError(f"{where} holds data/{name} damaged; {mend}") from None
+            if both_digests(folder / file)[1] != entry["md5"]:
+                raise UserError(f"{where} holds data/{name}/{file} damaged; {mend}")
+        receipt = verify(name, root, folder)
         if receipt["content"] != wanted:
             raise UserError(
                 f"{where}: data/{name} is not the one that data.dvc records; `git checkout data.dvc`, or {mend}"
@@ -365,6 +338,10 @@ def publish(
     ):
         done.unfinished = sum(run not in build.receipts for run in runs)
         runs = [run for run in runs if run in build.receipts]
+        evaluations = {evaluation_file(name) for name, e in build.plan.evaluations.items() if e["run"] in set(runs)}
+        chosen = {run_folder(run) / "metrics.csv" for run in runs} | evaluations
+        _ = build.evaluated  # looks at them
+        done.problems += [line for name, line in build.damage.items() if Path(name) in chosen]
         objects = _checkpoints(build, runs, done) + _data(root, remote, done)
         sizes = remote.sizes(one.oid for one in objects)
 
@@ -438,7 +415,16 @@ def _source(one: _Object, remote: Remote, differs: bool) -> Path:
 
 
 def _data(root: Path, remote: Remote, done: Published) -> list[_Object]:
-    """The files below data/ and DVC's listing of them."""
+    """The files below data/ and DVC's listing of them. Data that are here are compared with their receipts first."""
+    for name, content in recorded(root).items():
+        try:
+            if (root / "data" / name).exists() and verify(name, root)["content"] != content:
+                raise UserError(
+                    f"data/{name}: not the images that data.dvc records; `sslpairs fetch {name}` prepares those"
+                )
+        except UserError as error:
+            done.problems.append(str(error))
+            return []
     listing = tracked(root)
     if listing is None:
         done.notes.append("data.dvc does not track data/; `sslpairs fetch` says why")
@@ -475,14 +461,14 @@ def _data(root: Path, remote: Remote, done: Published) -> list[_Object]:
 
 
 def _small_files(build: Build, runs: list[str]) -> list[str]:
-    """Receipts, metrics, pointers and evaluations of runs, and the record of the data."""
-    files = ["data.dvc"]
+    """Receipts, metrics, pointers and evaluations of runs, the record of the data, and where the remote is; whole ones only."""
+    files = ["data.dvc", ".dvc/config"]
     chosen = set(runs)
     for run in runs:
         folder = run_folder(run)
         files += [str(folder / name) for name in ("run.json", "metrics.csv", "checkpoint.pt.dvc")]
     files += [f"results/evals/{name}.json" for name in build.evaluated if build.plan.evaluations[name]["run"] in chosen]
-    return [file for file in files if (build.root / file).exists()]
+    return [file for file in files if (build.root / file).exists() and file not in build.damage]
 
 
 def _git(root: Path, *words: str, **how: Any) -> str:

@@ -112,6 +112,9 @@ def _receive(connection: socket.socket, count: int) -> bytes:
 def _connect(folder: Path, room: str) -> socket.socket:
     """A connection to the server; the first one to ask starts it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    facts = folder.stat()
+    if facts.st_uid != os.getuid() or facts.st_mode & 0o077:
+        raise OSError(f"{folder} is somebody else's")  # they would get the job's environment
     path = folder / f"{room}.socket"
     with open(folder / f"{room}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -14,13 +14,6 @@ from sslpairs.config.recipes import Backbone
 from sslpairs.errors import UserError
 from sslpairs.files import read_record, sha256_file, write_atomic
 
-_TRAIN = "`sslpairs train"
-
-
-def save(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint atomically."""
-    write_atomic(path, to_bytes(content))
-
 
 def to_bytes(content: dict[str, Any]) -> memoryview:
     """A checkpoint file's bytes. Equal contents give equal bytes."""
@@ -68,12 +61,12 @@ def check_digest(path: Path, root: Path) -> dict[str, Any]:
         )
     if not path.exists():
         raise UserError(
-            f"{path.relative_to(root)}: missing: `sslpairs restore {run}` where it was published, else {_TRAIN} {run}`"
+            f"{path.relative_to(root)}: missing: `sslpairs restore {run}` where it was published, else `sslpairs train {run}`"
         )
     if sha256_file(path) != receipt["checkpoint"]["sha256"]:
         raise UserError(
             f"{path.relative_to(root)}: damaged, or not the checkpoint that run.json names; `sslpairs restore {run}` fetches it where "
-            f"it was published, {_TRAIN} {run}` makes it anew"
+            f"it was published, `sslpairs train {run}` makes it anew"
         )
     return receipt
 

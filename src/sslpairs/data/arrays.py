@@ -37,15 +37,20 @@ class ImageData:
     title: str
 
 
-def load(name: str, root: Path, device: torch.device | str = "cpu") -> ImageData:
+def load(name: str, root: Path, device: torch.device | str = "cpu", content: str | None = None) -> ImageData:
     """The prepared data set ``root/data/<name>`` on ``device``.
 
-    Digests, shapes and types are compared with the receipt; UserError where the data set is not prepared or differs
-    from it, so that nothing is ever trained on damaged images.
+    Digests, shapes and types are compared with the receipt, and its content hash with ``content``, where given: that of a run.
+    UserError where the data set is not prepared or differs, so that nothing is trained on damaged or other images.
     """
     receipt = read_receipt(name, root)
     if receipt is None:
         raise UserError(f"data set '{name}' is not prepared; run: sslpairs fetch {name}")
+    if content not in (None, receipt["content"]):
+        raise UserError(
+            f"data/{name}: not the images of this run (content {receipt['content'][:12]}, not {content[:12]}); prepare those "
+            f"again with `sslpairs fetch {name}`, or build anew: with other images its runs are others"
+        )
 
     def split(which: str) -> Split:
         count = receipt["counts"][which]

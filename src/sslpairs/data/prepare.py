@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -19,7 +18,7 @@ import numpy as np
 from sslpairs.config.datasets import Dataset, Digits, ImageFolder
 from sslpairs.data.sources import read
 from sslpairs.errors import UserError
-from sslpairs.files import canonical, sha256_file, unwritable, write_json
+from sslpairs.files import canonical, sha256_file, unsealed, unwritable, write_record
 
 FORMAT = 1
 KEYS = frozenset(
@@ -42,9 +41,8 @@ def prepare(name: str, dataset: Dataset, root: Path) -> dict:
     return place(name, root, fill)
 
 
-def place(name: str, root: Path, fill: Callable[[Path], T], keep: Callable[[T], bool] = lambda _: True) -> T:
-    """Let ``fill`` write the files of ``root/data/<name>/`` into a folder; returns what it returns. Nothing is moved where
-    ``keep`` does not want that.
+def place(name: str, root: Path, fill: Callable[[Path], T]) -> T:
+    """Let ``fill`` write the files of ``root/data/<name>/`` into a folder; returns what it returns.
 
     All is written beside the final place and moved there by renaming: after an error, Ctrl-C, SIGTERM or on a full
     disk, what was prepared before is still there, and nothing else.
@@ -62,8 +60,7 @@ def place(name: str, root: Path, fill: Callable[[Path], T], keep: Callable[[T], 
         try:
             (work / "new").mkdir(parents=True)
             found = fill(work / "new")
-            if keep(found):
-                _swap(work / "new", data / name, work / "old")
+            _swap(work / "new", data / name, work / "old")
         except OSError as error:  # those of the source are UserErrors already
             raise UserError(unwritable(data, error)) from error
         finally:
@@ -97,13 +94,15 @@ def read_receipt(name: str, root: Path, folder: Path | None = None) -> dict | No
     """The receipt of a prepared data set, None where there is none; UserError where it is damaged."""
     path = (folder or root / "data" / name) / "dataset.json"
     try:
-        receipt = json.loads(path.read_text(encoding="utf-8"))
+        receipt = unsealed(path.read_bytes())
+        if not receipt.keys() >= KEYS:
+            raise ValueError(f"it lacks {', '.join(sorted(KEYS - receipt.keys()))}")
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise UserError(unwritable(path, error, "read")) from None
     except ValueError as error:
         raise UserError(f"data set '{name}': {path} is damaged ({error}); {_again(name)}") from error
-    if not isinstance(receipt, dict) or not receipt.keys() >= KEYS or receipt["format"] != FORMAT:
-        raise UserError(f"data set '{name}': {path} is not a receipt of format {FORMAT}; {_again(name)}")
     return receipt
 
 
@@ -180,8 +179,7 @@ def _write(folder: Path, name: str, dataset: Dataset, splits: dict, classes: lis
         "files": files,
         "source": source_record(dataset.source),
     }
-    write_json(folder / "dataset.json", receipt)
-    return receipt
+    return write_record(folder / "dataset.json", receipt)
 
 
 def _statistics(name: str, images: np.ndarray) -> tuple[list[float], list[float]]:

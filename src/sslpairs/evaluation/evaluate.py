@@ -11,7 +11,6 @@ from sslpairs.backbones.checkpoint import check_digest, load_backbone
 from sslpairs.backbones.features import features
 from sslpairs.config.recipes import Protocols
 from sslpairs.data.arrays import load
-from sslpairs.errors import UserError
 from sslpairs.evaluation.knn import evaluate_knn
 from sslpairs.evaluation.linear import evaluate_linear
 from sslpairs.files import write_record
@@ -41,11 +40,7 @@ def evaluate(run: str, key: str, protocols: dict[str, Any], root: Path, device: 
     path = folder / "checkpoint.pt"
     receipt = check_digest(path, root)
     place = pick_device(device)
-    data = load(receipt["dataset"], root, place)
-    if data.content != receipt["spec"]["dataset"]:
-        raise UserError(
-            f"data/{receipt['dataset']}: not the images on which {run} was trained; prepare them again with `sslpairs fetch`"
-        )
+    data = load(receipt["dataset"], root, place, receipt["spec"]["dataset"])
     network = load_backbone(path, data.train.images.shape[1]).to(place)
     before = weights_digest(network)
     train, test = (

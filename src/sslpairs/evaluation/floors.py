@@ -22,7 +22,7 @@ def floors(run: dict[str, Any], protocols: dict[str, Any], root: Path, device: s
     """
     torch.set_num_threads(threads)
     spec, how = RunSpec.model_validate(run["spec"]), Protocols.model_validate(protocols)
-    data = load(run["dataset"], root, pick_device(device))
+    data = load(run["dataset"], root, pick_device(device), spec.dataset)
     network, _ = fresh_backbone(spec, data.train.images.shape[1])
     network.to(data.train.images.device)
     made = {

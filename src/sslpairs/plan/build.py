@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sslpairs.errors import UserError
-from sslpairs.files import canonical, read_json, read_record, sha256_file, sha256_text, write_atomic
+from sslpairs.files import canonical, read_record, sha256_file, sha256_text, unwritable, write_atomic
 from sslpairs.plan.planner import Plan
 from sslpairs.plan.spec import digest
 
@@ -25,6 +25,48 @@ def run_folder(run: str) -> Path:
 def pointer_file(run: str) -> Path:
     """What DVC knows of a published checkpoint, relative to the root."""
     return run_folder(run) / "checkpoint.pt.dvc"
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """What DVC knows of a file."""
+
+    md5: str
+    size: int
+
+    def text(self) -> str:
+        """The file that ``dvc add`` writes for a checkpoint, byte for byte."""
+        return f"outs:\n- md5: {self.md5}\n  size: {self.size}\n  hash: md5\n  path: checkpoint.pt\n"
+
+
+def pointer_of(receipt: dict[str, Any]) -> Pointer:
+    """The pointer that belongs to a receipt. Its md5 becomes part of paths: ``UserError`` where it is none."""
+    facts = receipt["checkpoint"]
+    if not re.fullmatch("[0-9a-f]{32}", str(facts.get("md5"))):
+        raise UserError(
+            f"{run_folder(receipt['run']) / 'run.json'}: '{facts.get('md5')}' is no md5; train the run again"
+        )
+    return Pointer(facts["md5"], facts["bytes"])
+
+
+def read_pointer(run: str, root: Path) -> Pointer | None:
+    """The pointer of a run's checkpoint, None where there is none; ``UserError`` when it is damaged."""
+    name = pointer_file(run)
+    try:
+        text = (root / name).read_text()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    facts = dict(_POINTED.findall(text))  # a YAML parser would take half of the time of planning thousands of runs
+    if facts.keys() != {"md5", "size", "path"}:
+        raise UserError(f"{name}: damaged; `sslpairs publish` writes it anew, or `git checkout {name}`")
+    return Pointer(facts["md5"], int(facts["size"]))
+
+
+_POINTED = re.compile(
+    r"^[- ] (md5(?=: [0-9a-f]{32}$)|size(?=: [0-9]+$)|path(?=: checkpoint\.pt$)): (\S+)$", re.MULTILINE | re.ASCII
+)
 
 
 def evaluation_file(evaluation: str) -> Path:
@@ -106,7 +148,28 @@ class Build:
                     f"{name}: the receipt of another run ({receipt.get('run')}); get the right one back with "
                     f"`git checkout {name}`, or remove it: the next build trains the run"
                 )
-        return {run: receipt for run, receipt in found.items() if receipt and self._key(run) not in self.damage}
+        whole = {run: receipt for run, receipt in found.items() if receipt and self._key(run) not in self.damage}
+        return {run: receipt for run, receipt in whole.items() if self._look_at_metrics(run, receipt)}
+
+    def _look_at_metrics(self, run: str, receipt: dict[str, Any]) -> bool:
+        """Metrics are small, in git, and drawn by figures: compared whenever a build begins. False where neither they nor a
+        checkpoint is left: Snakemake, which removes what a failed job made, was killed before it came to the receipt."""
+        name = run_folder(run) / "metrics.csv"
+        try:
+            wrong = "differ from the ones" if sha256_file(self.root / name) != receipt["metrics"]["sha256"] else None
+        except FileNotFoundError:
+            if not self.has_checkpoint(run) and not (self.root / pointer_file(run)).exists():
+                return False
+            wrong = "are missing, those"
+        except OSError as error:
+            self.damage[str(name)] = unwritable(name, error, "read")
+            return True
+        if wrong:
+            self.damage[str(name)] = (
+                f"{name}: the metrics {wrong} that run.json names; get them back with `git checkout {name}` where they were "
+                f"committed, else `sslpairs train {run}` makes them anew"
+            )
+        return True
 
     @cached_property
     def evaluated(self) -> set[str]:
@@ -147,7 +210,7 @@ class Build:
 
     @cached_property
     def damaged(self) -> list[str]:
-        """A line for each receipt, evaluation or needed checkpoint of the plan that is damaged."""
+        """A line for each receipt, evaluation, file of metrics or needed checkpoint of the plan that is damaged."""
         _ = self.receipts, self.evaluated
         lines = list(self.damage.values())
         for run in self.needed:
@@ -220,20 +283,25 @@ class Build:
         return (self.root / self.checkpoint(run)).exists()
 
     def is_published(self, run: str) -> bool:
-        """Whether DVC knows the run's checkpoint: ``sslpairs publish`` writes the pointer when the remote holds it."""
-        return (self.root / pointer_file(run)).exists()
+        """Whether DVC knows the run's checkpoint: ``sslpairs publish`` writes the pointer when the remote holds it. A pointer
+        of other weights than the receipt's does not count; a damaged one does, since restoring needs the receipt only."""
+        try:
+            pointer = read_pointer(run, self.root)
+        except UserError:
+            return True
+        receipt = self.receipts.get(run)
+        return pointer is not None and (receipt is None or pointer == pointer_of(receipt))
 
     @cached_property
     def to_prepare(self) -> list[str]:
         """Data sets that are not in place."""
         missing = []
         for name, entry in self.plan.datasets.items():
-            path = self.root / "data" / name / "dataset.json"
-            receipt = read_json(path)
-            if receipt is None and path.exists():
-                raise UserError(
-                    f"{path.relative_to(self.root)}: damaged; `sslpairs fetch {name} --force` prepares it anew"
-                )
+            path = Path("data") / name / "dataset.json"
+            try:
+                receipt = read_record(self.root / path, self.root)
+            except UserError:
+                raise UserError(f"{path}: damaged; `sslpairs fetch {name} --force` prepares it anew") from None
             if receipt is None:
                 missing.append(name)
             elif receipt.get("content") != entry["content"]:
@@ -251,19 +319,24 @@ class Build:
             for replicate in cell["replicates"]
         }
         evaluations = [name for name in self.to_evaluate if name in names]
-        runs: dict[str, None] = {}
+        trained, restored = self.behind(evaluations)
+        return trained, evaluations, restored
+
+    def behind(self, evaluations: Iterable[str], runs: Iterable[str] = ()) -> tuple[list[str], list[str]]:
+        """Runs to train and checkpoints to restore so that these evaluations and runs can be made, guides included."""
+        trained: dict[str, None] = {}
         restored: dict[str, None] = {}
         to_restore = set(self.to_restore)
-        stack = [self.plan.evaluations[name]["run"] for name in reversed(evaluations)]
+        stack = [*runs, *(self.plan.evaluations[name]["run"] for name in evaluations)][::-1]
         while stack:
             run = stack.pop()
             if run in to_restore:
                 restored[run] = None
-            elif run in self.to_train and run not in runs:
-                runs[run] = None
+            elif run in self.to_train and run not in trained:
+                trained[run] = None
                 if guide := self.plan.runs[run]["guide"]:
                     stack.append(guide)
-        return list(runs), evaluations, list(restored)
+        return list(trained), list(restored)
 
     def with_guides(self, runs: Iterable[str]) -> list[str]:
         """The runs, and those that guide them."""

@@ -146,11 +146,13 @@ class Difference:
     """What a changed configuration would do, beside what there is now."""
 
     trained: list[str]
-    """Runs that are not in the present plan: a build would train them, but for those ``found``."""
-    found: list[str]
-    """Of these, the ones that have a receipt already."""
+    """Runs that a build would train because of the change, guides and those whose checkpoint is gone included."""
+    restored: list[str]
+    """Runs whose checkpoint it would restore because of the change."""
     evaluated: list[str]
-    """Evaluations that are not in the present plan."""
+    """Evaluations that it would make because of the change."""
+    found: list[str]
+    """Runs that are not in the present plan, and have a receipt already."""
     kept: int
     """Runs that stay as they are."""
     tables: list[str]
@@ -187,10 +189,16 @@ def difference(now: Build, then: Build, subject: Subject | None = None) -> Diffe
             evaluations = {replicate["evaluation"] for cell in cells for replicate in cell["replicates"]}
         return set(build.with_guides(runs)), evaluations
 
-    (runs, evaluations), (new_runs, new_evaluations) = parts(now), parts(then)
-    trained = sorted(new_runs - runs)
-    found = [run for run in trained if run in then.receipts]
-    seconds, unknown = then.estimate([run for run in trained if run not in then.receipts], now)
+    def work(build: Build) -> tuple[set[str], set[str], set[str], set[str]]:
+        runs, evaluations = parts(build)
+        missing = [name for name in build.to_evaluate if name in evaluations]
+        trained, restored = build.behind(missing, [run for run in runs if run not in build.receipts])
+        return runs, set(missing), set(trained), set(restored)
+
+    (runs, *work_now), (new_runs, *work_then) = work(now), work(then)
+    evaluated, trained, restored = (sorted(new - old) for old, new in zip(work_now, work_then, strict=True))
+    found = sorted(run for run in new_runs - runs if run in then.receipts)
+    seconds, unknown = then.estimate(trained, now)
     tables = [
         name
         for name in then.plan.selected
@@ -198,6 +206,4 @@ def difference(now: Build, then: Build, subject: Subject | None = None) -> Diffe
     ]
     if subject and subject.places:
         tables = [name for name in tables if name in {place[0] for place in subject.places}]
-    return Difference(
-        trained, found, sorted(new_evaluations - evaluations), len(runs & new_runs), tables, seconds, unknown
-    )
+    return Difference(trained, restored, evaluated, found, len(runs & new_runs), tables, seconds, unknown)

@@ -45,11 +45,11 @@ class _Place:
     changes: tuple[tuple[str, Any], ...]
 
 
-def make_plan(config: Config, contents: dict[str, str]) -> Plan:
+def make_plan(config: Config, contents: dict[str, str], strict: bool = False) -> Plan:
     """Plan every table that can be planned.
 
     ``contents`` maps prepared data sets to their content hash. Tables that were asked for must be possible;
-    others are left out silently, since the scale may not be made for them.
+    others are left out silently, since the scale may not be made for them, but not where that is ``strict``.
     """
     settings = config.settings
     plan = Plan(
@@ -71,7 +71,7 @@ def make_plan(config: Config, contents: dict[str, str]) -> Plan:
             try:
                 planner.add_table(paper_id, paper, table_id, table)
             except UserError:
-                if wanted:
+                if wanted or strict:
                     raise
                 continue
             if wanted:

@@ -24,7 +24,7 @@ from sslpairs.methods.base import Clock
 from sslpairs.methods.build import build_method
 from sslpairs.pairs.build import build_pairs
 from sslpairs.pairs.clae import main_weights
-from sslpairs.plan.build import evaluation_file, run_folder
+from sslpairs.plan.build import is_whole, run_folder
 from sslpairs.plan.spec import RunSpec
 from sslpairs.streams import generator
 from sslpairs.training.device import describe, pick_device
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 COLUMNS = ("epoch", "steps", "loss", "learning_rate", "online_top1")
 """Of metrics.csv: nothing that a clock measured, so that equal trainings give equal bytes."""
-STATE = {"run", "rows", "seconds", "method", "pairs", "optimizer", "online"}
+STATE = {"run", "made_by", "rows", "seconds", "method", "pairs", "optimizer", "online"}
 """Keys of a resumable state."""
 Progress = Callable[[int, int, str], None]
 """Called with the epochs done, all epochs, and a line of facts."""
@@ -68,8 +68,11 @@ def train(
     folder = root / run_folder(run)
     for leftover in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
         leftover.unlink(missing_ok=True)
-    trainer = Trainer(run, spec, load(entry["dataset"], root, place), root, place)
-    rows = trainer.fit(folder / "last.ckpt", progress)
+    guide = _checkpoint_of(entry["guide"], root)
+    trainer = Trainer(run, spec, load(entry["dataset"], root, place, spec.dataset), root, place)
+    provenance = code_and_versions(root)
+    made_by = {"code": provenance["code"], "versions": provenance["versions"], "guide": guide}
+    rows = trainer.fit(folder / "last.ckpt", made_by, afresh=is_whole(run, root), progress=progress)
 
     content, metrics = checkpoint.to_bytes(trainer.checkpoint()), _csv(rows).encode()
     sha256, md5 = hashlib.sha256(content).hexdigest(), hashlib.md5(content, usedforsecurity=False).hexdigest()  # DVC's
@@ -85,7 +88,7 @@ def train(
         return earlier
     # From here until the end there is no receipt: it never lies beside a checkpoint that it does not name.
     (folder / "run.json").unlink(missing_ok=True)
-    for evaluation in (root / evaluation_file(f"{run}/*")).parent.glob("*.json"):
+    for evaluation in (root / "results/evals" / run).glob("*.json"):
         if (read_json(evaluation) or {}).get("checkpoint") != sha256:
             evaluation.unlink()  # of weights that are no more
     write_atomic(folder / "checkpoint.pt", content)
@@ -99,7 +102,7 @@ def train(
         "dataset": entry["dataset"],
         "seed": spec.seed,
         "guide": entry["guide"],
-        "guide_checkpoint": _checkpoint_of(entry["guide"], root),
+        "guide_checkpoint": guide,
         "spec": entry["spec"],
         "checkpoint": {"sha256": sha256, "md5": md5, "bytes": len(content)},
         "metrics": {"sha256": hashlib.sha256(metrics).hexdigest(), "bytes": len(metrics)},
@@ -114,7 +117,7 @@ def train(
             "images_per_second": round(sum(row["images_per_second"] for row in rows) / len(rows), 1),
         },
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        **code_and_versions(root),
+        **provenance,
     }
     receipt = write_record(folder / "run.json", receipt)
     (folder / "last.ckpt").unlink(missing_ok=True)
@@ -183,14 +186,20 @@ class Trainer:
 
     # --- the loop ------------------------------------------------------------------------------------------------
 
-    def fit(self, resume: Path, progress: Progress | None = None) -> list[dict[str, Any]]:
-        """Train all epochs, going on from ``resume`` if that file is there; answers one row an epoch (``COLUMNS``)."""
-        rows: list[dict[str, Any]] = self._restore(resume) if resume.exists() else []
+    def fit(
+        self, resume: Path, made_by: dict[str, Any], afresh: bool = False, progress: Progress | None = None
+    ) -> list[dict[str, Any]]:
+        """Train all epochs, going on from ``resume`` if that file is there; answers one row an epoch (``COLUMNS``).
+
+        ``made_by`` is what the weights depend on beside the recipe: code, libraries, the guide's weights. A state of another
+        one is not used, nor, where the run is to be trained ``afresh``, that of a training which had come to its end.
+        """
+        rows: list[dict[str, Any]] = self._restore(resume, made_by, afresh) if resume.exists() else []
         started, before = time.perf_counter(), self.seconds
         for epoch in range(len(rows), self.spec.epochs):
             rows.append(self._epoch(epoch))
             self.seconds = before + time.perf_counter() - started
-            self._save(resume, rows)
+            self._save(resume, made_by, rows)
             if progress:
                 progress(epoch + 1, self.spec.epochs, _facts(rows[-1]))
         self.seconds = before
@@ -288,9 +297,10 @@ class Trainer:
             "online": _on_cpu(self.online.layer.state_dict()),
         }
 
-    def _save(self, path: Path, rows: list[dict[str, Any]]) -> None:
+    def _save(self, path: Path, made_by: dict[str, Any], rows: list[dict[str, Any]]) -> None:
         content = {
             "run": self.run,
+            "made_by": made_by,
             "rows": rows,
             "seconds": self.seconds,
             "method": self.method.state_dict(),
@@ -300,11 +310,15 @@ class Trainer:
         }
         checkpoint.save_state(path, content)
 
-    def _restore(self, path: Path) -> list[dict[str, Any]]:
+    def _restore(self, path: Path, made_by: dict[str, Any], afresh: bool) -> list[dict[str, Any]]:
         try:
             content = checkpoint.load_state(path, self.device)
             if content.get("run") != self.run or set(content) != STATE:
                 raise UserError(f"{path}: not a state of this run.")
+            if changed := [key for key, value in made_by.items() if content["made_by"].get(key) != value]:
+                raise UserError(f"{path}: of other {' and '.join(changed)} than there are now.")
+            if afresh and len(content["rows"]) == self.spec.epochs:
+                raise UserError(f"{path}: of the training that is to be repeated.")
         except UserError as error:
             log.warning("%s Training starts from the first epoch.", error)
             return []
