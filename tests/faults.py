@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -114,11 +115,10 @@ class Storm:
             started = self._start(words)
             time.sleep(self.rng.uniform(0.3, longest))
             if started.poll() is not None:
-                if started.returncode == 0 and phase == "build":
-                    self.say(f"{phase}: all was built after {done} of {kills} kills")
-                    return
                 if started.returncode not in (0, 1):  # 1: a killed job before this one
                     raise AssertionError(f"{phase} ended with {started.returncode}: {self._tail()}")
+                if started.returncode == 0 and phase == "build":
+                    self._forget()
                 continue
             done += 1
             self._kill(phase, started, longest)
@@ -128,6 +128,16 @@ class Storm:
             code = self._start(words).wait(timeout=3600)
         if code:
             raise AssertionError(f"{phase} ended with {code}: {self._tail()}")
+
+    def _forget(self) -> None:
+        """All is built before the last kill: remove a third of the runs, so that there is something to kill again."""
+        folders = sorted((self.project / "results/runs").iterdir())
+        for folder in self.rng.sample(folders, max(1, len(folders) // 3)):
+            for path in (folder, self.project / "results/evals" / folder.name):
+                shutil.rmtree(path, ignore_errors=True)
+        self.say(
+            f"all was built after {sum(self.kills.values())} kills; a third of the runs is removed and built again"
+        )
 
     def _start(self, words: list[str]) -> subprocess.Popen:
         log = open(self.project.parent / f"{self.project.name}.log", "a")  # noqa: SIM115
@@ -188,7 +198,7 @@ def storm(
     seed: int,
     say: Callable[[str], None],
     prepare: Callable[[Path], None] = lambda project: None,
-    longest: float = 20.0,
+    longest: float = 15.0,
 ) -> Storm:
     """Build twice, once undisturbed and once under kills, and compare; AssertionError where anything differs or is left."""
     environment = os.environ | {"DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(folder / "site")}
