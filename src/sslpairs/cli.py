@@ -667,7 +667,7 @@ def gc(
     size = sum(one.bytes for one in found)
     only_here = sum(one.kind != "published" for one in found)
     out.print(
-        f"{len(found)} runs, {size / 1e6:,.1f} MB, {only_here} of them not published: no other copy is known; "
+        f"{len(found)} runs, {size / 1e6:,.1f} MB; {only_here} of them were not published, so that no other copy is known; "
         f"{len(left)} leftovers of interrupted work.",
         soft_wrap=True,
     )
