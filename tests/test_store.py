@@ -1018,7 +1018,10 @@ def test_gc_lists_what_no_table_needs_and_why_and_removes_nothing(project, remot
     for run in old:
         assert run.rpartition("-")[2] in out
     assert out.count("neighbours 5, now 6") == 2
-    assert "2 runs, 0.0 MB; 0 of them were not published, so that no other copy is known; 0 leftovers of interrupted work." in out
+    assert (
+        "2 runs, 0.0 MB; 0 of them were not published, so that no other copy is known; 0 leftovers of interrupted work."
+        in out
+    )
     assert "Nothing was removed" in out
     assert files_below(project) == before
 
@@ -1137,7 +1140,10 @@ def test_gc_removes_what_killed_processes_left(project, remote, capsys):
     assert code == 0
     for path in (half, state):
         assert f"leftover: {path.relative_to(project)}\n" in out
-    assert "1 runs, 0.0 MB; 1 of them were not published, so that no other copy is known; 2 leftovers of interrupted work." in out
+    assert (
+        "1 runs, 0.0 MB; 1 of them were not published, so that no other copy is known; 2 leftovers of interrupted work."
+        in out
+    )
     assert half.exists()
     assert "unfinished" in out
     assert command(capsys, "gc", "--yes")[0] == 0
