@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from kills import every_moment
 from PIL import Image
 
 from sslpairs.config.datasets import Dataset
@@ -535,6 +536,32 @@ def test_what_cannot_be_prepared_says_so(tmp_path, small):
     (tmp_path / "blocked" / "data").write_text("a file")
     with pytest.raises(UserError, match=r"blocked/data: cannot be written \(File exists\); check the permissions"):
         prepare("digits", digits(), tmp_path / "blocked")
+
+
+@pytest.mark.parametrize("had", [False, True], ids=["first", "again"])
+def test_a_preparation_that_is_killed_at_any_touch_of_a_file_leaves_all_or_nothing(tmp_path, small, had):
+    changed = folder(write(tmp_path / "new.tar", files() | {"train/cat/5.png": png("five")}))
+    data = tmp_path / "data"
+
+    def before() -> None:
+        shutil.rmtree(data, ignore_errors=True)
+        if had:
+            prepare("small", small, tmp_path)
+
+    before()
+    old = verify("small", tmp_path)["content"] if had else None
+    new = prepare("small", changed, tmp_path)["content"]
+    whole = snapshot(tmp_path)
+    moments = 0
+    for moment in every_moment(lambda: prepare("small", changed, tmp_path), before):
+        moments += 1
+        receipt = read_receipt("small", tmp_path)
+        if receipt:  # between two renames there is none, and the next preparation brings it back
+            assert verify("small", tmp_path)["content"] in (old, new), moment
+        prepare("small", changed, tmp_path)
+        assert snapshot(tmp_path) == whole, moment
+        assert sorted(os.listdir(data)) == [".lock", "small"]
+    assert moments > 8
 
 
 def test_damaged_receipts_and_files_are_named_with_the_remedy(tmp_path, small):

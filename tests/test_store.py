@@ -20,6 +20,7 @@ from pathlib import Path
 import boto3
 import pytest
 import yaml
+from kills import every_moment
 from moto.server import ThreadedMotoServer
 from PIL import Image
 from projects import copy_parts, edit, git, say
@@ -875,7 +876,7 @@ def publisher():
     process.wait()
 
 
-@everywhere
+@pytest.mark.parametrize("kind", ["ssh", "s3"])
 def test_a_publish_that_is_killed_at_any_moment_leaves_nothing_half_and_the_next_one_ends_it(
     project, remote, publisher, tmp_path
 ):
@@ -908,37 +909,48 @@ def test_a_publish_that_is_killed_at_any_moment_leaves_nothing_half_and_the_next
     assert -signal.SIGKILL in [code for code, *_ in found], found
 
 
-def test_a_restore_that_is_killed_at_any_moment_leaves_whole_checkpoints_only_and_the_next_one_ends_it(project, remote):
+def test_a_publish_that_is_killed_at_any_touch_of_a_file_is_ended_by_the_next_one(project, remote, tmp_path, template):
+    """Every moment, on a folder; the random ones above are for servers."""
+    whole, known = None, staged(project)
+    config = (project / ".dvc/config").read_bytes()
+
+    def before() -> None:
+        shutil.rmtree(tmp_path / "store", ignore_errors=True)
+        shutil.rmtree(project)
+        shutil.copytree(template, project)
+        (project / ".dvc/config").write_bytes(config)
+
     publish_all(project)
-    copy, seed = clone(project), random.randrange(1000)
-    print(f"seed {seed}")  # shown where the test fails
-    rng, runs, whole = random.Random(seed), runs_of(project), checkpoints(project)
+    whole, index = remote.held(), staged(project)
+    moments = 0
+    for moment in every_moment(lambda: publish_all(project), before):
+        moments += 1
+        held = remote.held()
+        for run in pointers(project):
+            assert held[read_pointer(run, project).md5] == checkpoint(project, run).read_bytes(), moment
+        assert staged(project) in (known, index), moment
+        assert publish_all(project).problems == [], moment
+        assert (remote.held(), staged(project)) == (whole, index), moment
+        assert [path.name for path in (project / ".git").glob("index*")] == ["index"], moment
+    assert moments > 30
 
-    def killed(delay: float) -> float:
-        started, child = time.monotonic(), os.fork()
-        if not child:
-            restore(copy, runs)
-            os._exit(0)
-        time.sleep(delay)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        return time.monotonic() - started
 
-    restore_all(copy)  # whatever is imported late is there now
-    started = time.monotonic()
-    for path in copy.glob("results/runs/*/checkpoint.pt"):
-        path.unlink()
-    restore_all(copy)
-    duration = time.monotonic() - started
-    for number in range(10):
+def test_a_restore_that_is_killed_at_any_touch_of_a_file_leaves_whole_checkpoints_only(project, remote):
+    publish_all(project)
+    copy, runs, whole = clone(project), runs_of(project), checkpoints(project)
+
+    def before() -> None:
         for run in checkpoints(copy):
             checkpoint(copy, run).unlink()
-        shutil.rmtree(copy / ".dvc/cache", ignore_errors=True)
-        killed(duration * (number + rng.random()) / 10)
-        assert checkpoints(copy).items() <= whole.items()
-        assert restore_all(copy).problems == {}
-        assert checkpoints(copy) == whole
-        assert not [path for path in temporary_files(copy) if path.name == ".lock"]
+
+    moments = 0
+    for moment in every_moment(lambda: restore(copy, runs), before):
+        moments += 1
+        assert checkpoints(copy).items() <= whole.items(), moment
+        assert restore_all(copy).problems == {}, moment
+        assert checkpoints(copy) == whole, moment
+        assert not [path for path in temporary_files(copy) if path.suffix == ".tmp"], moment
+    assert moments > 10
 
 
 # --- data sets --------------------------------------------------------------------------------------------------------

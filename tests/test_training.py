@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from kills import every_moment
 from test_losses import cosine
 from tiny import METHODS, PLAIN_VIEW, STRATEGIES, tiny_spec
 
@@ -29,7 +30,7 @@ from sslpairs.evaluation.knn import knn_predict
 from sslpairs.evaluation.linear import evaluate_linear
 from sslpairs.files import both_digests, sha256_file, write_atomic, write_record
 from sslpairs.guides.embed import embed, embed_with
-from sslpairs.plan.build import evaluation_file, run_folder
+from sslpairs.plan.build import evaluation_file, is_whole, run_folder
 from sslpairs.training import train as training
 from sslpairs.training.online import OnlineClassifier
 from sslpairs.training.train import COLUMNS, Trainer, train
@@ -375,6 +376,45 @@ def test_the_state_of_a_training_that_had_ended_serves_only_where_its_files_are_
     assert run(root, progress=lambda epoch, *_: done.append(epoch))["checkpoint"] == wanted
     assert done == epochs
     assert not (folder_of(root) / "last.ckpt").exists()
+
+
+def test_a_training_that_is_killed_at_any_touch_of_a_file_is_ended_by_the_next_one_in_the_same_bytes(root):
+    wanted = run(root)
+    whole, metrics = (folder_of(root) / "checkpoint.pt").read_bytes(), measured(root)
+    moments = 0
+    for moment in every_moment(lambda: run(root), lambda: shutil.rmtree(folder_of(root))):
+        moments += 1
+        receipt = folder_of(root) / "run.json"
+        assert not receipt.exists() or is_whole("a run", root), moment
+        got = run(root)
+        assert (folder_of(root) / "checkpoint.pt").read_bytes() == whole, moment
+        assert measured(root) == metrics, moment
+        for key in ("checkpoint", "metrics", "online", "loss", "items", "notes", "spec"):
+            assert got[key] == wanted[key], moment
+        assert sorted(path.name for path in folder_of(root).iterdir()) == ["checkpoint.pt", "metrics.csv", "run.json"]
+    assert moments > 15
+
+
+def test_a_training_with_other_weights_that_is_killed_at_any_moment_never_leaves_numbers_of_the_old_ones(root):
+    """The run is trained anew, with other weights than before: receipt and evaluations of those must go first."""
+    other = run(root, name="another run", seed=7)
+    old, new = folder_of(root, "another run"), folder_of(root)
+    evaluation = root / "results/evals/a run/key.json"
+
+    def before() -> None:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.copytree(old, new)
+        write_record(new / "run.json", other | {"run": "a run"})
+        write_record(evaluation, {"format": 1, "checkpoint": other["checkpoint"]["sha256"]})
+
+    for moment in every_moment(lambda: run(root), before):
+        if (new / "run.json").exists():
+            assert is_whole("a run", root), moment
+            old_weights = json.loads((new / "run.json").read_text())["checkpoint"] == other["checkpoint"]
+            assert evaluation.exists() == old_weights, moment
+        run(root)
+        assert not evaluation.exists()
+        assert is_whole("a run", root)
 
 
 # --- what cannot be trained ----------------------------------------------------------------------------------------

@@ -95,16 +95,14 @@ def open_build(sets: list[str], frozen: Path | None = None):
     return Build(thaw(frozen), root) if frozen else make_build(root, overrides(sets))
 
 
-def chosen_tables(build, targets: list[str]) -> list[str]:
+def chosen_tables(build, targets: list[str], what: str = "neither a paper nor a table") -> list[str]:
     """Table ids for names of papers and tables; all selected ones when there are none."""
     if not targets:
         return build.plan.selected
     known = build.targets()
     for target in targets:
         if target not in known:
-            raise UserError(
-                f"'{target}' is neither a paper nor a table{nearest(target, list(known))} ({', '.join(known)})"
-            )
+            raise UserError(f"'{target}' is {what}{nearest(target, list(known))} ({', '.join(known)})")
     return list(dict.fromkeys(table for target in targets for table in known[target]))
 
 
@@ -272,11 +270,12 @@ def explain(
     if what is None and not changes:
         raise UserError("name a table, a figure, a cell or a run, or a change: --if methods.simclr.temperature=0.2")
     subject = explaining.find(build, what) if what else None
+    then = _changed(build, changes, overrides(sets)) if changes else None
     if subject:
         out.print(subject.title, style="bold", markup=False)
         _explain(build, subject, full)
-    if changes:
-        _what_if(build, subject, changes, overrides(sets))
+    if then:
+        _what_if(build, then, subject, changes)
 
 
 def _explain(build, subject, full: bool) -> None:
@@ -340,20 +339,25 @@ def _explain(build, subject, full: bool) -> None:
             )
 
 
-def _what_if(build, subject, changes: list[str], choices: dict[str, Any]) -> None:
-    from collections import Counter
-
+def _changed(build, changes: list[str], choices: dict[str, Any]):
+    """The build of the configuration after some changes."""
     from sslpairs.config.changes import with_change
     from sslpairs.config.reading import read_config
     from sslpairs.data.record import recorded
     from sslpairs.plan.build import Build
-    from sslpairs.plan.explain import difference
     from sslpairs.plan.planner import make_plan
 
     config = read_config(build.root, choices)
     for change in changes:
         config = with_change(config, change)
-    then = Build(make_plan(config, recorded(build.root)), build.root)
+    return Build(make_plan(config, recorded(build.root)), build.root)
+
+
+def _what_if(build, then, subject, changes: list[str]) -> None:
+    from collections import Counter
+
+    from sslpairs.plan.explain import difference
+
     found = difference(build, then, subject)
     out.print(f"If {' and '.join(changes)}:", style="bold", markup=False)
     known = found.trained and found.unknown < len(found.trained)
@@ -560,7 +564,7 @@ def _chosen_runs(build, targets: list[str]) -> list[str]:
     """Runs, and the runs (with their guides) of tables and papers; of all selected tables without targets."""
     names = [target for target in targets if target not in build.plan.runs]
     runs = [target for target in targets if target in build.plan.runs]
-    tables = chosen_tables(build, names) if names or not targets else []
+    tables = chosen_tables(build, names, "no paper, table or run of this plan") if names or not targets else []
     return list(dict.fromkeys([*runs, *build.with_guides(run for table in tables for run in build.runs_of(table))]))
 
 
