@@ -99,6 +99,33 @@ def test_an_altered_checkpoint_is_never_evaluated_and_training_again_mends_it(pr
     assert state(project) == before
 
 
+def test_a_build_goes_on_where_one_was_killed_that_removed_what_a_failed_training_made(project):
+    """Snakemake removes checkpoint, metrics and receipt, in this order."""
+    before, run = state(project), runs(project)[0]
+    shutil.rmtree(project / "results/evals" / run)
+    for name in ("checkpoint.pt", "metrics.csv", "checkpoint.pt.dvc"):
+        (project / "results/runs" / run / name).unlink()
+    done = build(project, TABLE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = state(project)
+    changed = {key for key in before if after.get(key) != before[key]}
+    assert {Path(key).name for key in changed} <= {"run.json", "checkpoint.pt.dvc"}, "the receipt has another date"
+
+
+def test_a_damaged_record_of_the_data_is_neither_taken_for_whole_nor_recorded(project):
+    path, record = project / "data/digits/dataset.json", (project / "data.dvc").read_bytes()
+    path.write_text(path.read_text().replace('"mean"', '"MEAN"'))
+    done = say(project, "sslpairs", "fetch", "digits")
+    assert done.returncode == 2
+    assert (
+        "dataset.json is damaged (its seal does not fit: it was altered); prepare it again: sslpairs fetch digits --force"
+        in done.stderr
+    )
+    assert (project / "data.dvc").read_bytes() == record
+    assert say(project, "sslpairs", "fetch", "digits", "--force").returncode == 0
+    assert (project / "data.dvc").read_bytes() == record
+
+
 def test_altered_images_are_never_trained_on(project):
     run = runs(project)[0]
     receipt = project / "results/runs" / run / "run.json"

@@ -214,6 +214,30 @@ def test_the_change_of_one_run_is_told_for_that_run(original, monkeypatch, capsy
 
 
 @pytest.mark.parametrize(
+    "change", ["scale.batch_sizes.default=64", "scale.epochs.default=3", "method.simclr.temperature=0.2"]
+)
+def test_the_change_of_one_run_is_told_whatever_changes_its_name(original, change, monkeypatch, capsys):
+    build = make_build(original)
+    run = next(run for run in build.runs_of(TABLE) if run.startswith("simclr-"))
+    text = said(capsys, monkeypatch, original, run, "--if", change).partition("If ")[2]
+    assert "train      1 runs" in text
+    assert "keep       0 runs" in text
+
+
+def test_the_change_of_a_run_that_only_guides_is_told(root, monkeypatch, capsys):
+    edit(
+        root / "config/recipes/digits.yaml",
+        "method: simclr, augmentation: strong, layer",
+        "method: dino, augmentation: strong, layer",
+    )
+    build = make_build(root)
+    standing = {run for table in build.plan.tables for run in build.runs_of(table)}
+    guide = next(run for run in build.plan.runs if run not in standing)
+    text = said(capsys, monkeypatch, root, guide, "--if", "method.dino.center_momentum=0.8")
+    assert "train      1 runs\n               1 x dino\n  evaluate   0 checkpoints" in text
+
+
+@pytest.mark.parametrize(
     ("words", "answer"),
     [
         ("temperature", "--if temperature: write KEY=VALUE"),

@@ -22,6 +22,7 @@ from sslpairs.plan.build import (
     any_of,
     evaluation_file,
     freeze,
+    is_whole,
     pointer_file,
     pointer_of,
     run_folder,
@@ -830,10 +831,23 @@ def test_metrics_that_are_not_those_of_the_receipt_stop_a_build(done, content):
 
 def test_a_receipt_without_anything_beside_it_is_what_a_killed_build_left(done):
     run = guided(done)
+    (evaluation,) = [name for name, entry in done.plan.evaluations.items() if entry["run"] == run]
     for name in ("checkpoint.pt", "metrics.csv"):
         (done.root / run_folder(run) / name).unlink()
+    assert "the metrics are missing" in again(done).damaged[0], "it was evaluated: somebody removed them"
+    (done.root / evaluation_file(evaluation)).unlink()
     assert again(done).damaged == []
     assert again(done).to_train == {run: "new"}
+
+
+def test_whether_a_run_is_whole_cannot_be_told_where_a_file_cannot_be_read(done, monkeypatch):
+    def denied(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    run = guided(done)
+    monkeypatch.setattr("sslpairs.plan.build.sha256_file", denied)
+    with pytest.raises(UserError, match=r"checkpoint\.pt: cannot be read \(Permission denied\)"):
+        is_whole(run, done.root)
 
 
 def test_a_receipt_that_cannot_be_read_is_not_called_damaged(done, monkeypatch):

@@ -707,6 +707,51 @@ def test_altered_images_are_not_published(project, remote, cached, capsys):
     assert len(pointers(project)) == 4
 
 
+def test_where_data_are_neither_here_nor_there_their_record_is_not_staged(project, remote, capsys):
+    (project / "data/pictures/test_images.npy").unlink()
+    shutil.rmtree(project / ".dvc/cache")
+    code, out, err = command(capsys, "publish")
+    assert code == 2
+    assert "test_images.npy is missing; prepare it again: sslpairs fetch pictures --force" in err
+    assert "note: data.dvc is not staged, since not all of the data are in the remote" in out
+    assert "data.dvc" not in staged(project)
+    assert len(pointers(project)) == 4
+
+
+def test_a_cut_off_file_in_the_cache_of_dvc_hinders_no_publish(project, remote):
+    publish_all(project)
+    shutil.rmtree(project / "data/pictures")
+    for path in (project / ".dvc/cache/files/md5").glob("??/*"):
+        path.chmod(0o644)
+        path.write_bytes(path.read_bytes()[:20])
+    done = publish_all(project)
+    assert (done.sent, done.held, done.problems) == (0, 10, [])
+
+
+def test_damaged_receipts_are_named_by_publish_and_restore(project, remote, monkeypatch, capsys):
+    publish_all(project)
+    copy, run = clone(project), runs_of(project)[0]
+    words = f"error: results/runs/{run}/run.json: damaged (its seal does not fit: it was altered); "
+    for root, command_ in ((project, "publish"), (copy, "restore")):
+        path = root / run_folder(run) / "run.json"
+        path.write_text(path.read_text().replace('"format": 1', '"format": 1, "loss": 0'))
+        monkeypatch.chdir(root)
+        code, out, err = command(capsys, command_)
+        assert code == 2
+        assert refusals(err)[0].startswith(words)
+        assert out.startswith("3 checkpoints ")
+        assert "not trained yet" not in out
+
+
+def test_a_cut_off_checkpoint_that_the_remote_holds_is_told(project, remote, capsys):
+    publish_all(project)
+    run = runs_of(project)[0]
+    checkpoint(project, run).write_bytes(b"cut")
+    code, out, _ = command(capsys, "publish")
+    assert code == 0
+    assert f"note: results/runs/{run}/checkpoint.pt: damaged here; `sslpairs restore {run}`" in out
+
+
 def test_another_source_that_is_not_here_is_not_taken_from_the_remote(project, remote, monkeypatch, capsys):
     publish_all(project)
     copy = clone(project)
@@ -1099,6 +1144,38 @@ def test_gc_leaves_the_state_of_a_run_that_is_trained_again(project, remote, cap
     state.write_bytes(b"state")
     assert command(capsys, "gc", "--yes", "--unpublished")[0] == 0
     assert state.exists()
+
+
+def test_gc_calls_weights_unpublished_whose_pointer_is_of_others(project, remote, capsys):
+    publish_all(project)
+    run = without_gps(project)[0]
+    receipt = json.loads((project / run_folder(run) / "run.json").read_text())
+    finish(project, run, {key: receipt[key] for key in ("label", "dataset", "seed", "guide", "spec")}, weights="others")
+    code, out, _ = command(capsys, "gc", "--yes")
+    assert code == 0
+    assert "1 of them were not published, so that no other copy is known" in out
+    assert f"kept: {run}: not published: --unpublished removes it for good" in out
+    assert checkpoint(project, run).exists()
+
+
+def test_gc_leaves_the_state_of_a_training_that_is_at_work(project, remote, capsys):
+    run = runs_of(project)[0]
+    state = project / run_folder(run) / "last.ckpt"
+    state.write_bytes(b"state")
+    words = [sys.executable, "-m", "sslpairs", "gc", "--yes"]
+    with exclusive(project / run_folder(run) / ".lock", ""):
+        done = subprocess.run(words, cwd=project, capture_output=True, text=True)
+    assert f"kept: {run}: another process trains or restores it" in done.stdout
+    assert state.exists()
+    subprocess.run(words, cwd=project, capture_output=True, check=True)
+    assert not state.exists()
+
+
+def test_gc_is_not_hindered_by_a_scale_that_is_made_for_some_tables_only(project, remote, capsys):
+    text = (project / "config/scales/digits.yaml").read_text()
+    assert "datasets: {default: pictures}" in text
+    (project / "config/scales/mine.yaml").write_text(text.replace("{default: pictures}", "{other: pictures}"))
+    assert command(capsys, "gc", "--yes")[0] == 0
 
 
 def test_gc_leaves_a_run_alone_that_another_process_holds(project, remote, capsys):

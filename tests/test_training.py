@@ -417,6 +417,15 @@ def test_a_training_with_other_weights_that_is_killed_at_any_moment_never_leaves
         assert is_whole("a run", root)
 
 
+def test_a_receipt_stands_only_where_the_metrics_are_the_same_too(root):
+    wanted = run(root)
+    path = folder_of(root) / "run.json"
+    write_record(path, wanted | {"metrics": {"sha256": "0" * 64, "bytes": 1}})  # as of code that wrote other columns
+    (folder_of(root) / "checkpoint.pt").unlink()
+    assert run(root)["metrics"] == wanted["metrics"]
+    assert is_whole("a run", root)
+
+
 # --- what cannot be trained ----------------------------------------------------------------------------------------
 
 

@@ -304,12 +304,11 @@ def _explain(build, subject, full: bool) -> None:
         return
     states = Counter(explaining.state(build, run) for run in subject.runs)
     receipts = [build.receipts[run] for run in subject.runs if run in build.receipts]
-    current = [explaining.facts(build, run) for run in subject.runs if run in build.receipts]
     overview = {
         "runs": f"{len(subject.runs)}: " + "; ".join(f"{count} {words}" for words, count in states.items()),
-        "data": ", ".join(dict.fromkeys(explaining.facts(build, run)["data"] for run in subject.runs)),
-        "commits": ", ".join(dict.fromkeys(fact["commit"] for fact in current)),
-        "code": ", ".join(dict.fromkeys(fact["code"] for fact in current)),
+        "data": ", ".join(dict.fromkeys(explaining.data(build, run) for run in subject.runs)),
+        "commits": ", ".join(dict.fromkeys(explaining.commit(receipt) for receipt in receipts)),
+        "code": ", ".join(dict.fromkeys(explaining.code(receipt) for receipt in receipts)),
         "devices": ", ".join(dict.fromkeys(receipt["device"] for receipt in receipts)),
         "time": duration(sum(receipt["timing"]["seconds"] for receipt in receipts)) + " of training",
     }
@@ -626,7 +625,11 @@ def restore(
         runs = list(dict.fromkeys(targets))
     else:
         build = open_build(sets, frozen)
-        runs = [run for run in _chosen_runs(build, targets) if run in build.receipts or run in targets]
+        damaged = {
+            run for run in build.plan.runs if run not in build.receipts and build.receipt_file(run) in build.damage
+        }
+        known = build.receipts.keys() | damaged | set(targets)
+        runs = [run for run in _chosen_runs(build, targets) if run in known]
     with _progress("restoring", quiet=log_file is not None, unit="checkpoint") as progress:
         done = restore_runs(root, runs, remote, progress)
     for problem in done.problems.values():
@@ -692,9 +695,7 @@ def gc(
         return DVCRemote(root, remote)
 
     freed, kept = garbage.remove(root, found, unpublished, open_remote)
-    for path in left:
-        path.unlink(missing_ok=True)
-    for line in kept:
+    for line in dict.fromkeys([*kept, *garbage.remove_leftovers(root, left)]):
         out.print(f"kept: {line}", soft_wrap=True, markup=False)
     out.print(f"{freed / 1e6:,.1f} MB freed.")
 

@@ -8,6 +8,10 @@ class UserError(Exception):
     """
 
 
+class Unreadable(UserError):
+    """A file that is there and cannot be read: nobody knows whether it is whole, so that nothing may replace it."""
+
+
 def nearest(word: str, choices: list[str]) -> str:
     """``"; did you mean 'x'?"`` for the most similar choice, or ``""`` when nothing is similar."""
     from difflib import get_close_matches

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sslpairs.errors import UserError
+from sslpairs.errors import Unreadable, UserError
 
 SEAL = "seal"
 """Key of a record that holds the sha256 over all its other keys."""
@@ -86,7 +86,7 @@ def write_record(path: Path | str, value: dict[str, Any]) -> dict[str, Any]:
 def read_record(path: Path, root: Path) -> dict[str, Any] | None:
     """A receipt or an evaluation, None where there is none.
 
-    ``UserError`` when it is cut off, altered, or no record (it is never used then), or cannot be read.
+    ``UserError`` when it is cut off, altered, or no record: it is never used then; ``Unreadable`` when it cannot be read.
     """
     name = path.relative_to(root)
     try:
@@ -94,7 +94,7 @@ def read_record(path: Path, root: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise UserError(unwritable(name, error, "read")) from None
+        raise Unreadable(unwritable(name, error, "read")) from None
     except ValueError as error:  # not JSON, or not UTF-8
         raise UserError(
             f"{name}: damaged ({error}); get it back with `git checkout {name}` where it was committed, else remove it: "

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from sslpairs.config.reading import Config, read_config
 from sslpairs.data.record import changed_sources, record, recorded
 from sslpairs.errors import UserError, nearest
-from sslpairs.files import date_now, dated_ahead, exclusive, read_json
+from sslpairs.files import date_now, dated_ahead, exclusive
 from sslpairs.plan.build import Build, evaluation_file, run_folder, thaw
 from sslpairs.plan.planner import make_plan
 
@@ -131,6 +131,8 @@ def _made_meanwhile(root: Path, outputs: set[str]) -> str | None:
         receipt = f"{folder}/run.json"
         if name == "checkpoint.pt" and receipt in outputs:
             continue  # left by a training that was killed before its receipt
+        if name == "run.json" and not (root / folder / "metrics.csv").exists():
+            continue  # left by a build that was killed while it removed what a failed training made
         if file.startswith("results/evals/") and f"results/runs/{folder.rpartition('/')[2]}/run.json" in outputs:
             continue  # of weights that are trained anew
         if (name in ("checkpoint.pt", "run.json") or file.startswith("results/evals/")) and (root / file).exists():
@@ -172,7 +174,7 @@ def fetch_datasets(
     anew what is there. Under a ``frozen`` plan the content must be the planned one.
     """
     from sslpairs.config.datasets import Dataset
-    from sslpairs.data.prepare import source_record
+    from sslpairs.data.prepare import read_receipt, source_record
 
     known = recorded(root)
     if frozen:
@@ -188,10 +190,10 @@ def fetch_datasets(
             raise UserError(f"config/datasets.yaml: there is no data set '{name}'{hint} ({', '.join(datasets)})")
         if unknown and name in known:
             continue
-        receipt = read_json(root / "data" / name / "dataset.json")
+        receipt = None if force else read_receipt(name, root)
         source = json.loads(json.dumps(source_record(datasets[name].source)))
         in_place = receipt is not None and receipt.get("content") == known.get(name) and receipt.get("source") == source
-        if not in_place or force:
+        if not in_place:
             receipt = _obtain(name, datasets[name], root, known)
         content = receipt["content"]
         if name in planned and content != planned[name]["content"]:
@@ -201,7 +203,7 @@ def fetch_datasets(
             )
         record(name, content, root)
         counts = receipt["counts"]
-        if in_place and not force:
+        if in_place:
             yield f"{name}: in place ({counts['train']:,} training and {counts['test']:,} test images)"
         else:
             changed = (

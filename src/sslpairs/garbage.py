@@ -11,7 +11,7 @@ from sslpairs.config.reading import read_config
 from sslpairs.data.record import recorded
 from sslpairs.errors import UserError
 from sslpairs.files import exclusive, read_record
-from sslpairs.plan.build import is_whole, pointer_file, pointer_of, run_folder
+from sslpairs.plan.build import is_whole, pointer_of, read_pointer, run_folder
 from sslpairs.plan.planner import make_plan
 
 LARGE = ("checkpoint.pt", "last.ckpt")
@@ -29,7 +29,7 @@ class Waste:
     why: str
     receipt: dict[str, Any] | None
     pointer: bool
-    """Whether it was published; whether the remote still holds it, only the remote knows."""
+    """Whether these weights were published; whether the remote still holds them, only the remote knows."""
 
     @property
     def kind(self) -> str:
@@ -64,12 +64,12 @@ def waste(root: Path, runs: dict[str, dict[str, Any]]) -> list[Waste]:
         sizes = [(folder / name).stat().st_size for name in LARGE if (folder / name).exists()]
         if folder.name in runs or not sizes:
             continue
-        try:
+        receipt, pointer = None, False
+        with contextlib.suppress(UserError):
             receipt = read_record(folder / "run.json", root)
-        except UserError:
-            receipt = None
+            pointer = receipt is not None and read_pointer(folder.name, root) == pointer_of(receipt)
         why = _why(receipt, runs) if receipt else "no whole receipt here"
-        found.append(Waste(folder.name, sum(sizes), why, receipt, (root / pointer_file(folder.name)).exists()))
+        found.append(Waste(folder.name, sum(sizes), why, receipt, pointer))
     return found
 
 
@@ -80,7 +80,31 @@ def leftovers(root: Path) -> list[Path]:
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > ABANDONED:
                 found.append(path)
-    return found + [path for path in results.glob("runs/*/last.ckpt") if is_whole(path.parent.name, root)]
+    return found + [path for path in results.glob("runs/*/last.ckpt") if _ended(path.parent.name, root)]
+
+
+def _ended(run: str, root: Path) -> bool:
+    try:
+        return is_whole(run, root)
+    except UserError:
+        return False
+
+
+def remove_leftovers(root: Path, found: list[Path]) -> list[str]:
+    """Remove them, but of no run that another process holds; answers what was kept, with the reason."""
+    kept = []
+    for path in found:
+        run = path.parent.name
+        try:
+            if path.parent.parent == root / "results" / "runs":
+                with exclusive(path.parent / ".lock", f"{run}: another process trains or restores it", patient=False):
+                    if path.name != "last.ckpt" or _ended(run, root):
+                        path.unlink(missing_ok=True)
+            else:
+                path.unlink(missing_ok=True)
+        except UserError as error:
+            kept.append(str(error))
+    return kept
 
 
 def _why(receipt: dict[str, Any], runs: dict[str, dict[str, Any]]) -> str:

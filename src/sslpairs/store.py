@@ -63,7 +63,7 @@ class Remote:
             ) from None
         except RemoteNotFoundError:
             known = ", ".join(repo.config["remote"]) or "none"
-            raise UserError(f"there is no remote '{name}' in .dvc/config (known: {known})") from None
+            raise UserError(f"there is no remote '{self.name}' in .dvc/config (known: {known})") from None
         except (RemoteMissingDepsError, ImportError):
             url = repo.config["remote"][self.name]["url"]
             kind = url.partition("://")[0]
@@ -223,6 +223,10 @@ def _absent(run: str, root: Path) -> dict[str, Any] | None:
     path = root / run_folder(run) / "checkpoint.pt"
     if receipt is None:
         raise UserError(f"{run}: no receipt here: it was never trained, or its receipt was not pulled (`git pull`)")
+    if receipt.get("run") != run:
+        raise UserError(
+            f"{run}: its run.json is the receipt of another run ({receipt.get('run')}); `git checkout` the right one"
+        )
     if path.exists() and sha256_file(path) == receipt["checkpoint"]["sha256"]:
         return None
     if not (root / pointer_file(run)).exists():
@@ -336,13 +340,18 @@ def publish(
     with exclusive(
         root / ".dvc/tmp/sslpairs-publish.lock", "another `sslpairs publish` is at work here; waiting for it"
     ):
-        done.unfinished = sum(run not in build.receipts for run in runs)
+        evaluations = {
+            str(evaluation_file(name)) for name, e in build.plan.evaluations.items() if e["run"] in set(runs)
+        }
+        _ = build.evaluated  # looks at all records
+        damaged = {
+            name: line for name, line in build.damage.items() if name in evaluations or Path(name).parent.name in runs
+        }
+        done.problems += damaged.values()
+        done.unfinished = sum(run not in build.receipts and build.receipt_file(run) not in damaged for run in runs)
         runs = [run for run in runs if run in build.receipts]
-        evaluations = {evaluation_file(name) for name, e in build.plan.evaluations.items() if e["run"] in set(runs)}
-        chosen = {run_folder(run) / "metrics.csv" for run in runs} | evaluations
-        _ = build.evaluated  # looks at them
-        done.problems += [line for name, line in build.damage.items() if Path(name) in chosen]
-        objects = _checkpoints(build, runs, done) + _data(root, remote, done)
+        data = _data(root, remote, done)
+        objects = _checkpoints(build, runs, done) + (data or [])
         sizes = remote.sizes(one.oid for one in objects)
 
         def send(one: _Object) -> None:
@@ -357,10 +366,11 @@ def publish(
             sent.append(one)
 
         sent: list[_Object] = []
-        failed = 0
+        failed, whole_data = 0, data is not None
         for number, (one, error) in enumerate(_side_by_side(send, objects), start=1):
             if error:
                 failed += 1
+                whole_data &= one.run is not None
                 done.problems.append(str(error))
             elif one.run:
                 done.runs.append(one.run)
@@ -369,7 +379,9 @@ def publish(
                 progress(number, len(objects), f"{sum(one.size for one in sent) / 1e6:,.1f} MB sent")
         done.sent, done.bytes = len(sent), sum(one.size for one in sent)
         done.held = len(objects) - done.sent - failed
-        done.staged = _stage(root, _small_files(build, runs), done)
+        if not whole_data:
+            done.notes.append("data.dvc is not staged, since not all of the data are in the remote")
+        done.staged = _stage(root, _small_files(build, runs, whole_data), done)
     return done
 
 
@@ -387,6 +399,10 @@ def _checkpoints(build: Build, runs: list[str], done: Published) -> list[_Object
     objects = []
     for run in runs:
         path, pointer = build.root / build.checkpoint(run), pointer_of(build.receipts[run])
+        if path.exists() and path.stat().st_size != pointer.size:
+            done.notes.append(
+                f"{build.checkpoint(run)}: damaged here; `sslpairs restore {run}` or `sslpairs train {run}` mends it"
+            )
         if path.exists() or build.is_published(run):
             objects.append(_Object(pointer.md5, pointer.size, path if path.exists() else None, run))
         else:
@@ -401,7 +417,7 @@ def _source(one: _Object, remote: Remote, differs: bool) -> Path:
         if path and path.exists() and both_digests(path)[1] == one.oid.removesuffix(".dir"):
             return path
     what = one.run or f"data/ ({one.oid})"
-    if one.path and one.path.exists():
+    if one.run and one.path and one.path.exists():
         raise UserError(
             f"{what}: {one.path.name} is damaged, or not the one that run.json names; not published. `sslpairs restore {one.run}` or "
             f"`sslpairs train {one.run}` mends it"
@@ -414,8 +430,9 @@ def _source(one: _Object, remote: Remote, differs: bool) -> Path:
     )
 
 
-def _data(root: Path, remote: Remote, done: Published) -> list[_Object]:
-    """The files below data/ and DVC's listing of them. Data that are here are compared with their receipts first."""
+def _data(root: Path, remote: Remote, done: Published) -> list[_Object] | None:
+    """The files below data/ and DVC's listing of them; None where that cannot be published whole. Data that are here are compared
+    with their receipts first."""
     for name, content in recorded(root).items():
         try:
             if (root / "data" / name).exists() and verify(name, root)["content"] != content:
@@ -424,7 +441,7 @@ def _data(root: Path, remote: Remote, done: Published) -> list[_Object]:
                 )
         except UserError as error:
             done.problems.append(str(error))
-            return []
+            return None
     listing = tracked(root)
     if listing is None:
         done.notes.append("data.dvc does not track data/; `sslpairs fetch` says why")
@@ -438,31 +455,31 @@ def _data(root: Path, remote: Remote, done: Published) -> list[_Object]:
             done.problems.append(
                 f"data/: DVC has lost its listing ({listing}): {problem if not attempt else 'it changed'}"
             )
-            return []
+            return None
         listing = tracked(root) or listing
     objects = [_Object(listing, kept.stat().st_size, kept, None)]
     for entry in entries:
         path = root / "data" / entry["relpath"]
-        here = path.exists() and both_digests(path)[1] == entry["md5"]
         cached = remote.cache / entry["md5"][:2] / entry["md5"][2:]
-        source = path if here else cached if cached.exists() else None
+        source = next((one for one in (path, cached) if one.exists() and both_digests(one)[1] == entry["md5"]), None)
         size = source.stat().st_size if source else remote.size(entry["md5"])
         if size is None:
             owner = entry["relpath"].partition("/")[0]
             done.problems.append(
                 f"data/{entry['relpath']}: neither here nor in the remote; get it: sslpairs fetch {owner}"
             )
-        else:
-            objects.append(_Object(entry["md5"], size, source, None))
+            objects = None
+            break
+        objects.append(_Object(entry["md5"], size, source, None))
     return objects
 
 
 # --- git ------------------------------------------------------------------------------------------------------------
 
 
-def _small_files(build: Build, runs: list[str]) -> list[str]:
+def _small_files(build: Build, runs: list[str], whole_data: bool) -> list[str]:
     """Receipts, metrics, pointers and evaluations of runs, the record of the data, and where the remote is; whole ones only."""
-    files = ["data.dvc", ".dvc/config"]
+    files = [".dvc/config", *(["data.dvc"] if whole_data else [])]
     chosen = set(runs)
     for run in runs:
         folder = run_folder(run)

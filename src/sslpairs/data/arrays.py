@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from sslpairs.data.prepare import read_receipt
-from sslpairs.errors import UserError
-from sslpairs.files import sha256_file
+from sslpairs.errors import Unreadable, UserError
+from sslpairs.files import sha256_file, unwritable
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,8 @@ def _array(name: str, root: Path, receipt: dict, file: str, dtype: type, shape: 
         array = np.load(path, allow_pickle=False)
         if array.dtype != dtype or array.shape != shape:
             raise ValueError(f"it holds {array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}")
+    except PermissionError as error:
+        raise Unreadable(unwritable(path, error, "read")) from error
     except (OSError, ValueError, EOFError) as error:
         raise UserError(
             f"data set '{name}': {path} is damaged ({error}); prepare it again: sslpairs fetch {name} --force"

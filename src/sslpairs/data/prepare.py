@@ -17,7 +17,7 @@ import numpy as np
 
 from sslpairs.config.datasets import Dataset, Digits, ImageFolder
 from sslpairs.data.sources import read
-from sslpairs.errors import UserError
+from sslpairs.errors import Unreadable, UserError
 from sslpairs.files import canonical, sha256_file, unsealed, unwritable, write_record
 
 FORMAT = 1
@@ -100,7 +100,7 @@ def read_receipt(name: str, root: Path, folder: Path | None = None) -> dict | No
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise UserError(unwritable(path, error, "read")) from None
+        raise Unreadable(unwritable(path, error, "read")) from None
     except ValueError as error:
         raise UserError(f"data set '{name}': {path} is damaged ({error}); {_again(name)}") from error
     return receipt

@@ -15,9 +15,9 @@ from pathlib import Path
 import yaml
 
 from sslpairs.config.datasets import Dataset
-from sslpairs.data.prepare import locked, source_record
+from sslpairs.data.prepare import locked, read_receipt, source_record
 from sslpairs.errors import UserError
-from sslpairs.files import canonical, read_json, sha256_file, sha256_text, write_atomic
+from sslpairs.files import canonical, sha256_file, sha256_text, write_atomic
 
 BEFORE = "data/.data.dvc.before"
 """Lies there while DVC writes ``data.dvc``."""
@@ -50,7 +50,7 @@ def record(name: str, content: str, root: Path) -> None:
     with locked(root):
         receipt = _receipt_digest(name, root)
         entry = _load(root)
-        source = sha256_text(canonical((read_json(root / "data" / name / "dataset.json") or {}).get("source")))
+        source = sha256_text(canonical((read_receipt(name, root) or {}).get("source")))
         receipts = _meta(entry, "receipts", root)
         if (
             _meta(entry, "datasets", root).get(name) == content

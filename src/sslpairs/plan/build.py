@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sslpairs.errors import UserError
+from sslpairs.errors import Unreadable, UserError
 from sslpairs.files import canonical, read_record, sha256_file, sha256_text, unwritable, write_atomic
 from sslpairs.plan.planner import Plan
 from sslpairs.plan.spec import digest
@@ -56,7 +56,9 @@ def read_pointer(run: str, root: Path) -> Pointer | None:
         text = (root / name).read_text()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, UnicodeDecodeError):
+    except OSError as error:
+        raise Unreadable(unwritable(name, error, "read")) from None
+    except UnicodeDecodeError:
         text = ""
     facts = dict(_POINTED.findall(text))  # a YAML parser would take half of the time of planning thousands of runs
     if facts.keys() != {"md5", "size", "path"}:
@@ -75,7 +77,8 @@ def evaluation_file(evaluation: str) -> Path:
 
 
 def is_whole(run: str, root: Path) -> bool:
-    """Whether a run has its receipt, and beside it the very checkpoint and metrics that the receipt names."""
+    """Whether a run has its receipt, and beside it the very checkpoint and metrics that the receipt names; ``Unreadable`` where
+    that cannot be told."""
     folder = root / run_folder(run)
     try:
         receipt = read_record(folder / "run.json", root)
@@ -83,7 +86,13 @@ def is_whole(run: str, root: Path) -> bool:
             sha256_file(folder / name) == receipt[key]["sha256"]
             for name, key in (("checkpoint.pt", "checkpoint"), ("metrics.csv", "metrics"))
         )
-    except (UserError, OSError):
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise Unreadable(unwritable(error.filename or folder, error, "read")) from None
+    except Unreadable:
+        raise
+    except UserError:
         return False
 
 
@@ -148,17 +157,20 @@ class Build:
                     f"{name}: the receipt of another run ({receipt.get('run')}); get the right one back with "
                     f"`git checkout {name}`, or remove it: the next build trains the run"
                 )
-        whole = {run: receipt for run, receipt in found.items() if receipt and self._key(run) not in self.damage}
+        whole = {
+            run: receipt for run, receipt in found.items() if receipt and self.receipt_file(run) not in self.damage
+        }
         return {run: receipt for run, receipt in whole.items() if self._look_at_metrics(run, receipt)}
 
     def _look_at_metrics(self, run: str, receipt: dict[str, Any]) -> bool:
-        """Metrics are small, in git, and drawn by figures: compared whenever a build begins. False where neither they nor a
-        checkpoint is left: Snakemake, which removes what a failed job made, was killed before it came to the receipt."""
+        """Metrics are small, in git, and drawn by figures: compared whenever a build begins. False where nothing but the receipt
+        is left: Snakemake, which removes what a failed job made, was killed before it came to that."""
         name = run_folder(run) / "metrics.csv"
         try:
             wrong = "differ from the ones" if sha256_file(self.root / name) != receipt["metrics"]["sha256"] else None
         except FileNotFoundError:
-            if not self.has_checkpoint(run) and not (self.root / pointer_file(run)).exists():
+            evaluated = any((self.root / "results/evals" / run).glob("*.json"))
+            if not (self.has_checkpoint(run) or (self.root / pointer_file(run)).exists() or evaluated):
                 return False
             wrong = "are missing, those"
         except OSError as error:
@@ -205,7 +217,8 @@ class Build:
             self.damage[str(path)] = str(error)
             return None
 
-    def _key(self, run: str) -> str:
+    def receipt_file(self, run: str) -> str:
+        """Relative to the root."""
         return str(run_folder(run) / "run.json")
 
     @cached_property
@@ -287,6 +300,8 @@ class Build:
         of other weights than the receipt's does not count; a damaged one does, since restoring needs the receipt only."""
         try:
             pointer = read_pointer(run, self.root)
+        except Unreadable:
+            raise
         except UserError:
             return True
         receipt = self.receipts.get(run)
@@ -300,6 +315,8 @@ class Build:
             path = Path("data") / name / "dataset.json"
             try:
                 receipt = read_record(self.root / path, self.root)
+            except Unreadable:
+                raise
             except UserError:
                 raise UserError(f"{path}: damaged; `sslpairs fetch {name} --force` prepares it anew") from None
             if receipt is None:
@@ -386,8 +403,10 @@ class Build:
     def wanted(self, table: str) -> list[str]:
         """What a build of the table must leave: its outputs, and the records behind them. Snakemake makes an evaluation or a
         receipt that has disappeared only if it is asked for by name: with the table on disk it would see nothing to do."""
-        receipts = [str(run_folder(run) / "run.json") for run in self.runs_of(table)]
-        return [*self.outputs(table), *self.evaluation_files(table), *receipts]
+        runs = self.runs_of(table)
+        records = [str(run_folder(run) / "run.json") for run in runs]
+        records += [str(run_folder(run) / "metrics.csv") for run in runs if run not in self.receipts]
+        return [*self.outputs(table), *self.evaluation_files(table), *records]
 
     def targets(self) -> dict[str, list[str]]:
         """Names that a user can ask for -> their tables: each paper, and each table."""

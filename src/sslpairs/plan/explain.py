@@ -70,10 +70,9 @@ def facts(build: Build, run: str) -> dict[str, str]:
     """What is known of a run, in words: state, data, code, machine, time, checkpoint, where it is used."""
     plan, entry = build.plan, build.plan.runs[run]
     receipt = build.receipts.get(run)
-    dataset = plan.datasets[entry["dataset"]]
     found = {
         "method": f"{entry['label']}, {entry['backbone']}, {entry['augmentation']} augmentation",
-        "data": f"{entry['dataset']} ({dataset['title']}), sha256 {dataset['content'][:12]}",
+        "data": data(build, run),
         "seed, batch, epochs": f"{entry['seed']}, {entry['spec']['batch_size']}, {entry['spec']['epochs']}",
         "state": state(build, run),
     }
@@ -83,11 +82,10 @@ def facts(build: Build, run: str) -> dict[str, str]:
     if users:
         found["guides"] = f"{len(users)} runs, such as {users[0]}"
     if receipt:
-        git, timing = receipt["git"], receipt["timing"]
+        timing = receipt["timing"]
         found |= {
-            "commit": (git["commit"] or "no commit") + (" with uncommitted changes" if git["dirty"] else ""),
-            "code": receipt["code"]
-            + ("" if receipt["code"] == fingerprint(*TRAINING_ROOMS) else ": trained by older code"),
+            "commit": commit(receipt),
+            "code": code(receipt),
             "versions": ", ".join(
                 f"{library} {version}" for library, version in receipt["versions"].items() if version
             ),
@@ -101,6 +99,24 @@ def facts(build: Build, run: str) -> dict[str, str]:
         found.setdefault("note", "")
         found["note"] = f"{found['note']}; {warning}".lstrip("; ")
     return found
+
+
+def data(build: Build, run: str) -> str:
+    """The data set of a run, and its content."""
+    name = build.plan.runs[run]["dataset"]
+    dataset = build.plan.datasets[name]
+    return f"{name} ({dataset['title']}), sha256 {dataset['content'][:12]}"
+
+
+def commit(receipt: dict[str, Any]) -> str:
+    """The commit at which a run was trained."""
+    git = receipt["git"]
+    return (git["commit"] or "no commit") + (" with uncommitted changes" if git["dirty"] else "")
+
+
+def code(receipt: dict[str, Any]) -> str:
+    """The fingerprint of the code that trained a run, and whether it is today's."""
+    return receipt["code"] + ("" if receipt["code"] == fingerprint(*TRAINING_ROOMS) else ": trained by older code")
 
 
 def state(build: Build, run: str) -> str:
@@ -164,30 +180,26 @@ class Difference:
 def difference(now: Build, then: Build, subject: Subject | None = None) -> Difference:
     """Compare two plans of one folder, for the selected tables or those of a subject."""
 
+    places = set(subject.places) if subject else None
+    only_guides = False
+    if subject and not subject.places:  # one run: what stands in its places, or guides what stands there
+        places = _places(now, set(subject.runs))
+        only_guides = not places
+        if only_guides:
+            places = _places(now, {run for run, entry in now.plan.runs.items() if entry["guide"] in subject.runs})
+
     def parts(build: Build) -> tuple[set[str], set[str]]:
-        tables = dict.fromkeys(place[0] for place in subject.places) if subject else build.plan.selected
-        wanted = set(subject.places) if subject and subject.places else None
-        cells = [
-            cell
-            for table in tables
-            if table in build.plan.tables
+        found = [
+            replicate
+            for table in (build.plan.selected if places is None else build.plan.tables)
             for cell in build.plan.tables[table]["cells"]
-            if wanted is None or (table, cell["row"], cell["column"]) in wanted
+            for replicate in cell["replicates"]
+            if places is None or places & {place := (table, cell["row"], cell["column"]), (*place, replicate["seed"])}
         ]
-        if subject and not subject.places:  # one run: its like in the other plan
-            wanted_run = now.plan.runs[subject.runs[0]]
-            alike = ("label", "dataset", "seed", "augmentation", "backbone")
-            runs = {
-                run
-                for run, entry in build.plan.runs.items()
-                if all(entry[key] == wanted_run[key] for key in alike)
-                and entry["spec"]["batch_size"] == wanted_run["spec"]["batch_size"]
-            }
-            evaluations = {name for name, entry in build.plan.evaluations.items() if entry["run"] in runs}
-        else:
-            runs = {replicate["run"] for cell in cells for replicate in cell["replicates"]}
-            evaluations = {replicate["evaluation"] for cell in cells for replicate in cell["replicates"]}
-        return set(build.with_guides(runs)), evaluations
+        runs = {replicate["run"] for replicate in found}
+        if only_guides:
+            return {guide for run in runs if (guide := build.plan.runs[run]["guide"])}, set()
+        return set(build.with_guides(runs)), {replicate["evaluation"] for replicate in found}
 
     def work(build: Build) -> tuple[set[str], set[str], set[str], set[str]]:
         runs, evaluations = parts(build)
@@ -207,3 +219,14 @@ def difference(now: Build, then: Build, subject: Subject | None = None) -> Diffe
     if subject and subject.places:
         tables = [name for name in tables if name in {place[0] for place in subject.places}]
     return Difference(trained, restored, evaluated, found, len(runs & new_runs), tables, seconds, unknown)
+
+
+def _places(build: Build, runs: set[str]) -> set[tuple]:
+    """Table, row, column and seed of every place where one of the runs stands."""
+    return {
+        (table, cell["row"], cell["column"], replicate["seed"])
+        for table, plan in build.plan.tables.items()
+        for cell in plan["cells"]
+        for replicate in cell["replicates"]
+        if replicate["run"] in runs
+    }

@@ -33,6 +33,10 @@ class Plan:
     """The tables that were asked for; a plan may hold others, so that they can be named as targets."""
 
 
+class _NotAtThisScale(UserError):
+    """A table that has a setting for which the scale has nothing to stand."""
+
+
 @dataclass(frozen=True)
 class _Place:
     """A paper's setting, mapped to the scale."""
@@ -49,7 +53,7 @@ def make_plan(config: Config, contents: dict[str, str], strict: bool = False) ->
     """Plan every table that can be planned.
 
     ``contents`` maps prepared data sets to their content hash. Tables that were asked for must be possible;
-    others are left out silently, since the scale may not be made for them, but not where that is ``strict``.
+    others are left out silently. ``strict`` leaves out just those for which the scale is not made, asked for or not.
     """
     settings = config.settings
     plan = Plan(
@@ -70,8 +74,8 @@ def make_plan(config: Config, contents: dict[str, str], strict: bool = False) ->
             wanted = in_paper and named is not False
             try:
                 planner.add_table(paper_id, paper, table_id, table)
-            except UserError:
-                if wanted or strict:
+            except UserError as error:
+                if not isinstance(error, _NotAtThisScale) if strict else wanted:
                     raise
                 continue
             if wanted:
@@ -194,10 +198,10 @@ class _Planner:
                 return table[key]
         known = ", ".join(table)
         if value is None:
-            raise UserError(
+            raise _NotAtThisScale(
                 f"{self.config.scale_file}: {kind}: there is no 'default', and {self.where} names none; add one"
             )
-        raise UserError(
+        raise _NotAtThisScale(
             f"{self.config.scale_file}: {kind}: nothing stands for '{value}' ({self.where}); add it, or a default (known: {known})"
         )
 

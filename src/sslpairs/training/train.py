@@ -17,7 +17,7 @@ from torch import Tensor
 from sslpairs.backbones import checkpoint
 from sslpairs.config.recipes import Crop
 from sslpairs.data.arrays import ImageData, load
-from sslpairs.errors import UserError
+from sslpairs.errors import Unreadable, UserError
 from sslpairs.files import read_json, read_record, write_atomic, write_record
 from sslpairs.guides.embed import embed, embed_with
 from sslpairs.methods.base import Clock
@@ -76,15 +76,21 @@ def train(
 
     content, metrics = checkpoint.to_bytes(trainer.checkpoint()), _csv(rows).encode()
     sha256, md5 = hashlib.sha256(content).hexdigest(), hashlib.md5(content, usedforsecurity=False).hexdigest()  # DVC's
+    facts = {
+        "checkpoint": {"sha256": sha256, "md5": md5, "bytes": len(content)},
+        "metrics": {"sha256": hashlib.sha256(metrics).hexdigest(), "bytes": len(metrics)},
+    }
     try:
         earlier = read_record(folder / "run.json", root)
+    except Unreadable:
+        raise
     except UserError:
         earlier = None
-    if earlier and earlier["checkpoint"]["sha256"] == sha256 and not force:
+    if earlier and not force and all(earlier[key] == fact for key, fact in facts.items()):
         write_atomic(folder / "checkpoint.pt", content)
         write_atomic(folder / "metrics.csv", metrics)
         (folder / "last.ckpt").unlink(missing_ok=True)
-        log.info("%s: the same weights as before, bit for bit: its receipt stands", run)
+        log.info("%s: the same weights and metrics as before, bit for bit: its receipt stands", run)
         return earlier
     # From here until the end there is no receipt: it never lies beside a checkpoint that it does not name.
     (folder / "run.json").unlink(missing_ok=True)
@@ -104,8 +110,7 @@ def train(
         "guide": entry["guide"],
         "guide_checkpoint": guide,
         "spec": entry["spec"],
-        "checkpoint": {"sha256": sha256, "md5": md5, "bytes": len(content)},
-        "metrics": {"sha256": hashlib.sha256(metrics).hexdigest(), "bytes": len(metrics)},
+        **facts,
         "online": {"last": rows[-1]["online_top1"], "best": best, "best_epoch": best_epoch},
         "loss": rows[-1]["loss"],
         "items": len(trainer.items),
