@@ -69,6 +69,8 @@ def digests(project: Path) -> dict[str, str]:
         "figures/**/*.*",
     ):
         for path in sorted((project / "results").glob(pattern)):
+            if path.suffix == ".tmp":  # what a killed writer left; see the end of `storm`
+                continue
             found[str(path.relative_to(project))] = hashlib.sha256(path.read_bytes()).hexdigest()
     for path in sorted((project / "results").glob("runs/*/run.json")):
         receipt = json.loads(path.read_text())

@@ -340,12 +340,11 @@ def publish(
     with exclusive(
         root / ".dvc/tmp/sslpairs-publish.lock", "another `sslpairs publish` is at work here; waiting for it"
     ):
-        evaluations = {
-            str(evaluation_file(name)) for name, e in build.plan.evaluations.items() if e["run"] in set(runs)
-        }
+        chosen = set(runs)
+        evaluations = {str(evaluation_file(name)) for name, e in build.plan.evaluations.items() if e["run"] in chosen}
         _ = build.evaluated  # looks at all records
         damaged = {
-            name: line for name, line in build.damage.items() if name in evaluations or Path(name).parent.name in runs
+            name: line for name, line in build.damage.items() if name in evaluations or Path(name).parent.name in chosen
         }
         done.problems += damaged.values()
         done.unfinished = sum(run not in build.receipts and build.receipt_file(run) not in damaged for run in runs)
