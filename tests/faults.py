@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -203,6 +204,9 @@ def storm(
     longest: float = 15.0,
 ) -> Storm:
     """Build twice, once undisturbed and once under kills, and compare; AssertionError where anything differs or is left."""
+    if threading.current_thread() is threading.main_thread():
+        # A shell starts what runs in its background with SIGINT ignored, and children inherit that: Ctrl-C would do nothing.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     environment = os.environ | {"DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(folder / "site")}
     found, words = {}, commands(targets)
     for name in ("calm", "stormy"):
