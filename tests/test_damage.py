@@ -276,8 +276,9 @@ def test_the_announcement_of_a_killed_build_stops_nobody(tmp_path, holder, numbe
     ],
 )
 def test_a_build_makes_nothing_again_that_another_one_made_since_it_was_planned(tmp_path, outputs, there, refused):
-    (tmp_path / there).parent.mkdir(parents=True)
-    (tmp_path / there).write_text("")
+    for file in (there, str(Path(there).with_name("metrics.csv"))):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("")
     with (
         pytest.raises(UserError, match=f"another build has just made {there}") if refused else contextlib.nullcontext()
     ):
