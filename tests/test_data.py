@@ -632,6 +632,14 @@ def test_loading_what_is_absent_or_damaged_says_so(tmp_path, small):
         load("small", tmp_path)
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_images_that_cannot_be_read_are_not_called_damaged(tmp_path, small, monkeypatch, number):
+    prepare("small", small, tmp_path)
+    monkeypatch.setattr("sslpairs.data.arrays.np.load", fail(OSError(number, os.strerror(number))))
+    with pytest.raises(UserError, match=rf"train_images\.npy: cannot be read \({os.strerror(number)}\)"):
+        load("small", tmp_path)
+
+
 def test_other_images_than_a_run_is_named_after_are_not_loaded(tmp_path, small):
     receipt = prepare("small", small, tmp_path)
     assert load("small", tmp_path, content=receipt["content"]).content == receipt["content"]

@@ -456,6 +456,22 @@ def test_receipts_metrics_pointers_evaluations_and_the_record_of_the_data_are_st
     assert set(theirs) - {"?? data.dvc", " M .dvc/config"} <= set(git(project, "status", "--short").splitlines())
 
 
+@pytest.mark.parametrize("key", ["password", "secret_access_key", "access_key_id", "sas_token"])
+def test_a_secret_in_the_settings_of_a_remote_is_never_staged(project, remote, key, capsys):
+    kind = {"password": "ssh://host/path", "sas_token": "azure://box"}.get(key, "s3://bucket")
+    dvc("remote", "add", "other", kind)
+    dvc("remote", "modify", "other", key, "hunter2")
+    code, out, _ = command(capsys, "publish")
+    assert code == 0
+    assert f"note: .dvc/config is not staged: it holds {key} of remote 'other'. `dvc remote modify --local`" in out
+    assert "hunter2" not in git(project, "diff", "--cached")
+    dvc("remote", "modify", "other", key, "--unset")
+    dvc("remote", "modify", "--local", "other", key, "hunter2")
+    assert command(capsys, "publish")[0] == 0
+    assert git(project, "diff", "--cached", "--name-only", ".dvc/config").strip() == ".dvc/config"
+    assert "hunter2" not in git(project, "diff", "--cached")
+
+
 def test_where_there_is_no_commit_yet_publishing_again_stages_nothing(project, remote):
     shutil.rmtree(project / ".git")
     git(project, "init", "--quiet")

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -30,6 +31,9 @@ SIDE_BY_SIDE = 8
 """Transfers at once."""
 MARK = "sslpairs publish\n"
 """Content of the git lock of a publish: a lock that a killed one left is known by it."""
+
+SECRET = re.compile("password|passphrase|secret|token|access_key|account_key|connection_string|credential")
+"""In the name of a setting of a remote: its value is nobody else's."""
 
 Progress = Callable[[int, int, str], None]
 """Called with the objects done, all objects, and a line of facts."""
@@ -76,6 +80,13 @@ class Remote:
             raise UserError(f".dvc/config: {' '.join(str(error).split())}; mend it with `dvc remote`") from None
         self.fs, self.path_of = odb.fs, odb.oid_to_path
         self.url = repo.config["remote"][self.name]["url"]
+        self.secrets = [
+            f"{key} of remote '{remote}'"
+            for remote, options in repo.config.read("repo").get("remote", {}).items()
+            for key in options
+            if SECRET.search(key)
+        ]
+        """What the part of the settings that is in git should not hold."""
 
     def _failed(self, error: Exception) -> UserError:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -178,7 +189,8 @@ def restore(root: Path, runs: list[str], remote_name: str | None = None, progres
         return done
     remote = Remote(root, remote_name)
     oids = [pointer.md5 for _, _, pointer in waiting]
-    remote.sizes([oid for oid in oids if not (remote.cache / oid[:2] / oid[2:]).exists()][:1])
+    if asked := [oid for oid in oids if not (remote.cache / oid[:2] / oid[2:]).exists()]:
+        remote.size(asked[0])  # alone: it connects, or fails, once and not eight times
 
     def fetch(item: tuple[str, dict[str, Any], Pointer]) -> None:
         run = item[0]
@@ -380,7 +392,13 @@ def publish(
         done.held = len(objects) - done.sent - failed
         if not whole_data:
             done.notes.append("data.dvc is not staged, since not all of the data are in the remote")
-        done.staged = _stage(root, _small_files(build, runs, whole_data), done)
+        files = _small_files(build, runs, whole_data)
+        if remote.secrets:
+            done.notes.append(
+                f".dvc/config is not staged: it holds {', '.join(remote.secrets)}. `dvc remote modify --local` keeps that out of git"
+            )
+            files.remove(".dvc/config")
+        done.staged = _stage(root, files, done)
     return done
 
 
@@ -430,17 +448,8 @@ def _source(one: _Object, remote: Remote, differs: bool) -> Path:
 
 
 def _data(root: Path, remote: Remote, done: Published) -> list[_Object] | None:
-    """The files below data/ and DVC's listing of them; None where that cannot be published whole. Data that are here are compared
-    with their receipts first."""
-    for name, content in recorded(root).items():
-        try:
-            if (root / "data" / name).exists() and verify(name, root)["content"] != content:
-                raise UserError(
-                    f"data/{name}: not the images that data.dvc records; `sslpairs fetch {name}` prepares those"
-                )
-        except UserError as error:
-            done.problems.append(str(error))
-            return None
+    """The files below data/ and DVC's listing of them; None where that cannot be published whole. Data that are here must be
+    those of the listing; where that is lost, those of their receipts."""
     listing = tracked(root)
     if listing is None:
         done.notes.append("data.dvc does not track data/; `sslpairs fetch` says why")
@@ -450,6 +459,9 @@ def _data(root: Path, remote: Remote, done: Published) -> list[_Object] | None:
         entries = _listing(listing, remote, kept)
         if entries is not None:
             break
+        if problem := next(filter(None, (_damage(name, root) for name in recorded(root))), None):
+            done.problems.append(problem)
+            return None
         if attempt or (problem := track_anew(root)):
             done.problems.append(
                 f"data/: DVC has lost its listing ({listing}): {problem if not attempt else 'it changed'}"
@@ -458,19 +470,34 @@ def _data(root: Path, remote: Remote, done: Published) -> list[_Object] | None:
         listing = tracked(root) or listing
     objects = [_Object(listing, kept.stat().st_size, kept, None)]
     for entry in entries:
-        path = root / "data" / entry["relpath"]
+        path, owner = root / "data" / entry["relpath"], entry["relpath"].partition("/")[0]
+        if path.parent.is_dir() and not (path.exists() and both_digests(path)[1] == entry["md5"]):
+            again = (
+                f"data/{owner}: not the images that data.dvc records; `sslpairs fetch {owner} --force` prepares those"
+            )
+            done.problems.append(_damage(owner, root) or again)
+            return None
         cached = remote.cache / entry["md5"][:2] / entry["md5"][2:]
-        source = next((one for one in (path, cached) if one.exists() and both_digests(one)[1] == entry["md5"]), None)
+        whole = not path.exists() and cached.exists() and both_digests(cached)[1] == entry["md5"]
+        source = path if path.exists() else cached if whole else None
         size = source.stat().st_size if source else remote.size(entry["md5"])
         if size is None:
-            owner = entry["relpath"].partition("/")[0]
             done.problems.append(
                 f"data/{entry['relpath']}: neither here nor in the remote; get it: sslpairs fetch {owner}"
             )
-            objects = None
-            break
+            return None
         objects.append(_Object(entry["md5"], size, source, None))
     return objects
+
+
+def _damage(name: str, root: Path) -> str | None:
+    """What is wrong with a data set that is here, by its receipt and ``data.dvc``."""
+    try:
+        if (root / "data" / name).is_dir() and verify(name, root)["content"] != recorded(root)[name]:
+            return f"data/{name}: not the images that data.dvc records; `sslpairs fetch {name}` prepares those"
+    except UserError as error:
+        return str(error)
+    return None
 
 
 # --- git ------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Prepared data sets as tensors, resident on the device that trains: uint8, augmented there in batches."""
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,9 +81,9 @@ def _array(name: str, root: Path, receipt: dict, file: str, dtype: type, shape: 
         array = np.load(path, allow_pickle=False)
         if array.dtype != dtype or array.shape != shape:
             raise ValueError(f"it holds {array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}")
-    except PermissionError as error:
-        raise Unreadable(unwritable(path, error, "read")) from error
     except (OSError, ValueError, EOFError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.ENOTDIR):  # None: NumPy's own
+            raise Unreadable(unwritable(path, error, "read")) from error
         raise UserError(
             f"data set '{name}': {path} is damaged ({error}); prepare it again: sslpairs fetch {name} --force"
         ) from error

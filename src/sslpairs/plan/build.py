@@ -60,7 +60,7 @@ def read_pointer(run: str, root: Path) -> Pointer | None:
         raise Unreadable(unwritable(name, error, "read")) from None
     except UnicodeDecodeError:
         text = ""
-    facts = dict(_POINTED.findall(text))  # a YAML parser would take half of the time of planning thousands of runs
+    facts = dict(_POINTED.findall(text))  # not parsed as YAML, which is slow: there may be thousands
     if facts.keys() != {"md5", "size", "path"}:
         raise UserError(f"{name}: damaged; `sslpairs publish` writes it anew, or `git checkout {name}`")
     return Pointer(facts["md5"], int(facts["size"]))
