@@ -11,7 +11,6 @@ antialias; a blur with mirrored borders. Two things differ:
 What is fast was decided by measurement: ``benchmarks/RESULTS.md``.
 """
 
-import math
 from functools import cache
 
 import torch
@@ -49,7 +48,7 @@ def apply(images: Tensor, what: Plan, mean: Tensor, std: Tensor, size: int | Non
     x = _recolour(_look(images, what, size), what, mean, std)
     if what.sigmas is not None and len(rows := what.sigmas.nonzero()[:, 0]):
         here = sent(rows, x.device)
-        x = x.index_copy(0, here, _blur(x[here], what.sigmas[rows]))
+        x = x.index_copy(0, here, _blur(x[here], what.sigmas[rows], what.reach))
     if what.solarized is not None and len(rows := what.solarized.nonzero()[:, 0]):
         here = sent(rows, x.device)
         half, mirror = (((value - mean) / std).view(1, -1, 1, 1) for value in (0.5, 1 - mean))
@@ -74,7 +73,7 @@ def _look(images: Tensor, what: Plan, size: int | None) -> Tensor:
         return _rotate(images, what, to)
     if what.cropped or to != (height, width):
         return _crop(images, what.boxes, to)
-    x = images.float().mul_(1 / 255)
+    x = images.float().div_(255)
     mirrored = what.boxes[:, 4] > 0
     return torch.where(sent(mirrored, x.device).view(-1, 1, 1, 1), x.flip(3), x) if mirrored.any() else x
 
@@ -127,7 +126,7 @@ def _rotate(images: Tensor, what: Plan, to: tuple[int, int]) -> Tensor:
     # An output pixel p looks at centre + half size * mirror * (rotation p) of the input.
     theta = torch.stack([hx * sign * cos, -hx * sign * sin, cx, hy * sin, hy * cos, cy], dim=1).view(-1, 2, 3)
     grid = F.affine_grid(sent(theta, images.device), [count, channels, *to], align_corners=False)
-    x = images.float().mul_(1 / 255)
+    x = images.float().div_(255)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
@@ -197,13 +196,14 @@ def shift_hue(x: Tensor, shift: Tensor) -> Tensor:
 # --- blur ----------------------------------------------------------------------------------------------------------
 
 
-def _blur(x: Tensor, sigmas: Tensor) -> Tensor:
-    """Separable Gaussian of a width of its own for each image, ``sigmas`` ``[B]`` on the CPU; the border is mirrored.
+def _blur(x: Tensor, sigmas: Tensor, reach: int) -> Tensor:
+    """Separable Gaussian of a width of its own for each image, ``sigmas`` ``[B]`` on the CPU, out to ``reach`` pixels; the border is
+    mirrored.
 
     Two products of banded matrices an image, as in ``_crop``.
     """
     count, channels, height, width = x.shape
-    reach = min(math.ceil(3 * sigmas.max().item()), height - 1, width - 1)
+    reach = min(reach, height - 1, width - 1)
     offsets = torch.arange(-reach, reach + 1)
     kernel = torch.exp(-0.5 * (offsets / sigmas[:, None]) ** 2)
     kernel = sent(kernel / kernel.sum(1, keepdim=True), x.device)

@@ -51,6 +51,8 @@ class Plan:
     """Standard deviation of the blur in pixels, 0 for none; ``[N]``."""
     solarized: Tensor | None = None
     """Whether bright pixels are inverted ``[N]``."""
+    reach: int = 0
+    """Pixels to which the widest blur of the recipe reaches."""
     cropped: bool = False
     """Whether boxes may be less than the whole image."""
 
@@ -87,7 +89,8 @@ def plan(how: Augmentation, table: Tensor, shape: tuple[int, int, int]) -> Plan:
         parts["sigmas"] = between(table[:, SIGMA], *how.blur.sigma) * (table[:, BLUR] < how.blur.probability)
     if how.solarize:
         parts["solarized"] = table[:, SOLARIZE] < how.solarize
-    return Plan(**parts, cropped=how.crop is not None)
+    reach = math.ceil(3 * how.blur.sigma[1]) if how.blur else 0
+    return Plan(**parts, reach=reach, cropped=how.crop is not None)
 
 
 def between(u: Tensor, low: float, high: float) -> Tensor:
@@ -134,9 +137,10 @@ def basis(device: torch.device) -> Tensor:
     to_yiq = torch.tensor([LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)]).double()
     to_yiq[1:] -= to_yiq[1:].mean(1, keepdim=True)  # these are rounded: grey has no chroma, exactly
     quarter = torch.tensor([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]]).double()
-    grey = torch.tensor(LUMA).double().expand(3, 3)
-    maps = torch.stack([grey, torch.eye(3) - grey, torch.linalg.inv(to_yiq) @ quarter @ to_yiq])
-    return maps.view(3, 9).float().to(device)
+    grey = torch.tensor(LUMA).expand(3, 3)
+    turned = (torch.linalg.inv(to_yiq) @ quarter @ to_yiq).float()
+    # In float32, grey and the rest have the identity as their sum: an image that is not to be changed stays as it is, bit for bit.
+    return torch.stack([grey, torch.eye(3) - grey, turned]).view(3, 9).to(device)
 
 
 def changes(table: Tensor, how: Jitter) -> dict[str, Tensor]:
