@@ -27,4 +27,4 @@ def generator(seed: int, *words: str | int, device: str = "cpu"):
 def sent(values: "torch.Tensor", device: "torch.device") -> "torch.Tensor":
     """Values of the CPU, such as draws, on a device, without waiting for it. Draws are made on the CPU, so that they are the same
     ones wherever a run trains."""
-    return values if device.type == "cpu" else values.pin_memory().to(device, non_blocking=True)
+    return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)

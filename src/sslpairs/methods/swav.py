@@ -27,10 +27,11 @@ class SwAV(CodeMethod):
     def __init__(self, settings, backbone: nn.Module, width: int):
         super().__init__(settings, backbone, width)
         self.prototypes = nn.Linear(settings.projector.output, settings.prototypes, bias=False)
-        self.queue_full = False
+        self.queued: int | None = None
+        """Projections in the queue: looked up once, then counted here, so that no step waits for the device."""
         if settings.queue:
             self.register_buffer("queue", torch.zeros(2, settings.queue, settings.projector.output))
-            self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "queue_full", False))
+            self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "queued", None))
 
     def online_modules(self) -> list[nn.Module]:  # noqa: D102
         return [self.backbone, self.projector, self.prototypes]
@@ -64,10 +65,9 @@ class SwAV(CodeMethod):
             return sinkhorn(scores, self.settings.iterations, self.settings.epsilon)[:count]
 
     def _uses_queue(self) -> bool:
-        # Looked up on the device only until it is full, so that later steps do not wait.
-        if self.settings.queue and not self.queue_full:
-            self.queue_full = bool(self.queue[:, -1].any())
-        return self.queue_full
+        if self.settings.queue and self.queued is None:
+            self.queued = int(self.queue[0].any(1).sum())
+        return bool(self.settings.queue) and self.queued >= self.settings.queue
 
     @torch.no_grad()
     def before_step(self, clock: Clock) -> None:
@@ -85,3 +85,5 @@ class SwAV(CodeMethod):
         if self.settings.queue and clock.epoch >= self.settings.queue_from_epoch:
             new = torch.stack([F.normalize(emb.z, dim=1) for emb in clean[:2]]).to(self.queue.dtype)
             self.queue.copy_(torch.cat([new, self.queue], dim=1)[:, : self.settings.queue])
+            if self.queued is not None:
+                self.queued += new.shape[1]

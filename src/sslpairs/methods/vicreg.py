@@ -1,10 +1,12 @@
 """VICReg (Bardes et al. 2022, arXiv 2105.04906): invariance, variance and covariance of the projections.
 
 Lightly's loss takes the mean of the two views' variance terms and solo-learn their sum; the weights here are solo-learn's,
-because DimCL's weight refers to them, so lightly is given twice the variance weight.
+because DimCL's weight refers to them. It is written out, because lightly's takes the covariances through a boolean mask, for
+which the host waits for the GPU.
 """
 
-from lightly.loss import VICRegLoss
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sslpairs.methods.base import BaseMethod, Emb
@@ -15,7 +17,16 @@ def vicreg_loss(z1: Tensor, z2: Tensor, sim: float = 25.0, var: float = 25.0, co
 
     v is the mean over dimensions of max(0, 1 - sqrt(variance + 1e-4)), c the sum of squared off-diagonal covariances over D.
     """
-    return VICRegLoss(lambda_param=sim, mu_param=2 * var, nu_param=cov)(z1, z2)
+    variance, covariance = zip(*map(_terms, (z1, z2)), strict=True)
+    return sim * F.mse_loss(z1, z2) + var * sum(variance) + cov * sum(covariance)
+
+
+def _terms(z: Tensor) -> tuple[Tensor, Tensor]:
+    centred = z - z.mean(0)
+    products = centred.T @ centred / (len(z) - 1)
+    variances = products.diagonal()
+    others = products.square().sum() - variances.square().sum()
+    return F.relu(1 - torch.sqrt(variances + 1e-4)).mean(), others / z.shape[1]
 
 
 class VICReg(BaseMethod):
