@@ -30,6 +30,7 @@ from sslpairs.evaluation.knn import knn_predict
 from sslpairs.evaluation.linear import evaluate_linear
 from sslpairs.files import both_digests, sha256_file, write_atomic, write_record
 from sslpairs.guides.embed import embed, embed_with
+from sslpairs.methods.base import Emb
 from sslpairs.plan.build import evaluation_file, is_whole, run_folder
 from sslpairs.training import train as training
 from sslpairs.training.online import OnlineClassifier
@@ -132,6 +133,16 @@ def test_every_method_trains_with_each_strategy_to_a_finite_loss_and_a_receipt(l
     assert all(value.isfinite().all() for value in content["method"].values())
     fresh, _ = build_backbone(recipes.ConvNet(kind="convnet", widths=[8, 16]), 1)
     assert list(content["backbone"]) == list(fresh.state_dict())
+
+
+def test_compiled_networks_train_alike_and_keep_their_names(data, root):
+    plain, compiled = (trainer(data, root, "byol+clae") for _ in range(2))
+    compiled.compile(backend="eager")  # captures and guards as any backend; torch's own takes a minute
+    for epoch in (0, 1):
+        assert math.isclose(plain._epoch(epoch)["loss"], compiled._epoch(epoch)["loss"], rel_tol=1e-5)
+    ours, theirs = (made.method.state_dict() for made in (compiled, plain))
+    assert list(ours) == list(theirs)
+    assert all(torch.allclose(ours[key], theirs[key], atol=1e-4) for key in ours)
 
 
 def test_all_strategies_together_train(root):
@@ -476,6 +487,23 @@ def test_each_view_teaches_the_online_classifier_its_own_sources_label(data, roo
     assert any(not torch.equal(*batch.T) for batch in items)
     for both, batch in zip(seen, items, strict=True):
         assert [part.tolist() for part in both] == [data.train.labels[batch[:, v]].tolist() for v in (0, 1)]
+
+
+def test_the_online_classifier_learns_as_by_autograd_and_adam():
+    draws = torch.Generator().manual_seed(0)
+    how = recipes.Online(lr=0.01, weight_decay=0.1, every=1)
+    made = OnlineClassifier(how, 6, 4, 0, CPU)
+    layer = copy.deepcopy(made.layer)
+    reference = torch.optim.Adam(layer.parameters(), 0.01, weight_decay=0.1)
+    for _ in range(5):
+        h, y = torch.randn(2, 8, 6, generator=draws), torch.randint(4, (2, 8), generator=draws)
+        made.learn([Emb(h=h[0]), Emb(h=h[1])], list(y))
+        loss = torch.nn.functional.cross_entropy(layer(h.flatten(0, 1)), y.flatten())
+        reference.zero_grad()
+        loss.backward()
+        reference.step()
+        for name, value in layer.state_dict().items():
+            assert torch.allclose(made.layer.state_dict()[name], value, rtol=0, atol=1e-6), name
 
 
 # --- items ---------------------------------------------------------------------------------------------------------

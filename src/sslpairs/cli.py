@@ -511,9 +511,11 @@ def train(
             return
         from sslpairs.training.train import train as train_run
 
-        threads = build.plan.scale["threads"]
+        device, scale = build.plan.settings["device"], build.plan.scale
         with _progress(run, quiet=log_file is not None) as progress:
-            receipt = train_run(run, entry, build.root, build.plan.settings["device"], threads, progress, force)
+            receipt = train_run(
+                run, entry, build.root, device, scale["threads"], progress, force, compiled=scale["compile"]
+            )
     _settle(build, build.training_inputs(run))
     print(
         f"trained {run}: {receipt['spec']['epochs']} epochs in {duration(receipt['timing']['seconds'])}, "

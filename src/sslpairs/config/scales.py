@@ -26,6 +26,9 @@ class Scale(Model):
     """Whether published values of the same setting may stand beside the results: only at the papers' own sizes."""
     threads: Annotated[int, Field(ge=1, le=64)]
     """Processor threads of a run: part of the scale, since sums in another order give other last digits."""
+    compile: bool = False
+    """Let torch compile the networks (``torch.compile``) before each training: half a minute or more that only long trainings
+    on a GPU win back. Other last digits too."""
 
     @field_validator("datasets", "backbones", "batch_sizes", "epochs", mode="before")
     @classmethod

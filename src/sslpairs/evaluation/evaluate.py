@@ -16,7 +16,7 @@ from sslpairs.evaluation.linear import evaluate_linear
 from sslpairs.files import write_record
 from sslpairs.plan.build import evaluation_file, run_folder
 from sslpairs.plan.fingerprint import EVALUATION_ROOMS, fingerprint
-from sslpairs.training.device import describe, pick_device
+from sslpairs.training.device import describe, pick_device, settle
 
 
 def weights_digest(network: nn.Module) -> str:
@@ -34,7 +34,7 @@ def evaluate(run: str, key: str, protocols: dict[str, Any], root: Path, device: 
     ``online`` was measured while the run trained; it is copied from the receipt, so that tables read one file.
     Raises ``UserError`` when the checkpoint is not the one that the receipt names.
     """
-    torch.set_num_threads(threads)
+    settle(threads)
     how = Protocols.model_validate(protocols)
     folder = root / run_folder(run)
     path = folder / "checkpoint.pt"

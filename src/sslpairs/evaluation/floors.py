@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sslpairs.backbones.features import features
 from sslpairs.config.recipes import Protocols
 from sslpairs.data.arrays import load
@@ -12,7 +10,7 @@ from sslpairs.evaluation.knn import evaluate_knn
 from sslpairs.evaluation.linear import evaluate_linear
 from sslpairs.methods.build import fresh_backbone
 from sslpairs.plan.spec import RunSpec
-from sslpairs.training.device import pick_device
+from sslpairs.training.device import pick_device, settle
 
 
 def floors(run: dict[str, Any], protocols: dict[str, Any], root: Path, device: str, threads: int) -> dict[str, Any]:
@@ -20,7 +18,7 @@ def floors(run: dict[str, Any], protocols: dict[str, Any], root: Path, device: s
 
     ``run`` is a plan's entry of a run; the network is the one with which its training starts.
     """
-    torch.set_num_threads(threads)
+    settle(threads)
     spec, how = RunSpec.model_validate(run["spec"]), Protocols.model_validate(protocols)
     data = load(run["dataset"], root, pick_device(device), spec.dataset)
     network, _ = fresh_backbone(spec, data.train.images.shape[1])

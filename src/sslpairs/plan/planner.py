@@ -63,6 +63,7 @@ def make_plan(config: Config, contents: dict[str, str], strict: bool = False) ->
             "title": config.scale.title,
             "recipes": config.scale.recipes,
             "threads": config.scale.threads,
+            "compile": config.scale.compile,
         },
         datasets={},
     )

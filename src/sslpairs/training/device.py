@@ -1,11 +1,15 @@
 """Where a run is trained."""
 
+import ctypes
 import platform
 from pathlib import Path
 
 import torch
 
 from sslpairs.errors import UserError
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+"""Options of glibc's ``mallopt``."""
 
 
 def pick_device(choice: str) -> torch.device:
@@ -18,6 +22,23 @@ def pick_device(choice: str) -> torch.device:
         if (device.index or 0) >= count:
             raise UserError(f"device: '{choice}' was asked for, and this machine shows {count} GPUs; write cpu or auto")
     return device
+
+
+def settle(threads: int) -> None:
+    """Make this process one that computes: so many processor threads; freed memory is kept for the next tensors; convolutions
+    of the GPU that give the same sums every time.
+
+    By default glibc gives tensors of a few megabytes back to the system as soon as they are freed, and every step then waits
+    for fresh pages: measured on the views, 1.6 to 2 times slower. Without glibc nothing changes.
+    """
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.deterministic = True
+    try:
+        set_option = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return
+    for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 64 << 20)):
+        set_option(option, value)
 
 
 def describe(device: torch.device, threads: int) -> str:

@@ -41,26 +41,33 @@ class LARS(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure=None) -> None:
-        """One update; no closure is used."""
+        """One update; no closure is used. Nothing waits for the device."""
         for group in self.param_groups:
             moved = [p for p in group["params"] if p.grad is not None]
+            adapted = [p for p in moved if p.ndim > 1 or group["adapt_vectors"]]
+            changes = {id(p): p.grad for p in moved}
+            if adapted:
+                changes |= zip(map(id, adapted), self._adapted(adapted, group), strict=True)
+            known = [p for p in moved if "momentum_buffer" in self.state[p]]
+            buffers = [self.state[p]["momentum_buffer"] for p in known]
+            if known:
+                torch._foreach_mul_(buffers, group["momentum"])
+                torch._foreach_add_(buffers, [changes[id(p)] for p in known])
             for p in moved:
-                change = self._change(p, group)
-                buffer = self.state[p].get("momentum_buffer")
-                if buffer is None:
-                    buffer = self.state[p]["momentum_buffer"] = change.clone()
-                else:
-                    buffer.mul_(group["momentum"]).add_(change)
-                p.sub_(buffer, alpha=group["lr"])
+                if "momentum_buffer" not in self.state[p]:
+                    self.state[p]["momentum_buffer"] = changes[id(p)].clone()
+            torch._foreach_sub_(moved, [self.state[p]["momentum_buffer"] for p in moved], alpha=group["lr"])
 
-    def _change(self, p: nn.Parameter, group: dict) -> torch.Tensor:
-        if p.ndim == 1 and not group["adapt_vectors"]:
-            return p.grad
-        weight, slope = p.norm(), p.grad.norm()
+    def _adapted(self, parameters: list[nn.Parameter], group: dict) -> list[torch.Tensor]:
+        slopes = [p.grad for p in parameters]
+        weight, slope = (torch.stack(torch._foreach_norm(values)) for values in (parameters, slopes))
         decay = group["weight_decay"]
         ratio = group["trust_coefficient"] * weight / (slope + decay * weight + 1e-8)
         if group["clip"]:
             ratio = (ratio / group["lr"]).clamp(max=1) if group["lr"] else torch.ones_like(ratio)
-        adapted = (p.grad + decay * p) * ratio
-        # On the device, without waiting: a parameter or a gradient of zero is left as it is.
-        return torch.where((weight > 0) & (slope > 0), adapted, p.grad)
+        # A parameter or a gradient of zero is left as it is.
+        there = (weight > 0) & (slope > 0)
+        changes = torch._foreach_mul(slopes, torch.where(there, ratio, 1).unbind())
+        decays = torch._foreach_mul(parameters, torch.where(there, ratio * decay, 0).unbind())
+        torch._foreach_add_(changes, decays)
+        return changes

@@ -27,7 +27,7 @@ from sslpairs.pairs.clae import main_weights
 from sslpairs.plan.build import is_whole, run_folder
 from sslpairs.plan.spec import RunSpec
 from sslpairs.streams import generator, sent
-from sslpairs.training.device import describe, pick_device
+from sslpairs.training.device import describe, pick_device, settle
 from sslpairs.training.online import OnlineClassifier
 from sslpairs.training.optimization import base_rate, build_optimizer, rate_factor, set_rate
 from sslpairs.training.provenance import code_and_versions
@@ -54,6 +54,7 @@ def train(
     threads: int,
     progress: Progress | None = None,
     force: bool = False,
+    compiled: bool = False,
 ) -> dict[str, Any]:
     """Train a run of a plan and answer its receipt.
 
@@ -62,8 +63,9 @@ def train(
     loss is not a number, or the data do not fit the recipe; then there is no receipt.
 
     A run whose checkpoint is gone keeps its receipt when the new weights are the same ones; ``force`` writes a new one.
+    ``compiled`` lets torch compile the networks.
     """
-    torch.set_num_threads(threads)
+    settle(threads)
     started = time.perf_counter()
     spec = RunSpec.model_validate(entry["spec"])
     place = pick_device(device)
@@ -73,7 +75,9 @@ def train(
     guide = _checkpoint_of(entry["guide"], root)
     trainer = Trainer(run, spec, load(entry["dataset"], root, place, spec.dataset), root, place)
     provenance = code_and_versions(root)
-    made_by = {"code": provenance["code"], "versions": provenance["versions"], "guide": guide}
+    made_by = {"code": provenance["code"], "versions": provenance["versions"], "guide": guide, "compiled": compiled}
+    if compiled:
+        trainer.compile()
     rows = trainer.fit(folder / "last.ckpt", made_by, afresh=is_whole(run, root), progress=progress)
 
     content, metrics = checkpoint.to_bytes(trainer.checkpoint()), _csv(rows).encode()
@@ -119,6 +123,7 @@ def train(
         "notes": trainer.notes,
         "device": describe(place, threads),
         "threads": threads,
+        "compiled": compiled,
         "timing": {
             "seconds": round(trainer.seconds + time.perf_counter() - started, 3),
             "images_per_second": round(sum(row["images_per_second"] for row in rows) / len(rows), 1),
@@ -167,6 +172,11 @@ class Trainer:
         self.bounds = tuple(normalize(extremes, data.mean, data.std).flatten(1))
         width = self._width(channels)
         self.online = OnlineClassifier(spec.online, width, len(data.classes), spec.seed, device)
+
+    def compile(self, backend: str = "inductor") -> None:
+        """Let torch compile every network; the first step of each takes long. Names and weights stay as they are."""
+        for network in self.method.children():
+            network.compile(backend=backend)
 
     def _prepare_pairs(self, root: Path) -> None:
         self.items = torch.arange(len(self.data.train.labels))[:, None].repeat(1, 2)
