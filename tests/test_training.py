@@ -7,6 +7,7 @@ import json
 import math
 import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -321,6 +322,23 @@ def test_the_second_view_may_be_drawn_otherwise(data, root):
     made = trainer(data, root, augmentation=PLAIN_VIEW | {"second": {"solarize": 1.0}})
     first, second = (x * data.std + data.mean for x in views_of(made, torch.tensor([[0, 0], [1, 1]])))
     assert torch.allclose(second, torch.where(first >= 0.5, 1 - first, first), atol=1e-6)
+
+
+def test_a_resumable_state_that_is_slow_to_write_is_not_written_after_every_short_epoch(data, root, monkeypatch):
+    def saves(cheap):
+        monkeypatch.setattr(training, "CHEAP", cheap)
+        made, written = trainer(data, root, epochs=4), []
+
+        def slow(path, made_by, rows):
+            time.sleep(0.5)
+            written.append(len(rows))
+
+        monkeypatch.setattr(made, "_save", slow)
+        made.fit(root / "last.ckpt", {})
+        return written
+
+    assert saves(10.0) == [1, 2, 3, 4]
+    assert saves(0.1) == [1, 4]  # four epochs take less than 10 s, twenty times what writing takes
 
 
 def test_a_damaged_resumable_state_starts_the_run_anew_and_says_so(root, caplog):

@@ -42,6 +42,9 @@ COLUMNS = ("epoch", "steps", "loss", "learning_rate", "online_top1")
 STATE = {"run", "made_by", "rows", "seconds", "method", "pairs", "optimizer", "online"}
 """Keys of a resumable state."""
 STEPS_PLANNED = 16
+"""Steps whose views are planned at once."""
+CHEAP = 0.1
+"""Seconds that writing the resumable state may take after every epoch."""
 Progress = Callable[[int, int, str], None]
 """Called with the epochs done, all epochs, and a line of facts."""
 
@@ -213,10 +216,16 @@ class Trainer:
         """
         rows: list[dict[str, Any]] = self._restore(resume, made_by, afresh) if resume.exists() else []
         started, before = time.perf_counter(), self.seconds
+        saved, cost = started, 0.0
         for epoch in range(len(rows), self.spec.epochs):
             rows.append(self._epoch(epoch))
-            self.seconds = before + time.perf_counter() - started
-            self._save(resume, made_by, rows)
+            now = time.perf_counter()
+            self.seconds = before + now - started
+            # Large states of short epochs are not all written, so that it costs a twentieth of the time at most.
+            if cost < CHEAP or now - saved > 20 * cost or epoch + 1 == self.spec.epochs:
+                self._save(resume, made_by, rows)
+                saved = time.perf_counter()
+                cost = saved - now
             if progress:
                 progress(epoch + 1, self.spec.epochs, _facts(rows[-1]))
         self.seconds = before
