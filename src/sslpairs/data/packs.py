@@ -44,10 +44,18 @@ class Pack:
     """One split's pack, opened for reading. Forked processes may share it."""
 
     def __init__(
-        self, path: Path, index: np.ndarray, channels: int, size: int, complaint: Callable[[int, str], str]
+        self,
+        path: Path,
+        index: np.ndarray,
+        channels: int,
+        size: int,
+        complaint: Callable[[int, str], str],
+        prepared_with: str = "",
     ):
-        """``complaint`` makes an error's text from the number of an image and what is wrong with it."""
-        self.path, self.index, self.channels, self.size, self.complaint = path, index, channels, size, complaint
+        """``complaint`` makes an error's text from the number of an image and what is wrong with it; ``prepared_with`` is the
+        ``decoder`` that the checksums of pixels are from."""
+        self.path, self.index, self.channels, self.size = path, index, channels, size
+        self.complaint, self.prepared_with = complaint, prepared_with
         self.shape = (len(index), channels, size, size)
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed with the object
 
@@ -68,7 +76,8 @@ class Pack:
         except ValueError as error:
             raise UserError(self.complaint(place, str(error))) from error
         if pixels_crc != UNKNOWN and pixel_crc(pixels) != pixels_crc:
-            raise UserError(self.complaint(place, f"{decoder()} decodes it to other pixels than it was prepared with"))
+            reason = f"{decoder()} decodes it to other pixels than {self.prepared_with}, with which it was prepared"
+            raise UserError(self.complaint(place, reason))
         return pixels
 
 

@@ -133,7 +133,7 @@ def read_receipt(name: str, root: Path, folder: Path | None = None) -> dict | No
     except OSError as error:
         raise Unreadable(unwritable(path, error, "read")) from None
     except ValueError as error:
-        raise UserError(f"data set '{name}': {path} is damaged ({error}); {_again(name)}") from error
+        raise UserError(f"data set '{name}': {path} is damaged ({error}); {again(name)}") from error
     return receipt
 
 
@@ -146,9 +146,9 @@ def verify(name: str, root: Path, folder: Path | None = None) -> dict:
     for file, expected in receipt["files"].items():
         path = folder / file
         if not path.is_file():
-            raise UserError(f"data set '{name}': {path} is missing; {_again(name)}")
+            raise UserError(f"data set '{name}': {path} is missing; {again(name)}")
         if sha256_file(path) != expected["sha256"]:
-            raise UserError(f"data set '{name}': {path} differs from its receipt; {_again(name)}")
+            raise UserError(f"data set '{name}': {path} differs from its receipt; {again(name)}")
     return receipt
 
 
@@ -179,7 +179,8 @@ def locked(root: Path) -> Iterator[None]:
             _held.discard(data)
 
 
-def _again(name: str) -> str:
+def again(name: str) -> str:
+    """The remedy for damage."""
     return f"prepare it again: sslpairs fetch {name} --force"
 
 

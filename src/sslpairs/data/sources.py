@@ -68,9 +68,7 @@ class Listed:
     """Split -> int64 ``[N]``."""
 
 
-def read(
-    name: str, dataset: Dataset, root: Path, listed: Listed | None = None
-) -> tuple[dict[str, Arrays], list[str]]:
+def read(name: str, dataset: Dataset, root: Path, listed: Listed | None = None) -> tuple[dict[str, Arrays], list[str]]:
     """The images and labels of the splits ``train`` and ``test``, and the names of the classes.
 
     ``listed`` spares a second look at an image folder. Progress goes to stderr. Raises UserError, naming the data set
@@ -84,7 +82,13 @@ def read(
     else:
         listed = listed or list_images(name, source, root)
         splits, classes = _image_folder(name, source, listed), listed.classes
-    say_read(name, {split: len(labels) for split, (_, labels) in splits.items()}, classes, splits["train"][0].shape[1:], start)
+    say_read(
+        name,
+        {split: len(labels) for split, (_, labels) in splits.items()},
+        classes,
+        splits["train"][0].shape[1:],
+        start,
+    )
     return splits, classes
 
 

@@ -6,7 +6,7 @@ import io
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -225,11 +225,16 @@ class Trainer:
         self.method.train()
         losses = torch.zeros(self.steps_per_epoch, device=device)
         started = time.perf_counter()
-        for number in range(self.steps_per_epoch):
-            batch = self.items[order[number * spec.batch_size : (number + 1) * spec.batch_size]]
+        batches = []
+        for rows in order.split(spec.batch_size)[: self.steps_per_epoch]:
+            batch = self.items[rows]
             for strategy in self.pairs:
                 batch = strategy.partners(batch, partner_draws[strategy.name])
-            losses[number] = self._step(batch.to(device), epoch * self.steps_per_epoch + number, view_draws, draws)
+            batches.append(batch)
+        sources = self.data.train.images.batches(batch.T.flatten() for batch in batches)
+        for number, (batch, images) in enumerate(zip(batches, sources, strict=True)):
+            step = epoch * self.steps_per_epoch + number
+            losses[number] = self._step(batch.to(device), images.chunk(2), step, view_draws, draws)
         loss = losses.mean().item()
         seconds = time.perf_counter() - started
         if not math.isfinite(loss):
@@ -244,8 +249,10 @@ class Trainer:
             "online_top1": self.online.accuracy(self.method.backbone, self.data) if tested else None,
         }
 
-    def _step(self, batch: Tensor, step: int, view_draws: list, draws: dict[str, torch.Generator]) -> Tensor:
-        """One step on a batch of items ``[B, 2]``; answers the loss, detached."""
+    def _step(
+        self, batch: Tensor, images: Sequence[Tensor], step: int, view_draws: list, draws: dict[str, torch.Generator]
+    ) -> Tensor:
+        """One step on a batch of items ``[B, 2]`` and the two source images of each; answers the loss, detached."""
         spec, data = self.spec, self.data
         set_rate(
             self.optimizer,
@@ -253,9 +260,9 @@ class Trainer:
             * rate_factor(spec.schedule, step, self.steps_per_epoch, spec.epochs),
         )
         views = [
-            augment(
-                data.train.images[batch[:, number % 2]], how, data.mean, data.std, view_draws[number], size
-            ).contiguous(memory_format=torch.channels_last)
+            augment(images[number % 2], how, data.mean, data.std, view_draws[number], size).contiguous(
+                memory_format=torch.channels_last
+            )
             for number, (how, size) in enumerate(self.augmentations)
         ]
         loss, done = train_step(
