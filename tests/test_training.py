@@ -107,6 +107,12 @@ def trainer(data, root, label="simclr", **how):
     return Trainer("a run", tiny_spec(label, **how), data, root, CPU)
 
 
+def sources(data, batch):
+    """The two source images of each item, as the loop gives them to a step."""
+    (images,) = data.train.images.batches([batch.T.flatten()])
+    return images.chunk(2)
+
+
 def same_weights(a, b):
     return list(a) == list(b) and all(torch.equal(a[key], b[key]) for key in a)
 
@@ -298,7 +304,7 @@ def test_small_views_come_from_both_sources_in_turn_in_their_own_size(base, data
     batch = torch.tensor([[0, 10], [1, 11], [2, 12]])
     draws = [torch.Generator().manual_seed(v) for v in range(5)]
     with pytest.raises(Interrupted):
-        made._step(batch, 0, draws, {})
+        made._step(batch, sources(data, batch), 0, draws, {})
     (xs,) = seen
     assert [tuple(x.shape) for x in xs] == [(3, 1, 8, 8)] * 2 + [(3, 1, 6, 6)] * 3
     for number, x in enumerate(xs[2:]):
@@ -319,7 +325,7 @@ def test_the_second_view_may_be_drawn_otherwise(data, root, monkeypatch):
     made = trainer(data, root, augmentation=PLAIN_VIEW | {"second": {"solarize": 1.0}})
     batch = torch.tensor([[0, 0], [1, 1]])
     with pytest.raises(Interrupted):
-        made._step(batch, 0, [torch.Generator().manual_seed(0) for _ in range(2)], {})
+        made._step(batch, sources(data, batch), 0, [torch.Generator().manual_seed(0) for _ in range(2)], {})
     first, second = (x * data.std + data.mean for x in seen[0])
     assert torch.allclose(second, torch.where(first >= 0.5, 1 - first, first), atol=1e-6)
 
@@ -484,7 +490,7 @@ def test_each_view_teaches_the_online_classifier_its_own_sources_label(data, roo
     made = trainer(data, root, "simclr+gps", augmentation=PLAIN_VIEW)
     chosen = torch.tensor([[0, 1], [2, 3], [4, 5], [6, 7]])
     views = [torch.Generator().manual_seed(v) for v in (1, 2)]
-    made._step(chosen, 0, views, {"gps": torch.Generator()})
+    made._step(chosen, sources(data, chosen), 0, views, {"gps": torch.Generator()})
     (both,) = seen
     assert [part.tolist() for part in both] == [data.train.labels[chosen[:, v]].tolist() for v in (0, 1)]
 
