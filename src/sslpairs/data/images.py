@@ -6,10 +6,15 @@ which it has.
 
 import math
 import os
+import signal
+import threading
+import time
+import warnings
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -118,18 +123,8 @@ class Streamed(Images):
                 yield _expanded(made, asked.popleft()[1])
 
     def _decoded(self, pieces: Iterable[list[int]]) -> Iterator[Tensor]:
-        loader = DataLoader(
-            _Decoder(self.pack),
-            batch_sampler=pieces,
-            num_workers=self.workers,
-            collate_fn=_as_it_is,
-            pin_memory=self.device.type == "cuda",
-            prefetch_factor=AHEAD if self.workers else None,
-            multiprocessing_context="fork" if self.workers else None,
-            generator=torch.Generator(),  # the loader draws a number that nobody uses: not from the training's stream
-        )
         try:
-            for piece in loader:
+            for piece in self._loader(pieces):
                 if isinstance(piece, UserError):
                     raise piece
                 yield piece
@@ -141,6 +136,29 @@ class Streamed(Images):
                 f"{self.pack.path}: a process that decodes images was ended from outside ({reason})\n"
                 "memory, or shared memory (/dev/shm), may be short; take fewer of them: SSLPAIRS_WORKERS=2"
             ) from error
+
+    def _loader(self, pieces: Iterable[list[int]]) -> Iterator[Tensor | UserError]:
+        before = signal.getsignal(signal.SIGCHLD)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: as asked for
+            loader = iter(
+                DataLoader(
+                    _Decoder(self.pack),
+                    batch_sampler=pieces,
+                    num_workers=self.workers,
+                    collate_fn=_as_it_is,
+                    worker_init_fn=partial(_end_with, os.getpid()),
+                    pin_memory=self.device.type == "cuda",
+                    prefetch_factor=AHEAD if self.workers else None,
+                    multiprocessing_context="fork" if self.workers else None,
+                    generator=torch.Generator(),  # it draws a number that nobody uses: not from the training's stream
+                )
+            )
+        # Without the loader's handler: it would raise in the middle of a training step, wherever that is, when a worker is
+        # killed. The loader itself notices it too, within five seconds.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
+        return loader
 
 
 class _Decoder(Dataset):
@@ -161,6 +179,18 @@ class _Decoder(Dataset):
         except UserError as error:
             return error
         return made
+
+
+def _end_with(parent: int, _: int) -> None:
+    """Let this worker end when its parent has ended, however that ended. The loader's own watch misses a parent that is killed
+    before it begins, and such a worker would stay for ever."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _as_it_is(piece: T) -> T:
