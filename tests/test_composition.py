@@ -39,6 +39,7 @@ from tiny import STRONG_VIEW, networks, tiny_spec
 
 from sslpairs.config.methods import BASES, MEANINGS
 from sslpairs.data.arrays import ImageData, Split
+from sslpairs.data.images import Resident
 from sslpairs.methods.base import Clock
 from sslpairs.methods.byol import byol_loss
 from sslpairs.methods.vicreg import vicreg_loss
@@ -522,7 +523,7 @@ def test_two_items_of_one_image_are_negatives_of_each_other(base):
 def test_sources_of_items_change_nothing_but_the_pixels(base, tmp_path):
     pixels = torch.randint(256, (16, 1, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     pixels[10] = pixels[11] = pixels[3]
-    split = Split(pixels, torch.arange(16) % 2)
+    split = Split(Resident(pixels), torch.arange(16) % 2)
     data = ImageData(split, split, ["a", "b"], torch.tensor([0.5]), torch.tensor([0.3]), "0" * 64, "Twins")
     spec = tiny_spec(base, batch_size=4, augmentation=STRONG_VIEW | {"jitter": None})
     losses = []

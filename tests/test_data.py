@@ -602,8 +602,8 @@ def test_loaded_tensors_are_the_prepared_arrays(tmp_path, small):
     splits, classes = read("small", small, tmp_path)
     for split in ("train", "test"):
         loaded = getattr(data, split)
-        assert (loaded.images.dtype, loaded.labels.dtype) == (torch.uint8, torch.int64)
-        assert np.array_equal(loaded.images.numpy(), splits[split][0])
+        assert (loaded.images.tensor.dtype, loaded.labels.dtype) == (torch.uint8, torch.int64)
+        assert np.array_equal(loaded.images.tensor.numpy(), splits[split][0])
         assert np.array_equal(loaded.labels.numpy(), splits[split][1])
     assert (data.classes, data.content, data.title) == (classes, receipt["content"], "Small")
     assert data.mean.dtype == data.std.dtype == torch.float32
@@ -654,7 +654,14 @@ def test_other_images_than_a_run_is_named_after_are_not_loaded(tmp_path, small):
 def test_a_data_set_lies_on_the_gpu_that_was_asked_for(tmp_path, small):
     prepare("small", small, tmp_path)
     data = load("small", tmp_path, "cuda")
-    tensors = (data.train.images, data.train.labels, data.test.images, data.test.labels, data.mean, data.std)
+    tensors = (
+        data.train.images.tensor,
+        data.train.labels,
+        data.test.images.tensor,
+        data.test.labels,
+        data.mean,
+        data.std,
+    )
     assert all(tensor.is_cuda for tensor in tensors)
 
 

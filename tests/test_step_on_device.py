@@ -10,6 +10,7 @@ from tiny import METHODS, PLAIN_VIEW, STRATEGIES, STRONG_VIEW, tiny_spec
 
 from sslpairs.config.methods import parse_label
 from sslpairs.data.arrays import ImageData, Split
+from sslpairs.data.images import Resident
 from sslpairs.errors import UserError
 from sslpairs.training.train import Trainer
 
@@ -38,7 +39,7 @@ def nothing(channels):
 
     def split(count):
         images = torch.empty(count, channels, 8, 8, dtype=torch.uint8, device=META)
-        return Split(images, torch.empty(count, dtype=torch.long, device=META))
+        return Split(Resident(images), torch.empty(count, dtype=torch.long, device=META))
 
     mean, std = torch.empty(channels, device=META), torch.empty(channels, device=META)
     return ImageData(split(256), split(64), ["a", "b"], mean, std, "0" * 64, "nothing")

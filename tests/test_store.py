@@ -1017,7 +1017,16 @@ def test_a_restore_that_is_killed_at_any_touch_of_a_file_leaves_whole_checkpoint
 # --- data sets --------------------------------------------------------------------------------------------------------
 
 
-def test_a_clone_without_the_images_gets_the_published_data_set(project, remote, monkeypatch, capsys):
+@pytest.mark.parametrize("storage", ["arrays", "files"])
+def test_a_clone_without_the_images_gets_the_published_data_set(storage, project, remote, monkeypatch, capsys):
+    path = project / "config/datasets.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["datasets"]["pictures"]["source"]["storage"] = storage
+    path.write_text(yaml.safe_dump(content))
+    command(capsys, "fetch", "pictures")
+    assert (project / "data/pictures/train.pack").exists() == (storage == "files")
+    git(project, "add", "config")
+    git(project, "commit", "--quiet", "--message=Another storage")
     publish_all(project)
     copy = clone(project)
     monkeypatch.chdir(copy)

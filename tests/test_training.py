@@ -279,7 +279,7 @@ def test_neighbours_are_rebuilt_from_the_network_in_training_every_so_many_epoch
         assert len(built) == epoch // 2
     for embedding, before in zip(built, (states[2], states[4]), strict=True):
         before.eval()
-        x = (data.train.images.float() / 255 - data.mean.view(1, -1, 1, 1)) / data.std.view(1, -1, 1, 1)
+        x = (data.train.images.tensor.float() / 255 - data.mean.view(1, -1, 1, 1)) / data.std.view(1, -1, 1, 1)
         with torch.no_grad():
             h = before.backbone(x)
             assert torch.allclose(embedding, h if layer == "backbone" else before.projector(h), atol=1e-5)
@@ -298,7 +298,7 @@ def test_a_rebuild_leaves_norms_and_modes_as_they_were(data, root):
 
 def views_of(made, batch):
     """The first views that a trainer makes of a batch of items."""
-    images = [made.data.train.images[sources] for sources in batch.T]
+    images = list(made.data.train.images.batches(batch.T))
     return made._views(images, [whole[: len(batch)] for whole in next(made._plans(0))])
 
 
@@ -565,7 +565,7 @@ def gps_guide(**guide):
 
 def test_the_pixel_guide_is_the_flat_image(data, root):
     guide = recipes.PixelGuide(kind="pixels")
-    assert torch.equal(embed(guide, tiny_spec("simclr"), data, root), data.train.images.flatten(1) / 255)
+    assert torch.equal(embed(guide, tiny_spec("simclr"), data, root), data.train.images.tensor.flatten(1) / 255)
 
 
 def test_the_random_guide_hangs_on_the_seed_and_is_not_the_runs_own_start(data, root):
@@ -585,7 +585,7 @@ def test_a_guide_is_the_trained_backbone_of_another_run(label, data, root):
     made = embed(guide, tiny_spec("byol+gps"), data, root)
     network, _ = build_backbone(recipes.ConvNet(kind="convnet", widths=[8, 16]), 1)
     network.load_state_dict(weights(root, "guide")["backbone"])
-    x = (data.train.images.float() / 255 - data.mean.view(1, -1, 1, 1)) / data.std.view(1, -1, 1, 1)
+    x = (data.train.images.tensor.float() / 255 - data.mean.view(1, -1, 1, 1)) / data.std.view(1, -1, 1, 1)
     with torch.no_grad():
         assert torch.allclose(made, network.eval()(x), atol=1e-5)
     how = gps_guide(kind="checkpoint", run="guide", layer="backbone")
@@ -602,7 +602,7 @@ def test_a_guide_may_compare_raw_projections(label, data, root):
     made = embed(guide, tiny_spec("simclr+spps"), data, root)
     again = trainer(data, root, label).method
     again.load_state_dict(weights(root, "guide")["method"])
-    x = (data.train.images.float() / 255 - data.mean.view(1, -1, 1, 1)) / data.std.view(1, -1, 1, 1)
+    x = (data.train.images.tensor.float() / 255 - data.mean.view(1, -1, 1, 1)) / data.std.view(1, -1, 1, 1)
     with torch.no_grad():
         assert torch.allclose(made, again.eval().embed(x).z, atol=1e-5)
     assert made.shape == (297, 8)
@@ -795,7 +795,7 @@ def test_floors_are_the_evaluation_of_pixels_and_of_the_network_at_its_start(roo
     start = trainer(data, root, "byol").method.backbone
     knn, linear = recipes.KNN.model_validate(PROTOCOLS["knn"]), recipes.Linear.model_validate(PROTOCOLS["linear"])
     made = {
-        "pixels": [(split.images.flatten(1) / 255, split.labels) for split in (data.train, data.test)],
+        "pixels": [(split.images.tensor.flatten(1) / 255, split.labels) for split in (data.train, data.test)],
         "untrained": [(features(start, s.images, data.mean, data.std), s.labels) for s in (data.train, data.test)],
     }
     for name, (known, asked) in made.items():

@@ -192,7 +192,12 @@ def fetch_datasets(
             continue
         receipt = None if force else read_receipt(name, root)
         source = json.loads(json.dumps(source_record(datasets[name].source)))
-        in_place = receipt is not None and receipt.get("content") == known.get(name) and receipt.get("source") == source
+        in_place = (
+            receipt is not None
+            and receipt.get("content") == known.get(name)
+            and receipt.get("source") == source
+            and _stored_as_wanted(receipt, datasets[name], name, root)
+        )
         if not in_place:
             receipt = _obtain(name, datasets[name], root, known)
         content = receipt["content"]
@@ -214,6 +219,20 @@ def fetch_datasets(
             yield f"{name}: prepared {counts['train']:,} training and {counts['test']:,} test images{changed}"
 
 
+def _stored_as_wanted(receipt: dict, dataset: Any, name: str, root: Path) -> bool:
+    """Whether arrays or files lie there, as ``storage`` says; what came from a remote stays as it is."""
+    from sslpairs.data.prepare import stored_as
+
+    wanted = getattr(dataset.source, "storage", "auto")
+    return wanted in ("auto", stored_as(receipt)) or not _is_here(name, dataset.source, root)
+
+
+def _is_here(name: str, source: Any, root: Path) -> bool:
+    from sslpairs.data.sources import source_path
+
+    return source.kind == "digits" or source_path(name, source, root).exists()
+
+
 def _obtain(name: str, dataset: Any, root: Path, known: dict[str, str]) -> dict:
     """Prepare a data set from its source; where the source is not here, is the recorded one, and was published, from the
     remote."""
@@ -221,8 +240,7 @@ def _obtain(name: str, dataset: Any, root: Path, known: dict[str, str]) -> dict:
     from sslpairs.data.sources import source_path
 
     source = dataset.source
-    here = source.kind == "digits" or source_path(name, source, root).exists()
-    if here or name not in known or changed_sources(root, {name: dataset}):
+    if _is_here(name, source, root) or name not in known or changed_sources(root, {name: dataset}):
         return prepare(name, dataset, root)
     from sslpairs.store import restore_dataset
 

@@ -1,22 +1,46 @@
-"""Features of images under a frozen network."""
+"""Features of images: under a frozen network, or their pixels."""
+
+import math
 
 import torch
 from torch import Tensor, nn
 
+from sslpairs.data.images import Images
+from sslpairs.data.memory import free_on, in_bytes
+from sslpairs.errors import UserError
 from sslpairs.views.augment import normalize
 
 
 @torch.no_grad()
-def features(network: nn.Module, images: Tensor, mean: Tensor, std: Tensor, block: int = 1024) -> Tensor:
-    """Features ``[N, D]``, float32, of un-augmented uint8 images ``[N, C, H, W]`` in evaluation mode.
+def features(network: nn.Module, images: Images, mean: Tensor, std: Tensor, block: int = 1024) -> Tensor:
+    """Features ``[N, D]``, float32, of all un-augmented images in evaluation mode.
 
     Blocks bound the memory. The network is left in the mode in which it came.
     """
     training = network.training
     network.eval()
     parts = []
-    for part in images.split(block):
+    for part in images.blocks(block):
         x = normalize(part.float() / 255, mean, std).contiguous(memory_format=torch.channels_last)
         parts.append(network(x).float())
     network.train(training)
     return torch.cat(parts)
+
+
+def pixels(images: Images, block: int = 1024) -> Tensor:
+    """All images flattened, on the scale 0 to 1: float32 ``[N, CHW]`` on their device.
+
+    UserError where that does not fit, as for large photographs.
+    """
+    shape = (len(images), math.prod(images.shape[1:]))
+    needed, free = 4 * math.prod(shape), free_on(images.device)
+    if needed > free:
+        raise UserError(
+            f"the pixels of {len(images):,} images as features take {in_bytes(needed)}, and {images.device} has "
+            f"{in_bytes(free)} free; use another guide, such as a random network or a checkpoint"
+        )
+    made, start = torch.empty(shape, device=images.device), 0
+    for part in images.blocks(block):
+        torch.div(part.flatten(1), 255, out=made[start : start + len(part)])
+        start += len(part)
+    return made

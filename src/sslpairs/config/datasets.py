@@ -32,6 +32,8 @@ class ImageFolder(Model):
     """Use only so many test images of each class (the first ones by name); null means all."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     """Expected digest of the archive; a different file is refused."""
+    storage: Literal["auto", "arrays", "files"] = "auto"
+    """Keep decoded arrays, or the files as they are; auto: arrays, unless they would take more than 32 GiB. Results are the same."""
 
 
 class Dataset(Model):

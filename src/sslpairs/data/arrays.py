@@ -1,23 +1,38 @@
-"""Prepared data sets as tensors, resident on the device that trains: uint8, augmented there in batches."""
+"""Prepared data sets as tensors: uint8, on the device that trains where it has room, augmented there in batches."""
 
 import errno
+import logging
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sslpairs.data.prepare import read_receipt
+from sslpairs.data.images import Hosted, Images, Resident, Streamed, decode_workers
+from sslpairs.data.memory import free_memory, free_on, in_bytes
+from sslpairs.data.packs import Pack
+from sslpairs.data.prepare import again, read_receipt, stored_as
 from sslpairs.errors import Unreadable, UserError
 from sslpairs.files import sha256_file, unwritable
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+RESIDENCES = ("auto", "device", "host", "stream")
+"""Where images may be: on the device that trains, in the machine's memory, or encoded in their files."""
+DEVICE_SHARE, HOST_SHARE = 0.5, 0.75
+"""Of the free memory of a GPU, and of the machine, that images may take: networks and activations need the rest."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images, uint8 ``[N, C, H, W]``, and their labels, int64 ``[N]``."""
+    """Images, uint8 ``[N, C, H, W]``, and their labels, int64 ``[N]``, which always lie on the device."""
 
-    images: Tensor
+    images: Images
     labels: Tensor
 
 
@@ -38,12 +53,26 @@ class ImageData:
     title: str
 
 
-def load(name: str, root: Path, device: torch.device | str = "cpu", content: str | None = None) -> ImageData:
-    """The prepared data set ``root/data/<name>`` on ``device``.
+def load(
+    name: str,
+    root: Path,
+    device: torch.device | str = "cpu",
+    content: str | None = None,
+    residence: str | None = None,
+    workers: int | None = None,
+) -> ImageData:
+    """The prepared data set ``root/data/<name>`` for ``device``.
+
+    ``residence`` is one of ``RESIDENCES``, by default what the environment variable ``SSLPAIRS_RESIDENCE`` says, or 'auto':
+    on the device if the images fit, else in the machine's memory, else streamed. What is chosen is logged, with its bytes,
+    before they are taken. ``workers`` processes decode what is streamed (``decode_workers``).
 
     Digests, shapes and types are compared with the receipt, and its content hash with ``content``, where given: that of a run.
-    UserError where the data set is not prepared or differs, so that nothing is trained on damaged or other images.
+    Of packs only the size is compared here, and the checksums of each image whenever it is decoded.
+    UserError where the data set is not prepared or differs, so that nothing is trained on damaged or other images, and
+    where no memory holds it.
     """
+    device = torch.device(device)
     receipt = read_receipt(name, root)
     if receipt is None:
         raise UserError(f"data set '{name}' is not prepared; run: sslpairs fetch {name}")
@@ -52,12 +81,17 @@ def load(name: str, root: Path, device: torch.device | str = "cpu", content: str
             f"data/{name}: not the images of this run (content {receipt['content'][:12]}, not {content[:12]}); prepare those "
             f"again with `sslpairs fetch {name}`, or build anew: with other images its runs are others"
         )
+    packed = stored_as(receipt) == "files"
+    if workers is None:
+        workers = decode_workers(receipt["image"]) if packed else 0
+    residence = _residence(name, receipt, device, residence, workers)
 
     def split(which: str) -> Split:
         count = receipt["counts"][which]
-        images = _array(name, root, receipt, f"{which}_images.npy", np.uint8, (count, *receipt["image"]))
+        make = _packed if packed else _decoded
+        images = make(name, root, receipt, which, device, residence, workers)
         labels = _array(name, root, receipt, f"{which}_labels.npy", np.int64, (count,))
-        return Split(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device))
+        return Split(images, torch.from_numpy(labels).to(device))
 
     return ImageData(
         train=split("train"),
@@ -70,21 +104,116 @@ def load(name: str, root: Path, device: torch.device | str = "cpu", content: str
     )
 
 
-def _array(name: str, root: Path, receipt: dict, file: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+def _residence(name: str, receipt: dict, device: torch.device, residence: str | None, workers: int) -> str:
+    """Where the images are to be, logged; UserError where they fit nowhere."""
+    if residence is None:
+        residence = os.environ.get("SSLPAIRS_RESIDENCE", "auto")
+        if residence not in RESIDENCES:
+            raise UserError(
+                f"SSLPAIRS_RESIDENCE: '{residence}' is none of {', '.join(RESIDENCES)}; write one, or unset it"
+            )
+    counts, packed = receipt["counts"], stored_as(receipt) == "files"
+    needed = (counts["train"] + counts["test"]) * int(np.prod(receipt["image"]))
+    share = DEVICE_SHARE if device.type == "cuda" else HOST_SHARE
+    limits = {"device": (free_on(device), share), "host": (free_memory(), HOST_SHARE)}
+    places = {"device": str(device), "host": "this machine's memory"}
+    if residence == "auto":
+        fitting = [place for place, (free, share) in limits.items() if needed <= share * free]
+        residence = fitting[0] if fitting else "stream" if packed else None
+    elif residence in limits and needed > limits[residence][0]:
+        residence = None
+    elif residence == "stream" and not packed:
+        raise UserError(
+            f"data set '{name}': it is stored as arrays, which are not streamed; write 'storage: files' under its source in "
+            f"config/datasets.yaml, then: sslpairs fetch {name}"
+        )
+    facts = f"{counts['train']:,} + {counts['test']:,} images, {in_bytes(needed)}"
+    if residence is None:
+        room = "; ".join(
+            f"{places[place]}: {in_bytes(free)} free, of which {share:.0%} may be taken"
+            for place, (free, share) in limits.items()
+            if place == "device" or device.type == "cuda"
+        )
+        remedy = (
+            "unset SSLPAIRS_RESIDENCE: they are streamed then"
+            if packed
+            else f"write 'storage: files' under its source in config/datasets.yaml, then: sslpairs fetch {name}"
+        )
+        raise UserError(f"data set '{name}': its {facts}, do not fit ({room})\n{remedy}")
+    if residence == "stream":
+        size = sum(file["bytes"] for path, file in receipt["files"].items() if path.endswith(".pack"))
+        by = f"{workers} worker{'s' * (workers != 1)}" if workers else "the training process itself"
+        where = f"streamed to {device} from {in_bytes(size)} of files, decoded by {by}"
+    else:
+        where = (
+            f"resident on {device}" if residence == "device" else f"in this machine's memory, batches go to {device}"
+        )
+        where += f" ({in_bytes(limits[residence][0])} free)" + (", decoded once now" if packed else "")
+    log.info("data set '%s': %s, %s", name, facts, where)
+    return residence
+
+
+def _decoded(
+    name: str, root: Path, receipt: dict, which: str, device: torch.device, residence: str, workers: int
+) -> Images:
+    shape = (receipt["counts"][which], *receipt["image"])
+    # Mapped, where it is copied to a GPU or only gathered from; 'c': PyTorch wants arrays that it might write to.
+    mapped = residence == "host" or device.type == "cuda"
+    array = _array(name, root, receipt, f"{which}_images.npy", np.uint8, shape, mmap_mode="c" if mapped else None)
+    tensor = torch.from_numpy(array)
+    return Hosted(tensor, device) if residence == "host" else Resident(tensor.to(device))
+
+
+def _packed(
+    name: str, root: Path, receipt: dict, which: str, device: torch.device, residence: str, workers: int
+) -> Images:
+    count, (channels, size, _) = receipt["counts"][which], receipt["image"]
+    path = root / "data" / name / f"{which}.pack"
+    index = _array(name, root, receipt, f"{which}_index.npy", np.int64, (count, 4))
+    _checked(name, path, lambda: _same_size(path, receipt))
+
+    def complaint(place: int, reason: str) -> str:
+        return f"data set '{name}': {path}: image {place:,} is damaged ({reason}); {again(name)}"
+
+    streamed = Streamed(Pack(path, index, channels, size, complaint, receipt["decoder"]), device, workers)
+    if residence == "stream":
+        return streamed
+    tensor = torch.empty(streamed.shape, dtype=torch.uint8, device=device if residence == "device" else "cpu")
+    start = 0
+    for block in Streamed(streamed.pack, tensor.device, workers).blocks(streamed.rows):
+        tensor[start : start + len(block)] = block
+        start += len(block)
+    return Resident(tensor) if residence == "device" else Hosted(tensor, device)
+
+
+def _array(
+    name: str, root: Path, receipt: dict, file: str, dtype: type, shape: tuple[int, ...], mmap_mode: str | None = None
+) -> np.ndarray:
     path = root / "data" / name / file
-    try:
-        size, expected = path.stat().st_size, receipt["files"][file]
-        if size != expected["bytes"]:
-            raise ValueError(f"it has {size:,} bytes instead of {expected['bytes']:,}")
-        if sha256_file(path) != expected["sha256"]:
+
+    def read() -> np.ndarray:
+        _same_size(path, receipt)
+        if sha256_file(path) != receipt["files"][file]["sha256"]:
             raise ValueError("its sha256 is not the one in its receipt: it was altered")
-        array = np.load(path, allow_pickle=False)
+        array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
         if array.dtype != dtype or array.shape != shape:
             raise ValueError(f"it holds {array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}")
+        return array
+
+    return _checked(name, path, read)
+
+
+def _same_size(path: Path, receipt: dict) -> None:
+    size, expected = path.stat().st_size, receipt["files"][path.name]["bytes"]
+    if size != expected:
+        raise ValueError(f"it has {size:,} bytes instead of {expected:,}")
+
+
+def _checked(name: str, path: Path, read: Callable[[], T]) -> T:
+    """What ``read`` reads from a file; UserError where it is damaged, or cannot be read."""
+    try:
+        return read()
     except (OSError, ValueError, EOFError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.ENOTDIR):  # None: NumPy's own
             raise Unreadable(unwritable(path, error, "read")) from error
-        raise UserError(
-            f"data set '{name}': {path} is damaged ({error}); prepare it again: sslpairs fetch {name} --force"
-        ) from error
-    return array
+        raise UserError(f"data set '{name}': {path} is damaged ({error}); {again(name)}") from error

@@ -1,4 +1,7 @@
-"""Prepared data sets, ``data/<name>/``: four .npy files and a receipt. They are whole, or they are absent."""
+"""Prepared data sets, ``data/<name>/``: decoded arrays, or packs of the encoded files, and a receipt.
+
+They are whole, or they are absent. How a data set is stored changes neither its pixels nor its content hash.
+"""
 
 import fcntl
 import hashlib
@@ -8,6 +11,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +20,14 @@ from typing import TypeVar
 import numpy as np
 
 from sslpairs.config.datasets import Dataset, Digits, ImageFolder
-from sslpairs.data.sources import read
+from sslpairs.data.packs import PIXELS_CRC, Pack, decoder, pixel_crc, write_packs
+from sslpairs.data.sources import Listed, list_images, read, say_read, track, unusable
 from sslpairs.errors import Unreadable, UserError
 from sslpairs.files import canonical, sha256_file, unsealed, unwritable, write_record
 
 FORMAT = 1
+ARRAYS_LIMIT = 32 << 30
+"""Bytes of decoded images up to which ``storage: auto`` keeps arrays. The same on all machines, so that all store alike."""
 KEYS = frozenset(
     {"format", "name", "title", "content", "classes", "mean", "std", "image", "counts", "files", "source"},
 )
@@ -35,10 +42,28 @@ def prepare(name: str, dataset: Dataset, root: Path) -> dict:
     """
 
     def fill(folder: Path) -> dict:
-        splits, classes = read(name, dataset, root)
+        listed = None
+        if isinstance(dataset.source, ImageFolder):
+            start = time.monotonic()
+            listed = list_images(name, dataset.source, root)
+            if _storage(dataset.source, listed) == "files":
+                return _pack(folder, name, dataset, listed, start)
+        splits, classes = read(name, dataset, root, listed)
         return _write(folder, name, dataset, splits, classes)
 
     return place(name, root, fill)
+
+
+def stored_as(receipt: dict) -> str:
+    """'arrays', decoded, or 'files', encoded as the source has them."""
+    return receipt.get("storage", "arrays")
+
+
+def _storage(source: ImageFolder, listed: Listed) -> str:
+    if source.storage != "auto":
+        return source.storage
+    images = sum(map(len, listed.labels.values()))
+    return "files" if images * source.channels * source.size**2 > ARRAYS_LIMIT else "arrays"
 
 
 def place(name: str, root: Path, fill: Callable[[Path], T]) -> T:
@@ -69,8 +94,9 @@ def place(name: str, root: Path, fill: Callable[[Path], T]) -> T:
 
 
 def source_record(source: Digits | ImageFolder) -> dict:
-    """The source as receipts keep it: all settings, but of the path only the file name, as machines differ in it."""
-    record = source.model_dump()
+    """The source as receipts keep it: all settings that images come from, but of the path only the file name, as machines
+    differ in it."""
+    record = source.model_dump(exclude={"storage"})
     if isinstance(source, ImageFolder):
         record["path"] = Path(source.path).name
     return record
@@ -83,11 +109,16 @@ def content_hash(arrays: dict[str, np.ndarray], classes: list[str]) -> str:
     """
     ordered = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
     ordered = {name: a.astype(a.dtype.newbyteorder("<"), copy=False) for name, a in ordered.items()}
-    header = {"classes": classes, "arrays": [[name, a.dtype.str, list(a.shape)] for name, a in ordered.items()]}
-    digest = hashlib.sha256(canonical(header).encode())
+    digest = _content_start({name: (a.dtype.str, a.shape) for name, a in ordered.items()}, classes)
     for array in ordered.values():
         digest.update(array.data)
     return digest.hexdigest()
+
+
+def _content_start(arrays: dict[str, tuple[str, tuple[int, ...]]], classes: list[str]):
+    """The content hash before any array; then the bytes of each follow, in the order of their names."""
+    header = {"classes": classes, "arrays": [[name, kind, list(shape)] for name, (kind, shape) in arrays.items()]}
+    return hashlib.sha256(canonical(header).encode())
 
 
 def read_receipt(name: str, root: Path, folder: Path | None = None) -> dict | None:
@@ -102,7 +133,7 @@ def read_receipt(name: str, root: Path, folder: Path | None = None) -> dict | No
     except OSError as error:
         raise Unreadable(unwritable(path, error, "read")) from None
     except ValueError as error:
-        raise UserError(f"data set '{name}': {path} is damaged ({error}); {_again(name)}") from error
+        raise UserError(f"data set '{name}': {path} is damaged ({error}); {again(name)}") from error
     return receipt
 
 
@@ -115,9 +146,9 @@ def verify(name: str, root: Path, folder: Path | None = None) -> dict:
     for file, expected in receipt["files"].items():
         path = folder / file
         if not path.is_file():
-            raise UserError(f"data set '{name}': {path} is missing; {_again(name)}")
+            raise UserError(f"data set '{name}': {path} is missing; {again(name)}")
         if sha256_file(path) != expected["sha256"]:
-            raise UserError(f"data set '{name}': {path} differs from its receipt; {_again(name)}")
+            raise UserError(f"data set '{name}': {path} differs from its receipt; {again(name)}")
     return receipt
 
 
@@ -148,7 +179,8 @@ def locked(root: Path) -> Iterator[None]:
             _held.discard(data)
 
 
-def _again(name: str) -> str:
+def again(name: str) -> str:
+    """The remedy for damage."""
     return f"prepare it again: sslpairs fetch {name} --force"
 
 
@@ -157,53 +189,134 @@ def _write(folder: Path, name: str, dataset: Dataset, splits: dict, classes: lis
     arrays = {}
     for split, (images, labels) in splits.items():
         arrays[f"{split}_images"], arrays[f"{split}_labels"] = images, labels
-    mean, std = _statistics(name, splits["train"][0])
-    files = {}
+    images = splits["train"][0]
+    block = max(1, (1 << 22) // images[0, 0].size)
+    seen = _Histogram(images.shape[1])
+    for start in range(0, len(images), block):
+        seen.add(images[start : start + block])
+    facts = {
+        "content": content_hash(arrays, classes),
+        "classes": classes,
+        "image": list(images.shape[1:]),
+        "counts": {split: len(labels) for split, (_, labels) in splits.items()},
+    }
+    moments = seen.moments(name)
     for key, array in arrays.items():
-        path = folder / f"{key}.npy"
-        with open(path, "wb") as file:
-            np.save(file, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        files[path.name] = {"sha256": sha256_file(path), "bytes": path.stat().st_size}
+        _save(folder / f"{key}.npy", array)
+    return _finish(folder, name, dataset, facts, moments, [f"{key}.npy" for key in arrays])
+
+
+def _pack(folder: Path, name: str, dataset: Dataset, listed: Listed, start: float) -> dict:
+    """Write packs of the encoded files and, last, the receipt, which it returns. Never holds more than a few images.
+
+    The files are copied in the order of the source, then decoded in the order of their labels, which is that of the
+    content hash, by the very code that will read them in a training.
+    """
+    import torch
+
+    from sslpairs.data.images import Streamed, decode_workers
+
+    source = dataset.source
+    shape = (source.channels, source.size, source.size)
+    indices = write_packs(name, listed, folder)
+    arrays, images = {}, {}
+    for split in sorted(indices):
+        files, labels = listed.files[split], listed.labels[split]
+
+        def complaint(place: int, reason: str, files: list[str] = files) -> str:
+            return unusable(listed.where, files[place], reason)
+
+        pack = Pack(folder / f"{split}.pack", indices[split], source.channels, source.size, complaint)
+        images[split] = Streamed(pack, torch.device("cpu"), decode_workers(shape))
+        arrays |= {f"{split}_images": ("|u1", images[split].shape), f"{split}_labels": ("<i8", labels.shape)}
+    digest, seen = _content_start(arrays, listed.classes), _Histogram(source.channels)
+
+    def decoded() -> Iterator[tuple[str, int, np.ndarray]]:
+        for split in images:
+            place = 0
+            for block in images[split].blocks(images[split].rows):
+                for image in block.numpy():
+                    yield split, place, image
+                    place += 1
+            digest.update(listed.labels[split].astype("<i8"))
+
+    for split, place, image in track(decoded(), sum(map(len, images.values())), name, "decoding"):
+        digest.update(image)
+        indices[split][place, PIXELS_CRC] = pixel_crc(image)
+        if split == "train":
+            seen.add(image[None])
+    facts = {
+        "content": digest.hexdigest(),
+        "classes": listed.classes,
+        "image": list(shape),
+        "counts": {split: len(listed.labels[split]) for split in ("train", "test")},
+        "storage": "files",
+        "decoder": decoder(),
+    }
+    moments = seen.moments(name)
+    files = []
+    for split in ("train", "test"):
+        _save(folder / f"{split}_index.npy", indices[split])
+        _save(folder / f"{split}_labels.npy", listed.labels[split])
+        files += [f"{split}.pack", f"{split}_index.npy", f"{split}_labels.npy"]
+    say_read(name, facts["counts"], listed.classes, shape, start)
+    return _finish(folder, name, dataset, facts, moments, files)
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with open(path, "wb") as file:
+        np.save(file, array, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _finish(folder: Path, name: str, dataset: Dataset, facts: dict, moments: tuple, files: list[str]) -> dict:
+    """Write the receipt of what lies in ``folder``."""
+    mean, std = moments
     receipt = {
         "format": FORMAT,
         "name": name,
         "title": dataset.title,
-        "content": content_hash(arrays, classes),
-        "classes": classes,
+        "content": facts["content"],
+        "classes": facts["classes"],
         "mean": mean,
         "std": std,
-        "image": list(splits["train"][0].shape[1:]),
-        "counts": {split: len(labels) for split, (_, labels) in splits.items()},
-        "files": files,
+        "image": facts["image"],
+        "counts": facts["counts"],
+        "files": {
+            file: {"sha256": sha256_file(folder / file), "bytes": (folder / file).stat().st_size} for file in files
+        },
         "source": source_record(dataset.source),
     }
-    return write_record(folder / "dataset.json", receipt)
+    return write_record(folder / "dataset.json", receipt | {key: facts[key] for key in facts if key not in receipt})
 
 
-def _statistics(name: str, images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel of ``[N, C, H, W]``, in the scale 0..1.
+class _Histogram:
+    """Counts of the 256 values in each channel: sums of integers are exact, so all machines agree on what follows from them."""
 
-    From histograms: sums of integers are exact, so all machines agree, and one block of images is in memory at a time.
-    """
-    block = max(1, (1 << 22) // images[0, 0].size)
-    mean, std = [], []
-    for channel in range(images.shape[1]):
-        counts = np.zeros(256, np.int64)
-        for start in range(0, len(images), block):
-            counts += np.bincount(images[start : start + block, channel].ravel(), minlength=256)
-        number = int(counts.sum())
-        first = sum(value * count for value, count in enumerate(counts.tolist()))
-        second = sum(value * value * count for value, count in enumerate(counts.tolist()))
-        mean.append(first / (number * 255))
-        std.append(((number * second - first * first) / (number * 255) ** 2) ** 0.5)
-    if min(std) == 0:
-        raise UserError(
-            f"data set '{name}': channel {std.index(0)} has the same value in all pixels of all training images, "
-            "so it cannot be normalised; check the images, and 'channels' in config/datasets.yaml"
-        )
-    return mean, std
+    def __init__(self, channels: int):
+        self.counts = np.zeros((channels, 256), np.int64)
+
+    def add(self, images: np.ndarray) -> None:
+        """Images ``[B, C, H, W]``; of a few, since counting takes eight times their memory."""
+        for channel, counts in enumerate(self.counts):
+            counts += np.bincount(images[:, channel].ravel(), minlength=256)
+
+    def moments(self, name: str) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation of each channel, in the scale 0..1."""
+        mean, std = [], []
+        for counts in self.counts.tolist():
+            number = sum(counts)
+            first = sum(value * count for value, count in enumerate(counts))
+            second = sum(value * value * count for value, count in enumerate(counts))
+            mean.append(first / (number * 255))
+            std.append(((number * second - first * first) / (number * 255) ** 2) ** 0.5)
+        if min(std) == 0:
+            raise UserError(
+                f"data set '{name}': channel {std.index(0)} has the same value in all pixels of all training images, "
+                "so it cannot be normalised; check the images, and 'channels' in config/datasets.yaml"
+            )
+        return mean, std
 
 
 def _swap(new: Path, place: Path, old: Path) -> None:

@@ -1,4 +1,7 @@
-"""Where images come from: scikit-learn's digits, or a folder or archive of images. Gives uint8 arrays of one size."""
+"""Where images come from: scikit-learn's digits, or a folder or archive of images.
+
+Gives uint8 arrays of one size, or the encoded files one after the other, and decodes these in one way for all.
+"""
 
 import bz2
 import gzip
@@ -14,18 +17,21 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
 from sslpairs.config.datasets import Dataset, Digits, ImageFolder
+from sslpairs.data.memory import free_memory, in_bytes
 from sslpairs.errors import UserError, nearest
 from sslpairs.files import sha256_file
 
 if TYPE_CHECKING:
     from PIL import Image
 
+T = TypeVar("T")
 Arrays = tuple[np.ndarray, np.ndarray]
 """Images, uint8 ``[N, C, H, W]``, and labels, int64 ``[N]``."""
 
@@ -48,22 +54,50 @@ Listing = dict[str, dict[str, list[str]]]
 """Split -> class -> sorted names of its images."""
 
 
-def read(name: str, dataset: Dataset, root: Path) -> tuple[dict[str, Arrays], list[str]]:
+@dataclass(frozen=True)
+class Listed:
+    """What is to be read of a folder or archive."""
+
+    where: str
+    """How errors name it."""
+    path: Path
+    classes: list[str]
+    files: dict[str, list[str]]
+    """Split -> the names of its images, in the order of their labels."""
+    labels: dict[str, np.ndarray]
+    """Split -> int64 ``[N]``."""
+
+
+def read(name: str, dataset: Dataset, root: Path, listed: Listed | None = None) -> tuple[dict[str, Arrays], list[str]]:
     """The images and labels of the splits ``train`` and ``test``, and the names of the classes.
 
-    Progress goes to stderr. Raises UserError, naming the data set and the file, for a source that is absent,
-    damaged or laid out in another way than ``train/<class>/*`` and ``test/<class>/*`` (or ``val/<class>/*``).
+    ``listed`` spares a second look at an image folder. Progress goes to stderr. Raises UserError, naming the data set
+    and the file, for a source that is absent, damaged or laid out in another way than ``train/<class>/*`` and
+    ``test/<class>/*`` (or ``val/<class>/*``), and for arrays that this machine's memory does not hold.
     """
     start = time.monotonic()
     source = dataset.source
-    splits, classes = _digits(source) if isinstance(source, Digits) else _image_folder(name, source, root)
-    train, test = splits["train"][0], splits["test"][0]
-    shape = " x ".join(map(str, train.shape[1:]))
-    _say(
-        f"{name}: read {len(train):,} training and {len(test):,} test images of {len(classes)} classes, "
-        f"{shape}, in {time.monotonic() - start:.0f} s"
+    if isinstance(source, Digits):
+        splits, classes = _digits(source)
+    else:
+        listed = listed or list_images(name, source, root)
+        splits, classes = _image_folder(name, source, listed), listed.classes
+    say_read(
+        name,
+        {split: len(labels) for split, (_, labels) in splits.items()},
+        classes,
+        splits["train"][0].shape[1:],
+        start,
     )
     return splits, classes
+
+
+def say_read(name: str, counts: dict[str, int], classes: list[str], shape: Sequence[int], start: float) -> None:
+    """One line on what was read since ``start`` (``time.monotonic()``)."""
+    _say(
+        f"{name}: read {counts['train']:,} training and {counts['test']:,} test images of {len(classes)} classes, "
+        f"{' x '.join(map(str, shape))}, in {time.monotonic() - start:.0f} s"
+    )
 
 
 def source_path(name: str, source: ImageFolder, root: Path) -> Path:
@@ -124,8 +158,8 @@ def enlarge_digits(images: np.ndarray, size: int) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------------- image folders
 
 
-def _image_folder(name: str, source: ImageFolder, root: Path) -> tuple[dict[str, Arrays], list[str]]:
-    """Two passes over the source: the first finds every fault of the layout, the second decodes what is needed."""
+def list_images(name: str, source: ImageFolder, root: Path) -> Listed:
+    """The first pass over a source: it finds every fault of the layout, as a UserError."""
     path = source_path(name, source, root)
     where = f"data set '{name}': {path}"
     _check_file(where, path, source)
@@ -134,23 +168,43 @@ def _image_folder(name: str, source: ImageFolder, root: Path) -> tuple[dict[str,
     classes = list(listing["train"])
     for split, limit in (("train", source.train_per_class), ("test", source.test_per_class)):
         _limit(name, listing[split], split, limit)
+    labels = {
+        split: np.repeat(np.arange(len(classes), dtype=np.int64), [len(by_class[c]) for c in classes])
+        for split, by_class in listing.items()
+    }
+    files = {split: [file for c in classes for file in by_class[c]] for split, by_class in listing.items()}
+    return Listed(where, path, classes, files, labels)
 
-    splits, slots = {}, {}
-    for split, by_class in listing.items():
-        labels = np.repeat(np.arange(len(classes), dtype=np.int64), [len(by_class[c]) for c in classes])
-        splits[split] = (np.empty((len(labels), source.channels, source.size, source.size), np.uint8), labels)
-        files = [file for c in classes for file in by_class[c]]
-        slots.update({file: (splits[split][0], index) for index, file in enumerate(files)})
 
+def encoded(name: str, listed: Listed, doing: str) -> Iterator[tuple[str, int, "Member"]]:
+    """The second pass: split, place in the split and bytes of each listed image, in the order of storage.
+
+    ``doing`` is the word that progress shows. UserError for a source that is damaged or changes meanwhile.
+    """
+    slots = {file: (split, place) for split, files in listed.files.items() for place, file in enumerate(files)}
     unread = set(slots)
-    wanted = (member for member in _members(where, path, slots) if member.data is not None)
-    for member in _track(wanted, len(slots), name):
-        images, index = slots[member.name]
-        images[index] = _decode(where, member, source.size, source.channels)
+    wanted = (member for member in _members(listed.where, listed.path, slots) if member.data is not None)
+    for member in track(wanted, len(slots), name, doing):
+        yield *slots[member.name], member
         unread.discard(member.name)
     if unread:
-        raise UserError(f"{where}: {min(unread)} disappeared while it was being read; run the command again")
-    return splits, classes
+        raise UserError(f"{listed.where}: {min(unread)} disappeared while it was being read; run the command again")
+
+
+def _image_folder(name: str, source: ImageFolder, listed: Listed) -> dict[str, Arrays]:
+    needed = sum(map(len, listed.labels.values())) * source.channels * source.size**2
+    if needed > (free := free_memory()):
+        raise UserError(
+            f"{listed.where}: its images take {in_bytes(needed)} of memory while they are prepared, and {in_bytes(free)} are free; "
+            "write 'storage: files' under its source in config/datasets.yaml, which keeps them encoded"
+        )
+    images = {
+        split: np.empty((len(labels), source.channels, source.size, source.size), np.uint8)
+        for split, labels in listed.labels.items()
+    }
+    for split, place, member in encoded(name, listed, "decoding"):
+        images[split][place] = _decode(listed.where, member, source.size, source.channels)
+    return {split: (images[split], labels) for split, labels in listed.labels.items()}
 
 
 def _check_file(where: str, path: Path, source: ImageFolder) -> None:
@@ -377,11 +431,24 @@ def _few(words: Sequence[str]) -> str:
 
 
 def _decode(where: str, member: Member, size: int, channels: int) -> np.ndarray:
-    """uint8 ``[channels, size, size]``: turned upright, shorter side resized to ``size`` (bicubic), centre cropped."""
+    try:
+        return decode(member.data, size, channels)
+    except ValueError as error:
+        raise UserError(unusable(where, member.name, error)) from error
+
+
+def unusable(where: str, file: str, reason: object) -> str:
+    """What to say of a file of the source that cannot be decoded."""
+    return f"{where}: {file} cannot be read as an image ({reason}); replace it or remove it"
+
+
+def decode(data: bytes, size: int, channels: int) -> np.ndarray:
+    """An encoded image as uint8 ``[channels, size, size]``: turned upright, shorter side resized to ``size`` (bicubic),
+    centre cropped. ValueError, with the reason, for bytes that are no whole image."""
     from PIL import Image, ImageOps
 
     try:
-        image = Image.open(io.BytesIO(member.data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
         image.load()
         image = _eight_bits(ImageOps.exif_transpose(image)).convert("RGB" if channels == 3 else "L")
         short = min(image.size)
@@ -392,10 +459,7 @@ def _decode(where: str, member: Member, size: int, channels: int) -> np.ndarray:
         left, top = (image.width - size) // 2, (image.height - size) // 2
         pixels = np.asarray(image.crop((left, top, left + size, top + size)))
     except Exception as error:  # on damaged bytes Pillow's readers raise nearly anything
-        reason = "unknown format" if type(error).__name__ == "UnidentifiedImageError" else error
-        raise UserError(
-            f"{where}: {member.name} cannot be read as an image ({reason}); replace it or remove it"
-        ) from error
+        raise ValueError("unknown format" if type(error).__name__ == "UnidentifiedImageError" else error) from error
     return pixels.reshape(size, size, channels).transpose(2, 0, 1)
 
 
@@ -421,15 +485,15 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _track(items: Iterable[Member], total: int, name: str) -> Iterator[Member]:
-    """Pass ``items`` through, showing how many of ``total`` are done: a bar in a terminal, else a line every 10 s."""
+def track(items: Iterable[T], total: int, name: str, doing: str) -> Iterator[T]:
+    """Pass images through, showing how many of ``total`` are done: a bar in a terminal, else a line every 10 s."""
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import track
 
         yield from track(items, f"{name}: images", total, console=Console(stderr=True), transient=True)
         return
-    _say(f"{name}: decoding {total:,} images")
+    _say(f"{name}: {doing} {total:,} images")
     said = time.monotonic()
     for done, item in enumerate(items):
         if time.monotonic() - said >= 10:

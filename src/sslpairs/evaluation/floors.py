@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from sslpairs.backbones.features import features
+from sslpairs.backbones.features import features, pixels
 from sslpairs.config.recipes import Protocols
 from sslpairs.data.arrays import load
 from sslpairs.evaluation.knn import evaluate_knn
@@ -24,7 +24,7 @@ def floors(run: dict[str, Any], protocols: dict[str, Any], root: Path, device: s
     network, _ = fresh_backbone(spec, data.train.images.shape[1])
     network.to(data.train.images.device)
     made = {
-        "pixels": lambda images: images.flatten(1).float() / 255,
+        "pixels": pixels,
         "untrained": lambda images: features(network, images, data.mean, data.std),
     }
     results = {}

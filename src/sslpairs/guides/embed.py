@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sslpairs.backbones.checkpoint import check_digest, load, load_backbone
-from sslpairs.backbones.features import features
+from sslpairs.backbones.features import features, pixels
 from sslpairs.config.recipes import Guide
 from sslpairs.data.arrays import ImageData
 from sslpairs.errors import UserError
@@ -25,7 +25,7 @@ def embed(guide: Guide, spec: RunSpec, data: ImageData, root: Path) -> Tensor:
     """
     images = data.train.images
     if guide.kind == "pixels":
-        return images.flatten(1).float() / 255
+        return pixels(images)
     if guide.kind == "random":
         network, _ = fresh_backbone(spec, images.shape[1], stream="guide")
     else:

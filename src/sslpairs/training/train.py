@@ -258,12 +258,12 @@ class Trainer:
 
     def _batches(self, epoch: int) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
         """The views of each step of an epoch, and the labels of the two sources' images, on the device."""
-        data = self.data
-        for batch, plans in zip(self._items_of(epoch), self._plans(epoch), strict=True):
-            sources = sent(batch.T.contiguous(), self.device)
-            images = [data.train.images[sources[0]]]
-            images.append(images[0] if torch.equal(*batch.T) else data.train.images[sources[1]])
-            yield self._views(images, plans), [data.train.labels[source] for source in sources]
+        items, labels = self._items_of(epoch), self.data.train.labels
+        # Where both views come from the same images, these are fetched once.
+        rows = (batch[:, 0] if torch.equal(*batch.T) else batch.T.flatten() for batch in items)
+        for batch, images, plans in zip(items, self.data.train.images.batches(rows), self._plans(epoch), strict=True):
+            both = images.chunk(2) if len(images) > len(batch) else (images, images)
+            yield self._views(both, plans), [labels[sources] for sources in sent(batch.T.contiguous(), self.device)]
 
     def _views(self, images: Sequence[Tensor], plans: Sequence[Plan]) -> list[Tensor]:
         """All views of a step from the images of both sources, which the small ones take in turn."""

@@ -1,0 +1,238 @@
+"""The images of a split, wherever they are: on the device, in the machine's memory, or still encoded in a file.
+
+The three kinds give the same batches, bit for bit. They differ in memory and in speed, and a training need not know
+which it has.
+"""
+
+import math
+import os
+import signal
+import threading
+import time
+import warnings
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from sslpairs.data.memory import free_shared_memory
+from sslpairs.data.packs import Pack
+from sslpairs.errors import UserError
+from sslpairs.streams import sent
+
+PIECE = 4 << 20
+"""Bytes that a worker decodes at once, at most (but one image at least): small, so that all share in the first batch."""
+AHEAD = 2
+"""Batches (of the host's memory) and pieces a worker (streamed) that are made ready before they are asked for."""
+T, S = TypeVar("T"), TypeVar("S")
+
+
+class Images(ABC):
+    """uint8 images of one size, which arrive in batches on ``device``."""
+
+    def __init__(self, shape: Sequence[int], device: torch.device):
+        self.shape, self.device = torch.Size(shape), device
+        """``shape`` is ``[N, C, H, W]``."""
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @abstractmethod
+    def batches(self, indices: Iterable[Tensor]) -> Iterator[Tensor]:
+        """For each int64 index batch ``[B]`` (on the CPU) its images, uint8 ``[B, C, H, W]``, on the device, in order.
+
+        Indices may be asked for a few batches ahead of the images. An image that stands in a batch twice is read once.
+        UserError for an image that is damaged.
+        """
+
+    def blocks(self, size: int) -> Iterator[Tensor]:
+        """All images in order, ``size`` at a time (the last block may be smaller)."""
+        return self.batches(torch.arange(len(self)).split(size))
+
+
+class Resident(Images):
+    """Images that lie on the device. No step waits for the host."""
+
+    def __init__(self, tensor: Tensor):
+        """``tensor`` is uint8 ``[N, C, H, W]``."""
+        super().__init__(tensor.shape, tensor.device)
+        self.tensor = tensor
+
+    def batches(self, indices: Iterable[Tensor]) -> Iterator[Tensor]:  # noqa: D102
+        return (self.tensor.index_select(0, sent(batch, self.device)) for batch in indices)
+
+    def blocks(self, size: int) -> Iterator[Tensor]:  # noqa: D102
+        return iter(self.tensor.split(size))
+
+
+class Hosted(Images):
+    """Images that lie in the machine's memory (or a mapped file) while a GPU trains: a thread gathers the next batches in
+    pinned memory, and they are transferred without waiting."""
+
+    def __init__(self, tensor: Tensor, device: torch.device):
+        """``tensor`` is uint8 ``[N, C, H, W]`` on the CPU."""
+        super().__init__(tensor.shape, device)
+        self.tensor = tensor
+
+    def batches(self, indices: Iterable[Tensor]) -> Iterator[Tensor]:  # noqa: D102
+        for images, place in _ahead(self._gather, indices):
+            yield _expanded(images.to(self.device, non_blocking=True), place)
+
+    def _gather(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
+        rows, place = _distinct(batch)
+        made = torch.empty(len(rows), *self.shape[1:], dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        return torch.index_select(self.tensor, 0, rows, out=made), place
+
+
+class Streamed(Images):
+    """Images that stay encoded in a pack: worker processes decode them as they are needed.
+
+    The workers, 0 for this process itself, change nothing but the speed. They start with each pass and end with it.
+    """
+
+    def __init__(self, pack: Pack, device: torch.device, workers: int):
+        super().__init__(pack.shape, device)
+        self.pack, self.workers = pack, workers
+        self.rows = max(1, PIECE // math.prod(self.shape[1:]))
+        """Images in a piece."""
+
+    def batches(self, indices: Iterable[Tensor]) -> Iterator[Tensor]:  # noqa: D102
+        asked: deque[tuple[int, Tensor | None]] = deque()
+
+        def pieces() -> Iterator[list[int]]:
+            for batch in indices:
+                rows, place = _distinct(batch)
+                asked.append((len(rows), place))
+                yield from (piece.tolist() for piece in rows.split(self.rows))
+
+        found: list[Tensor] = []
+        for piece in self._decoded(pieces()):
+            found.append(piece)
+            if sum(map(len, found)) == asked[0][0]:
+                made = torch.empty(asked[0][0], *self.shape[1:], dtype=torch.uint8, device=self.device)
+                start = 0
+                for part in found:
+                    made[start : start + len(part)].copy_(part, non_blocking=True)
+                    start += len(part)
+                found.clear()
+                yield _expanded(made, asked.popleft()[1])
+
+    def _decoded(self, pieces: Iterable[list[int]]) -> Iterator[Tensor]:
+        try:
+            for piece in self._loader(pieces):
+                if isinstance(piece, UserError):
+                    raise piece
+                yield piece
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker"):
+                raise
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"{self.pack.path}: a process that decodes images was ended from outside ({reason})\n"
+                "memory, or shared memory (/dev/shm), may be short; take fewer of them: SSLPAIRS_WORKERS=2"
+            ) from error
+
+    def _loader(self, pieces: Iterable[list[int]]) -> Iterator[Tensor | UserError]:
+        before = signal.getsignal(signal.SIGCHLD)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: as asked for
+            loader = iter(
+                DataLoader(
+                    _Decoder(self.pack),
+                    batch_sampler=pieces,
+                    num_workers=self.workers,
+                    collate_fn=_as_it_is,
+                    worker_init_fn=partial(_end_with, os.getpid()),
+                    pin_memory=self.device.type == "cuda",
+                    prefetch_factor=AHEAD if self.workers else None,
+                    multiprocessing_context="fork" if self.workers else None,
+                    generator=torch.Generator(),  # it draws a number that nobody uses: not from the training's stream
+                )
+            )
+        # Without the loader's handler: it would raise in the middle of a training step, wherever that is, when a worker is
+        # killed. The loader itself notices it too, within five seconds.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
+        return loader
+
+
+class _Decoder(Dataset):
+    """A pack as a ``DataLoader`` wants it: many indices in, one tensor or an error out (raised, it would come as a traceback)."""
+
+    def __init__(self, pack: Pack):
+        self.pack = pack
+
+    def __len__(self) -> int:
+        return len(self.pack)
+
+    def __getitems__(self, places: list[int]) -> Tensor | UserError:
+        made = torch.empty(len(places), *self.pack.shape[1:], dtype=torch.uint8)
+        images = made.numpy()
+        try:
+            for row, place in enumerate(places):
+                images[row] = self.pack.image(place)
+        except UserError as error:
+            return error
+        return made
+
+
+def _end_with(parent: int, _: int) -> None:
+    """Let this worker end when its parent has ended, however that ended. The loader's own watch misses a parent that is killed
+    before it begins, and such a worker would stay for ever."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _as_it_is(piece: T) -> T:
+    return piece
+
+
+def decode_workers(shape: Sequence[int]) -> int:
+    """How many processes decode images of ``shape`` ``[..., C, H, W]``: ``SSLPAIRS_WORKERS``, or one for each core that this
+    process may use, up to 16; fewer where shared memory, through which the images come, has no room for more."""
+    text = os.environ.get("SSLPAIRS_WORKERS")
+    if text is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        wanted = min(16, cores)
+    elif text.isdecimal() and text.isascii():
+        wanted = int(text)
+    else:
+        raise UserError(f"SSLPAIRS_WORKERS: '{text}' is no number of processes; write one, such as 8, or unset it")
+    piece = max(PIECE, math.prod(shape[-3:]))
+    return min(wanted, free_shared_memory() // (2 * AHEAD * piece))
+
+
+# --- parts ----------------------------------------------------------------------------------------------------------
+
+
+def _distinct(batch: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The rows to read for a batch and, where some stand in it more than once, the place of each item among them."""
+    rows, place = batch.unique(return_inverse=True)
+    return (batch, None) if len(rows) == len(batch) else (rows, place)
+
+
+def _expanded(images: Tensor, place: Tensor | None) -> Tensor:
+    return images if place is None else images.index_select(0, sent(place, images.device))
+
+
+def _ahead(work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+    """``work`` for each item in order, done by a thread for the next ``AHEAD`` items already."""
+    with ThreadPoolExecutor(1) as thread:
+        waiting: deque = deque()
+        for item in items:
+            waiting.append(thread.submit(work, item))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
