@@ -3,8 +3,6 @@
 import os
 import platform
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from sslpairs.bench.arms import Bare, Ours, Stock
-from sslpairs.bench.memory import peak_here
+from sslpairs.bench.memory import peak_memory
 from sslpairs.bench.setting import Setting
 from sslpairs.config.methods import parse_label
 from sslpairs.errors import UserError
@@ -48,21 +46,24 @@ def measure_rounds(arms: dict[str, Callable[[], float]], repeats: int) -> Rounds
 
 def count_flops(step: Callable[[], None]) -> int:
     """Floating-point operations of convolutions and matrix products in ``step``, forwards and backwards."""
-    with FlopCounterMode(display=False) as counter:
+    counter = FlopCounterMode(display=False)
+    counter.mod_tracker = _NoModules()
+    with counter:
         step()
     return counter.get_total_flops()
 
 
-def peak_memory(label: str, setting: Setting) -> dict[str, float] | None:
-    """Peak of a training of ``label`` alone, in MB: what ``peak_here`` says, on the CPU in a process of its own."""
-    if torch.device(setting.device).type == "cuda":
-        return peak_here(label, setting)
-    from sslpairs.bench import memory
+class _NoModules:
+    """In the place of torch's tracker of modules, whose hooks refuse the ``torch.autograd.grad`` of CLAE's attack."""
 
-    return memory.peak_elsewhere(label, setting)
+    parents = ("Global",)
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
 
-def measure_base(base: str, labels: Sequence[str], setting: Setting, memory: bool = True) -> list[dict[str, Any]]:
+def measure_base(base: str, labels: Sequence[str], setting: Setting) -> list[dict[str, Any]]:
     """Rows of a base method and of ``labels`` under it, measured in the same rounds.
 
     Speeds are spreads over rounds. Only SimCLR has a stock pipeline beside it. ``over_base`` compares whole steps of
@@ -96,7 +97,7 @@ def measure_base(base: str, labels: Sequence[str], setting: Setting, memory: boo
         else:
             row["over_base"] = ratio(rounds[label], rounds[base])
             row["flops_over_base"] = flops[label] / flops[base]
-        row["peak_memory"] = peak_memory(label, setting) if memory else None
+        row["peak_memory"] = None
         rows.append(row)
     return rows
 
@@ -121,7 +122,7 @@ def bench(settings: Sequence[Setting], labels: Sequence[str], memory: Sequence[s
         rows = []
         for base, under in groups.items():
             say(f"{setting.size} px: {', '.join([base, *under])}")
-            rows += measure_base(base, under, setting, memory=False)
+            rows += measure_base(base, under, setting)
         for row in rows:
             if row["label"] in memory:
                 say(f"{setting.size} px: memory of {row['label']}")

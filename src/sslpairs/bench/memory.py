@@ -12,6 +12,18 @@ from sslpairs.bench.setting import Setting
 from sslpairs.errors import UserError
 
 
+def peak_memory(label: str, setting: Setting) -> dict[str, float] | None:
+    """``peak_here``: on a GPU in this process, on the CPU in one of its own, with as many threads as this one."""
+    if torch.device(setting.device).type == "cuda":
+        return peak_here(label, setting)
+    asked = json.dumps({"label": label, "threads": torch.get_num_threads(), "setting": setting.plain()})
+    done = subprocess.run([sys.executable, "-m", __name__, asked], capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise UserError(f"the memory of {label} was not measured: its process ended with {done.returncode} ({reason})")
+    return json.loads(done.stdout)
+
+
 def peak_here(label: str, setting: Setting) -> dict[str, float] | None:
     """Peak while a label is built and trained for one epoch, in MB (10^6 bytes), and of that what was there before.
 
@@ -28,16 +40,6 @@ def peak_here(label: str, setting: Setting) -> dict[str, float] | None:
     Ours(label, setting).seconds()
     peak = _resident("VmHWM")
     return None if before is None or peak is None else {"peak": peak, "before": before}
-
-
-def peak_elsewhere(label: str, setting: Setting) -> dict[str, float] | None:
-    """``peak_here`` in a new process, with as many threads as this one."""
-    words = [json.dumps({"label": label, "threads": torch.get_num_threads(), "setting": setting.plain()})]
-    done = subprocess.run([sys.executable, "-m", __name__, *words], capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise UserError(f"the memory of {label} was not measured: its process ended with {done.returncode} ({reason})")
-    return json.loads(done.stdout)
 
 
 def _resident(key: str) -> float | None:
