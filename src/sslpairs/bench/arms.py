@@ -42,9 +42,7 @@ class Ours:
     def __init__(self, label: str, setting: Setting):
         self.setting = setting
         data = random_images(setting.size, setting.steps * setting.batch, setting.device)
-        self.trainer = Trainer(
-            f"bench {label}", bench_spec(label, setting), data, Path(), torch.device(setting.device)
-        )
+        self.trainer = Trainer(f"bench {label}", bench_spec(label, setting), data, Path(), torch.device(setting.device))
         self.epochs = 0
 
     def seconds(self) -> float:

@@ -78,7 +78,9 @@ def facts(report: dict[str, Any]) -> list[str]:
     if where["load_before"] is not None:
         lines.append(f"load before: {where['load_before']:.2f} processes that wanted to run (mean of a minute)")
         if where["load_before"] > where["cores"] / 4:
-            lines.append("the machine was busy with other work: ratios hold less well than their spread, speeds not at all")
+            lines.append(
+                "the machine was busy with other work: ratios hold less well than their spread, speeds not at all"
+            )
     return lines
 
 
