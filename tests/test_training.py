@@ -284,43 +284,31 @@ def test_a_rebuild_leaves_norms_and_modes_as_they_were(data, root):
     assert not made.method.projector.training
 
 
+def views_of(made, batch):
+    """The first views that a trainer makes of a batch of items."""
+    images = [made.data.train.images[sources] for sources in batch.T]
+    return made._views(images, [whole[: len(batch)] for whole in next(made._plans(0))])
+
+
 @pytest.mark.parametrize("base", ["swav", "dino"])
-def test_small_views_come_from_both_sources_in_turn_in_their_own_size(base, data, root, monkeypatch):
-    seen = []
-
-    def watched(method, pairs, xs, *_, **__):
-        seen.append([x.clone() for x in xs])
-        raise Interrupted
-
-    monkeypatch.setattr(training, "train_step", watched)
+def test_small_views_come_from_both_sources_in_turn_in_their_own_size(base, data, root):
     small = {"count": 3, "size": 6, "scale": [0.999, 1.0]}
     made = trainer(data, root, base, changes={"small": small}, augmentation=PLAIN_VIEW)
-    batch = torch.tensor([[0, 10], [1, 11], [2, 12]])
-    draws = [torch.Generator().manual_seed(v) for v in range(5)]
-    with pytest.raises(Interrupted):
-        made._step(batch, 0, draws, {})
-    (xs,) = seen
+    xs = views_of(made, torch.tensor([[0, 10], [1, 11], [2, 12]]))
     assert [tuple(x.shape) for x in xs] == [(3, 1, 8, 8)] * 2 + [(3, 1, 6, 6)] * 3
     for number, x in enumerate(xs[2:]):
         # A crop of nearly everything: the small view is the resized image of its source, and of no other.
-        whole = torch.nn.functional.interpolate(xs[number % 2], 6, mode="bilinear", align_corners=False)
-        other = torch.nn.functional.interpolate(xs[1 - number % 2], 6, mode="bilinear", align_corners=False)
+        whole, other = (
+            torch.nn.functional.interpolate(xs[view], 6, mode="bilinear", antialias=True)
+            for view in (number % 2, 1 - number % 2)
+        )
         assert (x - whole).abs().mean() < 0.15
         assert (x - other).abs().mean() > 0.3
 
 
-def test_the_second_view_may_be_drawn_otherwise(data, root, monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        training,
-        "train_step",
-        lambda method, pairs, xs, *_, **__: seen.append(xs) or (_ for _ in ()).throw(Interrupted),
-    )
+def test_the_second_view_may_be_drawn_otherwise(data, root):
     made = trainer(data, root, augmentation=PLAIN_VIEW | {"second": {"solarize": 1.0}})
-    batch = torch.tensor([[0, 0], [1, 1]])
-    with pytest.raises(Interrupted):
-        made._step(batch, 0, [torch.Generator().manual_seed(0) for _ in range(2)], {})
-    first, second = (x * data.std + data.mean for x in seen[0])
+    first, second = (x * data.std + data.mean for x in views_of(made, torch.tensor([[0, 0], [1, 1]])))
     assert torch.allclose(second, torch.where(first >= 0.5, 1 - first, first), atol=1e-6)
 
 
@@ -482,29 +470,22 @@ def test_each_view_teaches_the_online_classifier_its_own_sources_label(data, roo
     seen = []
     monkeypatch.setattr(OnlineClassifier, "learn", lambda self, clean, labels: seen.append(labels))
     made = trainer(data, root, "simclr+gps", augmentation=PLAIN_VIEW)
-    chosen = torch.tensor([[0, 1], [2, 3], [4, 5], [6, 7]])
-    views = [torch.Generator().manual_seed(v) for v in (1, 2)]
-    made._step(chosen, 0, views, {"gps": torch.Generator()})
-    (both,) = seen
-    assert [part.tolist() for part in both] == [data.train.labels[chosen[:, v]].tolist() for v in (0, 1)]
+    made._epoch(0)
+    items = made._items_of(0)
+    assert len(seen) == len(items) == made.steps_per_epoch
+    assert any(not torch.equal(*batch.T) for batch in items)
+    for both, batch in zip(seen, items, strict=True):
+        assert [part.tolist() for part in both] == [data.train.labels[batch[:, v]].tolist() for v in (0, 1)]
 
 
 # --- items ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_epoch_uses_every_item_at_most_once_in_an_order_of_its_own(data, root, monkeypatch):
-    made, batches = trainer(data, root, "simclr+spps"), []
-
-    def watched(batch, *_):
-        batches.append(batch.clone())
-        return torch.tensor(0.0)
-
-    monkeypatch.setattr(made, "_step", watched)
-    orders = []
+def test_an_epoch_uses_every_item_at_most_once_in_an_order_of_its_own(data, root):
+    made, orders = trainer(data, root, "simclr+spps"), []
     for epoch in (0, 1):
-        batches.clear()
-        made._epoch(epoch)
-        assert len(batches) == len(made.items) // 64
+        batches = made._items_of(epoch)
+        assert len(batches) == made.steps_per_epoch == len(made.items) // 64
         orders.append(torch.cat(batches))
         allowed = {tuple(item) for item in made.items.tolist()}
         drawn = [tuple(item) for item in orders[-1].tolist()]
@@ -513,14 +494,20 @@ def test_an_epoch_uses_every_item_at_most_once_in_an_order_of_its_own(data, root
     assert not torch.equal(*orders)
 
 
-def test_the_order_of_images_is_the_same_with_and_without_a_strategy(data, root, monkeypatch):
-    anchors = []
-    for label in ("simclr", "simclr+gps+mixco"):
-        made, batches = trainer(data, root, label), []
-        monkeypatch.setattr(made, "_step", lambda b, *_, seen=batches: seen.append(b[:, 0]) or torch.tensor(0.0))
-        made._epoch(0)
-        anchors.append(torch.cat(batches))
-    assert torch.equal(*anchors)
+def test_the_order_of_images_and_their_views_are_the_same_with_and_without_a_strategy(data, root):
+    plain, other = (trainer(data, root, label) for label in ("simclr", "simclr+gps+mixco"))
+    assert torch.equal(*(torch.cat(made._items_of(0))[:, 0] for made in (plain, other)))
+    for (ours, _), (theirs, _) in zip(plain._batches(0), other._batches(0), strict=True):
+        assert torch.equal(ours[0], theirs[0])
+
+
+def test_views_do_not_depend_on_how_many_steps_are_planned_at_once(data, root, monkeypatch):
+    made = trainer(data, root, batch_size=16)
+    wanted = [views for views, _ in made._batches(0)]
+    assert len(wanted) > training.STEPS_PLANNED
+    monkeypatch.setattr(training, "STEPS_PLANNED", 3)
+    for ours, theirs in zip(made._batches(0), wanted, strict=True):
+        assert all(torch.equal(*pair) for pair in zip(ours[0], theirs, strict=True))
 
 
 # --- guides --------------------------------------------------------------------------------------------------------

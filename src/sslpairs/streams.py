@@ -5,6 +5,10 @@ that resumes at an epoch's start draws what it would have drawn anyway.
 """
 
 import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 def stream_seed(seed: int, *words: str | int) -> int:
@@ -18,3 +22,9 @@ def generator(seed: int, *words: str | int, device: str = "cpu"):
     import torch
 
     return torch.Generator(device=device).manual_seed(stream_seed(seed, *words))
+
+
+def sent(values: "torch.Tensor", device: "torch.device") -> "torch.Tensor":
+    """Values of the CPU, such as draws, on a device, without waiting for it. Draws are made on the CPU, so that they are the same
+    ones wherever a run trains."""
+    return values if device.type == "cpu" else values.pin_memory().to(device, non_blocking=True)

@@ -40,7 +40,7 @@ class Crop(Model):
 
 
 class Jitter(Model):
-    """Colour jitter: factors drawn from [1 - x, 1 + x]; hue as a rotation of the chroma plane (YIQ)."""
+    """Colour jitter: factors drawn from [1 - x, 1 + x], in random order."""
 
     probability: Fraction
     brightness: Fraction
@@ -48,6 +48,9 @@ class Jitter(Model):
     saturation: Fraction
     hue: Annotated[float, Field(ge=0, le=0.5)]
     """Largest shift, as a share of the full circle."""
+    space: Literal["yiq", "hsv"] = "yiq"
+    """How hue is shifted: ``hsv`` as torchvision and the papers' code do; ``yiq`` turns the chroma plane, which is faster and
+    keeps the brightness (NVIDIA DALI). Grey images have none."""
 
 
 class Blur(Model):

@@ -31,7 +31,7 @@ class Step:
     mixed: Sequence[Emb | None] = ()
     """Embeddings of the mixed images of each view."""
     draws: dict[str, torch.Generator] = field(default_factory=dict)
-    """Strategy name -> its own random stream, on the views' device."""
+    """Strategy name -> its own random stream, a generator of the CPU."""
     given: dict[str, Any] = field(default_factory=dict)
     """Strategy name -> what is to be used instead of a draw: for ``mixco`` shares by view, ``{0: [N/2], 1: [N/2]}``."""
     bounds: tuple[Tensor, Tensor] | None = None

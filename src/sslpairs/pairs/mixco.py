@@ -8,6 +8,7 @@ from sslpairs.config.recipes import MixCo as Settings
 from sslpairs.methods.base import Emb
 from sslpairs.methods.codes import code_loss
 from sslpairs.pairs.base import Pairs, Step
+from sslpairs.streams import sent
 
 
 def mix(x: Tensor, lam: Tensor) -> Tensor:
@@ -58,9 +59,9 @@ class MixCo(Pairs):
     def _shares(self, count: int, draws: torch.Generator) -> Tensor:
         alpha = self.settings.alpha
         if alpha is None:
-            return torch.rand(count, generator=draws, device=draws.device)
+            return torch.rand(count, generator=draws)
         # Beta(alpha, alpha) as a ratio of Gamma draws; torch.distributions takes no generator.
-        pair = torch._standard_gamma(torch.full((count, 2), alpha, device=draws.device), generator=draws)
+        pair = torch._standard_gamma(torch.full((count, 2), alpha), generator=draws)
         return pair[:, 0] / pair.sum(1).clamp_min(torch.finfo(pair.dtype).tiny)
 
     def expand(self, step: Step) -> list[Tensor | None]:
@@ -69,9 +70,9 @@ class MixCo(Pairs):
         self.lam: dict[int, Tensor] = {}
         mixed: list[Tensor | None] = [None] * len(step.xs)
         for view in step.method.mixed_views:
-            count = len(step.xs[view]) // 2
-            self.lam[view] = given[view] if view in given else self._shares(count, step.draws["mixco"])
-            mixed[view] = mix(step.xs[view], self.lam[view])
+            x = step.xs[view]
+            share = given[view] if view in given else sent(self._shares(len(x) // 2, step.draws["mixco"]), x.device)
+            self.lam[view], mixed[view] = share, mix(x, share)
         return mixed
 
     def combine(self, total: Tensor, step: Step) -> Tensor:

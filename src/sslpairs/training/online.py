@@ -20,7 +20,7 @@ class OnlineClassifier:
         with torch.random.fork_rng():
             torch.manual_seed(stream_seed(seed, "online"))
             self.layer = nn.Linear(width, classes).to(device)
-        self.optimizer = torch.optim.Adam(self.layer.parameters(), how.lr, weight_decay=how.weight_decay)
+        self.optimizer = torch.optim.Adam(self.layer.parameters(), how.lr, weight_decay=how.weight_decay, fused=True)
 
     def learn(self, clean: Sequence[Emb], labels: Sequence[Tensor]) -> None:
         """One step on the views that the online network has seen; each view has the label of its own source image."""

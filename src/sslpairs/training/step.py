@@ -24,7 +24,7 @@ def step_loss(
     """The total loss of a batch, ready for backward, and everything it was made of.
 
     ``xs`` are the augmented, normalised views, each ``[N, C, H, W]``: two large ones, then small ones if the method has
-    them. ``draws`` holds a random stream for each strategy by name, on the views' device; ``given`` holds what is to be
+    them. ``draws`` holds a random stream (of the CPU) for each strategy by name; ``given`` holds what is to be
     used instead of a draw (``Step.given``). Each strategy must have wrapped the method first (``strategy.wrap(method)``);
     they are asked in the order of composition, whatever the order of ``pairs``. ``bounds`` are the valid pixels, for attacks
     that are clipped (``Step.bounds``). ``autocast`` is a lower precision for the networks; objectives and attacks are

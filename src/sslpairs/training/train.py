@@ -6,7 +6,7 @@ import io
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,14 @@ from sslpairs.pairs.build import build_pairs
 from sslpairs.pairs.clae import main_weights
 from sslpairs.plan.build import is_whole, run_folder
 from sslpairs.plan.spec import RunSpec
-from sslpairs.streams import generator
+from sslpairs.streams import generator, sent
 from sslpairs.training.device import describe, pick_device
 from sslpairs.training.online import OnlineClassifier
 from sslpairs.training.optimization import base_rate, build_optimizer, rate_factor, set_rate
 from sslpairs.training.provenance import code_and_versions
 from sslpairs.training.step import train_step
-from sslpairs.views.augment import augment, normalize
+from sslpairs.views.augment import apply, normalize
+from sslpairs.views.draws import Plan, draw, plan
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ COLUMNS = ("epoch", "steps", "loss", "learning_rate", "online_top1")
 """Of metrics.csv: nothing that a clock measured, so that equal trainings give equal bytes."""
 STATE = {"run", "made_by", "rows", "seconds", "method", "pairs", "optimizer", "online"}
 """Keys of a resumable state."""
+STEPS_PLANNED = 16
 Progress = Callable[[int, int, str], None]
 """Called with the epochs done, all epochs, and a line of facts."""
 
@@ -211,25 +213,16 @@ class Trainer:
         return rows
 
     def _epoch(self, epoch: int) -> dict[str, Any]:
-        spec, device = self.spec, self.device
-        order = torch.randperm(len(self.items), generator=generator(spec.seed, "order", epoch))
-        partner_draws = {p.name: generator(spec.seed, p.name, "partners", epoch) for p in self.pairs}
-        draws = {p.name: generator(spec.seed, p.name, "step", epoch, device=device.type) for p in self.pairs}
-        view_draws = [
-            generator(spec.seed, f"view {view}", epoch, device=device.type)
-            for view in range(1, 1 + len(self.augmentations))
-        ]
+        spec = self.spec
+        draws = {p.name: generator(spec.seed, p.name, "step", epoch) for p in self.pairs}
         for strategy in self.pairs:
             if epoch and strategy.rebuild_every and epoch % strategy.rebuild_every == 0:
                 strategy.rebuild(lambda layer: embed_with(self.method, layer, self.data).cpu())
         self.method.train()
-        losses = torch.zeros(self.steps_per_epoch, device=device)
+        losses = torch.zeros(self.steps_per_epoch, device=self.device)
         started = time.perf_counter()
-        for number in range(self.steps_per_epoch):
-            batch = self.items[order[number * spec.batch_size : (number + 1) * spec.batch_size]]
-            for strategy in self.pairs:
-                batch = strategy.partners(batch, partner_draws[strategy.name])
-            losses[number] = self._step(batch.to(device), epoch * self.steps_per_epoch + number, view_draws, draws)
+        for number, (views, labels) in enumerate(self._batches(epoch)):
+            losses[number] = self._step(views, labels, epoch * self.steps_per_epoch + number, draws)
         loss = losses.mean().item()
         seconds = time.perf_counter() - started
         if not math.isfinite(loss):
@@ -244,20 +237,55 @@ class Trainer:
             "online_top1": self.online.accuracy(self.method.backbone, self.data) if tested else None,
         }
 
-    def _step(self, batch: Tensor, step: int, view_draws: list, draws: dict[str, torch.Generator]) -> Tensor:
-        """One step on a batch of items ``[B, 2]``; answers the loss, detached."""
-        spec, data = self.spec, self.data
+    def _batches(self, epoch: int) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+        """The views of each step of an epoch, and the labels of the two sources' images, on the device."""
+        data = self.data
+        for batch, plans in zip(self._items_of(epoch), self._plans(epoch), strict=True):
+            sources = sent(batch.T.contiguous(), self.device)
+            images = [data.train.images[sources[0]]]
+            images.append(images[0] if torch.equal(*batch.T) else data.train.images[sources[1]])
+            yield self._views(images, plans), [data.train.labels[source] for source in sources]
+
+    def _views(self, images: Sequence[Tensor], plans: Sequence[Plan]) -> list[Tensor]:
+        """All views of a step from the images of both sources, which the small ones take in turn."""
+        return [
+            apply(images[view % 2], how, self.data.mean, self.data.std, size).contiguous(
+                memory_format=torch.channels_last
+            )
+            for view, (how, (_, size)) in enumerate(zip(plans, self.augmentations, strict=True))
+        ]
+
+    def _items_of(self, epoch: int) -> list[Tensor]:
+        """Sources of view 1 and view 2 of each batch of an epoch, ``[B, 2]`` on the CPU."""
+        spec = self.spec
+        order = torch.randperm(len(self.items), generator=generator(spec.seed, "order", epoch))
+        draws = {p.name: generator(spec.seed, p.name, "partners", epoch) for p in self.pairs}
+        batches = list(self.items[order[: self.steps_per_epoch * spec.batch_size]].split(spec.batch_size))
+        for strategy in self.pairs:
+            batches = [strategy.partners(batch, draws[strategy.name]) for batch in batches]
+        return batches
+
+    def _plans(self, epoch: int) -> Iterator[list[Plan]]:
+        """What is done to the images of each step, a plan for each view: made for a few steps at once, which is cheaper."""
+        size, shape = self.spec.batch_size, self.data.train.images.shape[1:]
+        streams = [generator(self.spec.seed, f"view {view}", epoch) for view in range(1, 1 + len(self.augmentations))]
+        for start in range(0, self.steps_per_epoch, STEPS_PLANNED):
+            steps = min(STEPS_PLANNED, self.steps_per_epoch - start)
+            made = [
+                plan(how, draw(steps * size, stream), shape)
+                for (how, _), stream in zip(self.augmentations, streams, strict=True)
+            ]
+            for step in range(steps):
+                yield [whole[step * size : (step + 1) * size] for whole in made]
+
+    def _step(self, views: list[Tensor], labels: list[Tensor], step: int, draws: dict[str, torch.Generator]) -> Tensor:
+        """One step; answers the loss, detached."""
+        spec = self.spec
         set_rate(
             self.optimizer,
             base_rate(spec.optimizer, spec.batch_size)
             * rate_factor(spec.schedule, step, self.steps_per_epoch, spec.epochs),
         )
-        views = [
-            augment(
-                data.train.images[batch[:, number % 2]], how, data.mean, data.std, view_draws[number], size
-            ).contiguous(memory_format=torch.channels_last)
-            for number, (how, size) in enumerate(self.augmentations)
-        ]
         loss, done = train_step(
             self.method,
             self.pairs,
@@ -269,7 +297,7 @@ class Trainer:
             autocast=torch.bfloat16 if spec.precision == "bfloat16" else None,
         )
         # The large views only; each has the label of its own source image.
-        self.online.learn(done.clean[:2], [data.train.labels[sources] for sources in batch.T])
+        self.online.learn(done.clean[:2], labels)
         return loss
 
     def _diverged(self, epoch: int, losses: Tensor) -> str:

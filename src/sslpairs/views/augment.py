@@ -1,45 +1,60 @@
-"""Random views of a batch of images, made in batches on the device: every image has draws of its own.
+"""Random views of a batch of images, made in batches on the device: every image has draws of its own (``draws.py``).
 
-The transforms are torchvision's in meaning; three things differ, so that a batch needs one resampling and one colour map:
-crop, mirror image and rotation are one bilinear resampling (a rotated crop sees the image beyond its border, and zeros
-beyond the image); the colour changes come in a fixed order; hue turns the chroma plane of YIQ instead of going through HSV.
+The transforms are torchvision's on tensors, with its parameters and distributions: crops in whole pixels, resized with
+antialias; a blur with mirrored borders. Two things differ:
+- with rotation, crop, mirror image and rotation are one bilinear resampling (a rotated crop sees the image beyond its border,
+  and zeros beyond the image);
+- all changes of colour are one affine map an image, in which hue turns the chroma plane of YIQ (as NVIDIA DALI does), clamped
+  once. A recipe with ``space: hsv`` gets torchvision's own: one change after the other in random order, each clamped, hue
+  through HSV.
+
+What is fast was decided by measurement: ``benchmarks/RESULTS.md``.
 """
 
-import math
+from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslpairs.config.recipes import Augmentation, Blur, Crop, Jitter
-
-LUMA = (0.299, 0.587, 0.114)
-_RGB_TO_YIQ = torch.tensor([[*LUMA], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], dtype=torch.float64)
+from sslpairs.config.recipes import Augmentation
+from sslpairs.streams import sent
+from sslpairs.views.draws import Plan, basis, draw, plan
 
 
 def augment(
-    images: Tensor, how: Augmentation, mean: Tensor, std: Tensor, draws: torch.Generator, size: int | None = None
+    images: Tensor,
+    how: Augmentation,
+    mean: Tensor,
+    std: Tensor,
+    draws: torch.Generator | Tensor,
+    size: int | None = None,
 ) -> Tensor:
     """One random view of each image, normalised.
 
-    ``images`` is uint8 ``[B, C, H, W]``; ``mean`` and ``std`` are ``[C]`` on the scale 0 to 1; ``draws`` lives on the
-    images' device. Returns float32 ``[B, C, H, W]``, or ``[B, C, size, size]`` for small crops. ``how.second`` is not looked
-    at: ask ``how.of_view`` first.
+    ``images`` is uint8 ``[B, C, H, W]``; ``mean`` and ``std`` are ``[C]`` on the scale 0 to 1; ``draws`` are rows of
+    uniform numbers ``[B, draws.COLUMNS]``, or a generator from which to draw them, both on the CPU. Returns float32
+    ``[B, C, H, W]``, or ``[B, C, size, size]`` for small crops. ``how.second`` is not looked at: ask ``how.of_view`` first.
     """
-    x = images.float() / 255
-    if how.crop or how.flip or how.rotation or size:
-        x = _resample(x, how, draws, size)
-    if how.jitter:
-        x = _jitter(x, how.jitter, draws)
-    if how.grayscale and x.shape[1] == 3:
-        gray = x * (1 - (chosen := _chosen(x, how.grayscale, draws))) + _luma(x) * chosen
-        x = gray
-    if how.blur:
-        x = _blur(x, how.blur, draws)
-    if how.solarize:
-        chosen = _chosen(x, how.solarize, draws).bool()
-        x = torch.where(chosen & (x >= 0.5), 1 - x, x)
-    return normalize(x, mean, std)
+    table = draws if isinstance(draws, Tensor) else draw(len(images), draws)
+    return apply(images, plan(how, table, images.shape[1:]), mean, std, size)
+
+
+def apply(images: Tensor, what: Plan, mean: Tensor, std: Tensor, size: int | None = None) -> Tensor:
+    """The views of a plan, normalised; see ``augment``. Nothing waits for the device.
+
+    Blur and solarisation are done on normalised pixels, where they mean the same: it saves passes over the images.
+    """
+    x = _recolour(_look(images, what, size), what, mean, std)
+    if what.sigmas is not None and len(rows := what.sigmas.nonzero()[:, 0]):
+        here = sent(rows, x.device)
+        x = x.index_copy(0, here, _blur(x[here], what.sigmas[rows], what.reach))
+    if what.solarized is not None and len(rows := what.solarized.nonzero()[:, 0]):
+        here = sent(rows, x.device)
+        half, mirror = (((value - mean) / std).view(1, -1, 1, 1) for value in (0.5, 1 - mean))
+        bright = x[here]
+        x = x.index_copy(0, here, torch.where(bright >= half, mirror - bright, bright))
+    return x
 
 
 def normalize(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -47,96 +62,160 @@ def normalize(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return (x - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)
 
 
-def _uniform(count: int, low: float, high: float, draws: torch.Generator) -> Tensor:
-    return torch.rand(count, generator=draws, device=draws.device) * (high - low) + low
+# --- where to look -------------------------------------------------------------------------------------------------
 
 
-def _chosen(x: Tensor, probability: float, draws: torch.Generator) -> Tensor:
-    """1.0 for the images to which a change applies, ``[B, 1, 1, 1]``."""
-    return (_uniform(len(x), 0, 1, draws) < probability).to(x.dtype).view(-1, 1, 1, 1)
+def _look(images: Tensor, what: Plan, size: int | None) -> Tensor:
+    """Crop, mirror image and rotation, on the scale 0 to 1."""
+    height, width = images.shape[2:]
+    to = (size or height, size or width)
+    if what.angles is not None:
+        return _rotate(images, what, to)
+    if what.cropped or to != (height, width):
+        return _crop(images, what.boxes, to)
+    x = images.float().div_(255)
+    mirrored = what.boxes[:, 4] > 0
+    return torch.where(sent(mirrored, x.device).view(-1, 1, 1, 1), x.flip(3), x) if mirrored.any() else x
 
 
-def crop_boxes(count: int, crop: Crop, height: int, width: int, draws: torch.Generator) -> tuple[Tensor, ...]:
-    """Centre and half size of random crops, in coordinates from -1 to 1: ``cx, cy, hx, hy``, each ``[count]``.
+def _crop(images: Tensor, boxes: Tensor, to: tuple[int, int]) -> Tensor:
+    """Boxes of a plan, resized to height and width ``to`` with a triangle filter that widens with the reduction (antialias).
 
-    Area and log-ratio are uniform as in torchvision's RandomResizedCrop. A crop that does not fit is drawn again up to ten
-    times there; here ten are drawn at once and the first that fits is taken, else the whole image.
+    The filter is separable: two products of small matrices an image. ``grid_sample`` gathers four pixels each, which is not
+    faster, and has no antialias.
     """
-    tries = 10
-    area = _uniform(count * tries, *crop.scale, draws).view(count, tries) * height * width
-    ratio = _uniform(count * tries, math.log(crop.ratio[0]), math.log(crop.ratio[1]), draws).view(count, tries).exp()
-    w, h = (area * ratio).sqrt(), (area / ratio).sqrt()
-    fits = (w <= width) & (h <= height)
-    first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)
-    w = torch.where(fits.any(1), w.gather(1, first)[:, 0], float(width))
-    h = torch.where(fits.any(1), h.gather(1, first)[:, 0], float(height))
-    hx, hy = w / width, h / height
-    cx = (_uniform(count, -1, 1, draws)) * (1 - hx)
-    cy = (_uniform(count, -1, 1, draws)) * (1 - hy)
-    return cx, cy, hx, hy
+    count, channels, height, width = images.shape
+    reduces = bool((boxes[:, 2] > to[1]).any() or (boxes[:, 3] > to[0]).any())
+    left, top, w, h, mirrored = sent(boxes, images.device).T
+    across = _filter(left, w, width, to[1], reduces, mirrored)
+    down = _filter(top, h, height, to[0], reduces).mul_(1 / 255)
+    x = images.float()
+    y = torch.bmm(x.view(count, channels * height, width), across.transpose(1, 2))
+    if channels > 1:
+        down = down.repeat_interleave(channels, 0)
+    y = torch.bmm(down, y.view(count * channels, height, to[1]))
+    return y.view(count, channels, *to)
 
 
-def _resample(x: Tensor, how: Augmentation, draws: torch.Generator, size: int | None) -> Tensor:
-    count, channels, height, width = x.shape
-    zeros, ones = x.new_zeros(count), x.new_ones(count)
-    cx, cy, hx, hy = crop_boxes(count, how.crop, height, width, draws) if how.crop else (zeros, zeros, ones, ones)
-    mirror = 1 - 2 * _chosen(x, how.flip, draws).flatten() if how.flip else ones
-    angle = _uniform(count, -how.rotation, how.rotation, draws) if how.rotation else zeros
-    cos, sin = angle.cos(), angle.sin()
+def _filter(start: Tensor, extent: Tensor, size: int, to: int, reduces: bool, mirrored: Tensor | None = None) -> Tensor:
+    """Weights ``[B, to, size]`` of the input's pixels in the output's, along one axis; each row's sum is 1.
+
+    A crop is cut out before it is resized: what lies beyond it is not seen.
+    """
+    place = torch.arange(to, device=start.device) + 0.5
+    if mirrored is not None:
+        place = place + mirrored[:, None] * (to - 2 * place)
+    scale = (extent / to)[:, None]
+    centre = start[:, None] + place * scale
+    pixel = torch.arange(size, device=start.device) + 0.5
+    if not reduces:  # a border pixel is repeated, and two neighbours' weights have the sum 1
+        centre = centre.clamp(start[:, None] + 0.5, (start + extent)[:, None] - 0.5)
+        return (pixel - centre[:, :, None]).abs_().neg_().add_(1).clamp_(min=0)
+    weights = (pixel - centre[:, :, None]).abs_().div_(scale.clamp_min(1)[:, :, None]).neg_().add_(1).clamp_(min=0)
+    inside = (pixel > start[:, None]) & (pixel < (start + extent)[:, None])
+    weights *= inside[:, None]
+    return weights / weights.sum(2, keepdim=True)
+
+
+def _rotate(images: Tensor, what: Plan, to: tuple[int, int]) -> Tensor:
+    """Crop, mirror image and rotation as one bilinear resampling, without antialias."""
+    count, channels, height, width = images.shape
+    left, top, w, h, mirrored = what.boxes.T
+    cx, cy, hx, hy = (2 * left + w) / width - 1, (2 * top + h) / height - 1, w / width, h / height
+    sign, cos, sin = 1 - 2 * mirrored, what.angles.cos(), what.angles.sin()
     # An output pixel p looks at centre + half size * mirror * (rotation p) of the input.
-    theta = torch.stack([hx * mirror * cos, -hx * mirror * sin, cx, hy * sin, hy * cos, cy], dim=1).view(-1, 2, 3)
-    grid = F.affine_grid(theta, [count, channels, size or height, size or width], align_corners=False)
+    theta = torch.stack([hx * sign * cos, -hx * sign * sin, cx, hy * sin, hy * cos, cy], dim=1).view(-1, 2, 3)
+    grid = F.affine_grid(sent(theta, images.device), [count, channels, *to], align_corners=False)
+    x = images.float().div_(255)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def _luma(x: Tensor) -> Tensor:
-    """Brightness ``[B, 1, H, W]``: the weighted mean of the colours, or the image itself when it is grey."""
-    if x.shape[1] == 1:
-        return x
-    return (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+# --- colours -------------------------------------------------------------------------------------------------------
 
 
-def _jitter(x: Tensor, how: Jitter, draws: torch.Generator) -> Tensor:
-    """Brightness, contrast, saturation and hue as one 3x3 map and one offset per image, then back into [0, 1]."""
-    count = len(x)
-
-    def factor(amount: float) -> Tensor:
-        return _uniform(count, 1 - amount, 1 + amount, draws) if amount else x.new_ones(count)
-
-    brightness, contrast, saturation = factor(how.brightness), factor(how.contrast), factor(how.saturation)
-    angle = _uniform(count, -how.hue, how.hue, draws) * 2 * math.pi if how.hue else x.new_zeros(count)
-    chosen = _chosen(x, how.probability, draws) if how.probability < 1 else x.new_ones(count, 1, 1, 1)
-    scale = (brightness * contrast).view(-1, 1, 1, 1)
-    offset = ((1 - contrast) * brightness).view(-1, 1, 1, 1) * _luma(x).mean((1, 2, 3), keepdim=True)
-    changed = x * scale + offset
-    if x.shape[1] == 3 and (how.saturation or how.hue):
-        changed = torch.einsum("bij,bjhw->bihw", _chroma(saturation, angle), changed)
-    changed = changed.clamp(0, 1)
-    return torch.where(chosen.bool(), changed, x)
+def _recolour(x: Tensor, what: Plan, mean: Tensor, std: Tensor) -> Tensor:
+    """Changes of colour, the range from 0 to 1, and normalisation."""
+    if what.passes is not None:
+        x = _jitter(x, what)
+    elif what.gains is not None:
+        x = _blend(x, sent(what.gains, x.device)).clamp_(0, 1)
+    return x.sub_(mean.view(1, -1, 1, 1)).div_(std.view(1, -1, 1, 1))
 
 
-def _chroma(saturation: Tensor, angle: Tensor) -> Tensor:
-    """RGB maps ``[B, 3, 3]`` that scale the chroma and turn it by an angle, and leave grey as it is."""
-    there = _RGB_TO_YIQ.to(saturation.device)
-    back = torch.linalg.inv(there)
-    turn = torch.zeros(len(saturation), 3, 3, dtype=there.dtype, device=there.device)
-    turn[:, 0, 0] = 1
-    turn[:, 1, 1] = turn[:, 2, 2] = saturation * angle.cos()
-    turn[:, 1, 2] = -saturation * angle.sin()
-    turn[:, 2, 1] = saturation * angle.sin()
-    return (back @ turn @ there).float()
+def _blend(x: Tensor, gains: Tensor) -> Tensor:
+    """Gains ``[B, 4]`` as ``draws.colour_gains`` has them."""
+    count, channels, *size = x.shape
+    flat = x.view(count, channels, -1)
+    if channels == 1:
+        y = torch.addcmul(gains[:, 3].view(-1, 1, 1) * flat.mean(2, keepdim=True), flat, gains[:, 0].view(-1, 1, 1))
+    else:
+        maps = basis(x.device)
+        grey = flat.mean(2) @ maps[0, :3]
+        shift = (gains[:, 3] * grey).view(-1, 1, 1)
+        y = torch.baddbmm(shift, (gains[:, :3] @ maps).view(count, 3, 3), flat)
+    return y.view(count, channels, *size)
 
 
-def _blur(x: Tensor, how: Blur, draws: torch.Generator) -> Tensor:
-    """Separable Gaussian of a width of its own for each image; the border is mirrored."""
+def _jitter(x: Tensor, what: Plan) -> Tensor:
+    """One change after the other, each within 0 to 1, hue through HSV, then the loss of colour."""
+    for gains, shifts in zip(what.passes.unbind(1), what.shifts.unbind(1), strict=True):
+        gains = torch.stack([gains[:, 0], gains[:, 1], torch.zeros(len(gains)), gains[:, 2]], dim=1)
+        x = _blend(x, sent(gains, x.device)).clamp_(0, 1)
+        if len(rows := shifts.nonzero()[:, 0]):
+            here = sent(rows, x.device)
+            x = x.index_copy(0, here, shift_hue(x[here], sent(shifts[rows], x.device)))
+    if what.gray is not None:
+        grey = torch.einsum("bchw,c->bhw", x, basis(x.device)[0, :3])[:, None]
+        x = torch.where(sent(what.gray, x.device).view(-1, 1, 1, 1), grey, x)
+    return x
+
+
+def shift_hue(x: Tensor, shift: Tensor) -> Tensor:
+    """Hue through HSV, as torchvision's ``adjust_hue``: ``x`` ``[B, 3, H, W]`` within [0, 1], ``shift`` ``[B]`` of the circle.
+
+    In one formula from the largest and smallest colour and the hue in sixths, without the sectors of HSV.
+    """
+    red, green, blue = x.unbind(1)
+    largest = x.amax(1)
+    spread = largest - x.amin(1)
+    by = spread.clamp_min(1e-12)
+    sixths = torch.where(
+        red == largest,
+        (green - blue) / by,
+        torch.where(green == largest, (blue - red) / by + 2, (red - green) / by + 4),
+    )
+    sixths += 6 * shift.view(-1, 1, 1)
+    colours = []
+    for offset in (5, 3, 1):
+        k = sixths + offset
+        k -= (k / 6).floor_().mul_(6)
+        colours.append(largest - torch.minimum(k, 4 - k).clamp_(0, 1).mul_(spread))
+    return torch.stack(colours, dim=1)
+
+
+# --- blur ----------------------------------------------------------------------------------------------------------
+
+
+def _blur(x: Tensor, sigmas: Tensor, reach: int) -> Tensor:
+    """Separable Gaussian of a width of its own for each image, ``sigmas`` ``[B]`` on the CPU, out to ``reach`` pixels; the border is
+    mirrored.
+
+    Two products of banded matrices an image, as in ``_crop``.
+    """
     count, channels, height, width = x.shape
-    sigma = _uniform(count, *how.sigma, draws)
-    chosen = _chosen(x, how.probability, draws).bool()
-    reach = min(math.ceil(3 * how.sigma[1]), height - 1, width - 1)
-    offsets = torch.arange(-reach, reach + 1, device=x.device)
-    kernel = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
-    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)
-    y = F.pad(x, (reach,) * 4, mode="reflect").reshape(1, count * channels, height + 2 * reach, width + 2 * reach)
-    y = F.conv2d(y, kernel[:, None, None, :], groups=count * channels)
-    y = F.conv2d(y, kernel[:, None, :, None], groups=count * channels)
-    return torch.where(chosen, y.view_as(x), x)
+    reach = min(reach, height - 1, width - 1)
+    offsets = torch.arange(-reach, reach + 1)
+    kernel = torch.exp(-0.5 * (offsets / sigmas[:, None]) ** 2)
+    kernel = sent(kernel / kernel.sum(1, keepdim=True), x.device)
+    across, down = ((kernel @ _seen(size, reach, x.device)).view(count, size, size) for size in (width, height))
+    y = torch.bmm(x.reshape(count, channels * height, width), across.transpose(1, 2))
+    y = torch.bmm(down.repeat_interleave(channels, 0), y.view(count * channels, height, width))
+    return y.view_as(x)
+
+
+@cache
+def _seen(size: int, reach: int, device: torch.device) -> Tensor:
+    """0 and 1, ``[2 * reach + 1, size * size]``: which input pixel each output pixel sees at an offset."""
+    seen = (torch.arange(size) + torch.arange(-reach, reach + 1)[:, None]).abs()
+    seen = torch.where(seen >= size, 2 * (size - 1) - seen, seen)
+    return F.one_hot(seen, size).flatten(1).float().to(device)

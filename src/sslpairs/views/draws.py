@@ -1,0 +1,194 @@
+"""What chance decides about a view: one row of uniform numbers for each image, and what they mean.
+
+All numbers of an image lie in one row, each in a column of its own, drawn on the CPU. So a view depends on its row only: not
+on the device, the other images of the batch, the number of processes, or which other transforms a recipe has.
+"""
+
+import math
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from itertools import permutations
+
+import torch
+from torch import Tensor
+
+from sslpairs.config.recipes import Augmentation, Crop, Jitter
+
+TRIES = 10
+"""Crops drawn until one fits, as in torchvision."""
+AREA, RATIO = slice(0, TRIES), slice(TRIES, 2 * TRIES)
+LEFT, TOP, FLIP, ANGLE, JITTER, BRIGHTNESS, CONTRAST, SATURATION, HUE, ORDER, GRAYSCALE, BLUR, SIGMA, SOLARIZE = range(
+    2 * TRIES, 2 * TRIES + 14
+)
+COLUMNS = 2 * TRIES + 14
+CHANGES = {"brightness": BRIGHTNESS, "contrast": CONTRAST, "saturation": SATURATION, "hue": HUE}
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in grey, as in Pillow (torchvision's on tensors are rounded: 0.2989)."""
+
+
+def draw(count: int, draws: torch.Generator) -> Tensor:
+    """Rows for so many images: float32 ``[count, COLUMNS]`` within [0, 1), on the CPU, from a generator of the CPU."""
+    return torch.rand(count, COLUMNS, generator=draws)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done to each of N images, on the CPU. Parts that a recipe does not have are None."""
+
+    boxes: Tensor
+    """Crops in pixels: left, top, width, height, and whether mirrored; ``[N, 5]``."""
+    angles: Tensor | None = None
+    """Of the rotation in radians ``[N]``."""
+    gains: Tensor | None = None
+    """All changes of colour at once ``[N, 4]``, see ``colour_gains``."""
+    passes: Tensor | None = None
+    """Instead, for hue through HSV, one change after the other ``[N, changes, 3]``, see ``change_passes``."""
+    shifts: Tensor | None = None
+    """With it, by how much of the circle hue is shifted in each pass ``[N, changes]``."""
+    gray: Tensor | None = None
+    """With it, whether colour is dropped ``[N]``."""
+    sigmas: Tensor | None = None
+    """Standard deviation of the blur in pixels, 0 for none; ``[N]``."""
+    solarized: Tensor | None = None
+    """Whether bright pixels are inverted ``[N]``."""
+    reach: int = 0
+    """Pixels to which the widest blur of the recipe reaches."""
+    cropped: bool = False
+    """Whether boxes may be less than the whole image."""
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, rows: slice | Tensor) -> "Plan":
+        """The plan of some of the images."""
+        return replace(self, **{name: value[rows] for name, value in self._tensors().items()})
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+
+
+def plan(how: Augmentation, table: Tensor, shape: tuple[int, int, int]) -> Plan:
+    """What the rows ``[N, COLUMNS]`` mean under a recipe for images of ``shape`` C, H, W.
+
+    ``how.second`` is not looked at: ask ``how.of_view`` first.
+    """
+    channels, height, width = shape
+    whole = torch.tensor([0.0, 0.0, width, height]).expand(len(table), 4)
+    box = crop_boxes(table, how.crop, height, width) if how.crop else whole
+    mirrored = (table[:, FLIP] < how.flip).float()
+    parts = {"boxes": torch.cat([box, mirrored[:, None]], dim=1)}
+    if how.rotation:
+        parts["angles"] = between(table[:, ANGLE], -how.rotation, how.rotation)
+    gray = table[:, GRAYSCALE] < how.grayscale if how.grayscale and channels == 3 else None
+    if how.jitter and how.jitter.space == "hsv" and how.jitter.hue and channels == 3:
+        parts["passes"], parts["shifts"] = change_passes(table, how.jitter)
+        parts["gray"] = gray
+    elif how.jitter or gray is not None:
+        parts["gains"] = colour_gains(table, how.jitter, gray)
+    if how.blur:
+        parts["sigmas"] = between(table[:, SIGMA], *how.blur.sigma) * (table[:, BLUR] < how.blur.probability)
+    if how.solarize:
+        parts["solarized"] = table[:, SOLARIZE] < how.solarize
+    reach = math.ceil(3 * how.blur.sigma[1]) if how.blur else 0
+    return Plan(**parts, reach=reach, cropped=how.crop is not None)
+
+
+def between(u: Tensor, low: float, high: float) -> Tensor:
+    """Uniform numbers within [low, high) from such within [0, 1)."""
+    return u * (high - low) + low
+
+
+def crop_boxes(table: Tensor, crop: Crop, height: int, width: int) -> Tensor:
+    """Random crops in whole pixels, as torchvision's RandomResizedCrop draws them: left, top, width, height, ``[N, 4]``.
+
+    Area and log-ratio are uniform; a crop that does not fit is drawn again, ten times in all, then it is the largest central
+    one with a ratio in range.
+    """
+    logs = math.log(crop.ratio[0]), math.log(crop.ratio[1])
+
+    def tried(rows: Tensor, areas: int | slice, ratios: int | slice) -> tuple[Tensor, Tensor, Tensor]:
+        area, ratio = between(rows[:, areas], *crop.scale) * (height * width), between(rows[:, ratios], *logs).exp()
+        w, h = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
+        return w, h, (w > 0) & (w <= width) & (h > 0) & (h <= height)
+
+    w, h, there = tried(table, AREA.start, RATIO.start)
+    if len(again := (~there).nonzero()[:, 0]):  # a few
+        more_w, more_h, fits = tried(table[again], AREA, RATIO)
+        first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)
+        w[again], h[again], there[again] = more_w.gather(1, first)[:, 0], more_h.gather(1, first)[:, 0], fits.any(1)
+    narrowest, widest = crop.ratio
+    most_w, most_h = min(width, round(height * widest)), min(height, round(width / narrowest))
+    w, h = torch.where(there, w, float(most_w)), torch.where(there, h, float(most_h))
+    left = torch.where(there, (table[:, LEFT] * (width - w + 1)).floor(), float((width - most_w) // 2))
+    top = torch.where(there, (table[:, TOP] * (height - h + 1)).floor(), float((height - most_h) // 2))
+    return torch.stack([left, top, w, h], dim=1)
+
+
+# --- colours -------------------------------------------------------------------------------------------------------
+
+
+@cache
+def basis(device: torch.device) -> Tensor:
+    """Colour maps ``[3, 9]``: to grey, what remains, and that turned by a quarter in YIQ.
+
+    The first two are projections and the third is a quarter turn of the second's plane, so that changes of colour multiply
+    like a number for the brightness and a complex number for the chroma.
+    """
+    to_yiq = torch.tensor([LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)]).double()
+    to_yiq[1:] -= to_yiq[1:].mean(1, keepdim=True)  # these are rounded: grey has no chroma, exactly
+    quarter = torch.tensor([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]]).double()
+    grey = torch.tensor(LUMA).expand(3, 3)
+    turned = (torch.linalg.inv(to_yiq) @ quarter @ to_yiq).float()
+    # In float32, grey and the rest have the identity as their sum: an image that is not to be changed stays as it is, bit for bit.
+    return torch.stack([grey, torch.eye(3) - grey, turned]).view(3, 9).to(device)
+
+
+def changes(table: Tensor, how: Jitter) -> dict[str, Tensor]:
+    """Factors of brightness, contrast and saturation and the shift of hue of each image ``[N]``; an image that is not chosen
+    gets 1, 1, 1 and 0."""
+    chosen = (table[:, JITTER] < how.probability).float()
+
+    def change(amount: float, column: int) -> Tensor:
+        return between(table[:, column], -amount, amount) * chosen
+
+    factors = {name: 1 + change(getattr(how, name), column) for name, column in CHANGES.items()}
+    return factors | {"hue": change(how.hue, HUE)}
+
+
+def colour_gains(table: Tensor, how: Jitter | None, gray: Tensor | None) -> Tensor:
+    """All changes of colour as four numbers an image ``[N, 4]``: gain of the brightness, gain of the chroma and what of it is
+    turned by a quarter, and the share of the image's mean brightness that is added everywhere.
+
+    Exact, whatever their order, but for the clamping between them, which is left to the end.
+    """
+    gains = torch.zeros(len(table), 4)
+    gains[:, :2] = 1
+    if how:
+        made = changes(table, how)
+        light = made["brightness"] * made["contrast"]
+        turn = made["hue"] * (2 * math.pi)
+        chroma = light * made["saturation"]
+        gains = torch.stack([light, chroma * turn.cos(), chroma * turn.sin(), made["brightness"] - light], dim=1)
+    if gray is not None:
+        gains[:, 1:3] *= (~gray)[:, None]
+    return gains
+
+
+def change_passes(table: Tensor, how: Jitter) -> tuple[Tensor, Tensor]:
+    """The same as one change after the other in an order of its own for each image, for hue through HSV.
+
+    ``[N, changes, 3]``: gains of brightness and chroma, share of the mean brightness; and ``[N, changes]``: shift of hue.
+    """
+    made = changes(table, how)
+    one, none = torch.ones(len(table)), torch.zeros(len(table))
+    kinds = {
+        "brightness": (made["brightness"], made["brightness"], none, none),
+        "contrast": (made["contrast"], made["contrast"], 1 - made["contrast"], none),
+        "saturation": (one, made["saturation"], none, none),
+        "hue": (one, one, none, made["hue"]),
+    }
+    passes = torch.stack([torch.stack(kinds[name], 1) for name in CHANGES if getattr(how, name)], dim=1)
+    orders = torch.tensor(list(permutations(range(passes.shape[1]))))
+    order = orders[(table[:, ORDER] * len(orders)).long()]
+    passes = passes.gather(1, order[:, :, None].expand(-1, -1, 4))
+    return passes[:, :, :3], passes[:, :, 3]
