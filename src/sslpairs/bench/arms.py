@@ -2,7 +2,8 @@
 
 Ours: the loop that ``sslpairs train`` runs: views, the step, the online classifier, the schedule. Bare: the same networks,
 optimiser, precision and batch on views that are there already, and nothing else. Stock: what lightly's documentation has a
-user write for SimCLR (examples/pytorch/simclr.py of lightly-ai/lightly): Pillow images, its transform, a DataLoader.
+user write for SimCLR (examples/pytorch/simclr.py of lightly-ai/lightly): Pillow images, its transform, a DataLoader. The
+transforms have the same parameters in both; lightly's hue goes through HSV, ours through YIQ.
 """
 
 import os
@@ -56,13 +57,13 @@ class Ours:
 
     def step(self) -> None:
         """The training step alone, on views that are there, for whoever counts its operations."""
-        trainer, device = self.trainer, torch.device(self.setting.device)
+        trainer = self.trainer
         train_step(
             trainer.method,
             trainer.pairs,
             random_views(self.setting),
             trainer.optimizer,
-            {strategy.name: generator(0, strategy.name, "count", device=device.type) for strategy in trainer.pairs},
+            {strategy.name: generator(0, strategy.name, "count") for strategy in trainer.pairs},
             Clock(0, 1_000_000, 0),
             bounds=trainer.bounds,
             autocast=torch.bfloat16 if self.setting.precision == "bfloat16" else None,
