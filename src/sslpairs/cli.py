@@ -846,7 +846,7 @@ def bench(
         list[int] | None, typer.Option("--size", help="Edge of the images in pixels; again for more. Default: 16, 32.")
     ] = None,
     batch: Annotated[int, typer.Option("--batch", help="Images a step.")] = 256,
-    repeats: Annotated[int | None, typer.Option("--repeats", help="Rounds. Default: 9; with --quick 5.")] = None,
+    repeats: Annotated[int | None, typer.Option("--repeats", help="Rounds. Default: 7; with --quick 5.")] = None,
     network: Annotated[str, typer.Option("--network", help="convnet (32-64-128) or resnet18 (3x3 stem).")] = "convnet",
     precision: Annotated[str, typer.Option("--precision", help="float32 or bfloat16.")] = "float32",
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1.")] = "auto",
@@ -861,6 +861,7 @@ def bench(
     Speeds are ratios within a round. Nothing else should run on the machine meanwhile.
     """
     import json
+    import re
 
     from sslpairs.files import write_atomic
 
@@ -871,6 +872,8 @@ def bench(
     ):
         if value not in known:
             raise UserError(f"--{name} {value}: write one of {', '.join(known)}{nearest(value, known)}")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise UserError(f"--device {device}: write auto, cpu, cuda or cuda:1")
     if threads is not None and threads < 1:
         raise UserError(f"--threads {threads}: must be 1 at least")
 
@@ -883,16 +886,14 @@ def bench(
 
     if threads:
         torch.set_num_threads(threads)
-    length = {"steps": 12, "stock_steps": 4} if quick else {}
     settings = [
         Setting(
             size=edge,
             batch=batch,
-            repeats=(5 if quick else 9) if repeats is None else repeats,
+            repeats=(5 if quick else 7) if repeats is None else repeats,
             device=str(pick_device(device)),
             network=network,
             precision=precision,
-            **length,
         )
         for edge in size or ([16] if quick else [16, 32])
     ]

@@ -33,11 +33,11 @@ class Setting:
     """Edge of the images in pixels."""
     batch: int = 256
     """Images a step; each gives two views."""
-    steps: int = 24
+    steps: int = 12
     """Steps in one measurement of ours, and of the bare step."""
-    stock_steps: int = 6
+    stock_steps: int = 5
     """Steps in one measurement of lightly's pipeline, after its first one."""
-    repeats: int = 5
+    repeats: int = 7
     """Rounds; each measures everything once."""
     device: str = "cpu"
     network: Literal["convnet", "resnet18"] = "convnet"
