@@ -187,7 +187,7 @@ def test_memory_is_that_of_a_training_alone(report):
 def test_the_machine_and_the_versions_are_told(report):
     machine = report["machine"]
     assert machine["threads"] == 1
-    assert machine["cores"] == os.cpu_count()
+    assert 1 <= machine["cores"] <= os.cpu_count()
     assert machine["versions"]["torch"] == torch.__version__.partition("+")[0]
     assert {"python", "torchvision", "lightly"} <= set(machine["versions"])
 
@@ -330,7 +330,7 @@ def test_losses_that_differ_are_noticed(gpu, tmp_path, monkeypatch):
     monkeypatch.setattr(gpu, "losses", lambda label, place, precision: [found[precision]] * gpu.STEPS)
     gpu.correctness(report, ["simclr"], "cpu", {})
     assert all(check["good"] for check in report.content["checks"])
-    found["bfloat16"] = 1.01
+    found["bfloat16"] = 1.02
     gpu.correctness(report, ["simclr"], "cpu", {})
     assert [c["what"] for c in report.content["checks"] if not c["good"]] == [
         "simclr: bfloat16 against float32, 5 steps"

@@ -863,6 +863,7 @@ def bench(
     import json
     import re
 
+    from sslpairs.config.methods import parse_label
     from sslpairs.files import write_atomic
 
     start_log(None)
@@ -876,6 +877,7 @@ def bench(
         raise UserError(f"--device {device}: write auto, cpu, cuda or cuda:1")
     if threads is not None and threads < 1:
         raise UserError(f"--threads {threads}: must be 1 at least")
+    named = [str(parse_label(label.strip())) for label in methods.split(",")] if methods else []
 
     import torch
 
@@ -897,7 +899,7 @@ def bench(
         )
         for edge in size or ([16] if quick else [16, 32])
     ]
-    labels = methods.split(",") if methods else QUICK if quick else ALL
+    labels = named or (QUICK if quick else ALL)
     report = measure.bench(settings, labels, labels[:1] if quick else labels, log.info)
     if json_file == Path("-"):
         print(json.dumps(report, indent=1))

@@ -29,6 +29,11 @@ def wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def random_views(setting: Setting, count: int = 2) -> list[Tensor]:
     """Normalised views ``[batch, 3, size, size]``, channels last."""
     draws = torch.Generator().manual_seed(1)
@@ -141,7 +146,7 @@ class Stock:
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), how.lr, momentum=how.momentum, weight_decay=how.weight_decay
         )
-        workers = os.cpu_count() or 1 if workers is None else workers
+        workers = cores() if workers is None else workers
         # Batches that are never used, so that to the last measured step the workers have as much to do as in a long epoch.
         batches = 1 + setting.stock_steps + 2 * max(1, workers)
         images = random_images(setting.size, batches * setting.batch, "cpu").train.images

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from sslpairs.bench.arms import Bare, Ours, Stock
+from sslpairs.bench.arms import Bare, Ours, Stock, cores
 from sslpairs.bench.memory import peak_memory
 from sslpairs.bench.setting import Setting
 from sslpairs.config.methods import parse_label
@@ -159,10 +159,10 @@ def machine(device: str, load: float | None) -> dict[str, Any]:
     return {
         "device": describe(torch.device(device), threads),
         "cpu": describe(torch.device("cpu"), threads).partition("(")[2].partition(")")[0],
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "memory_gb": round(memory, 1),
         "threads": threads,
-        "stock_workers": os.cpu_count() or 1,
+        "stock_workers": cores(),
         "load_before": load,
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES},
     }
