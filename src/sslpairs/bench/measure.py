@@ -1,10 +1,10 @@
 """Measure arms in rounds, and turn the rounds into ratios."""
 
 import os
-import platform
 import statistics
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from sslpairs.bench.setting import Setting
 from sslpairs.config.methods import parse_label
 from sslpairs.errors import UserError
 from sslpairs.training.device import describe
-from sslpairs.training.provenance import LIBRARIES, _version
+from sslpairs.training.provenance import code_and_versions
 
 Rounds = dict[str, list[float]]
 """Arm -> seconds of a step, one value a round."""
@@ -71,11 +71,9 @@ def measure_base(base: str, labels: Sequence[str], setting: Setting) -> list[dic
     """
     ours = {label: Ours(label, setting) for label in [base, *labels]}
     bare = Bare(base, setting)
-    arms: dict[str, Callable[[], float]] = {label: arm.seconds for label, arm in ours.items()}
-    # Beside the base, of which the share is.
-    arms = {base: arms.pop(base), " bare": bare.seconds, **arms}
-    if base == "simclr":
-        arms = {" stock": Stock(setting).seconds, **arms}
+    arms: dict[str, Callable[[], float]] = {" stock": Stock(setting).seconds} if base == "simclr" else {}
+    # The bare step and the base's next to each other.
+    arms |= {" bare": bare.seconds} | {label: arm.seconds for label, arm in ours.items()}
     rounds = measure_rounds(arms, setting.repeats)
     flops = {label: count_flops(arm.step) for label, arm in ours.items()}
     del ours, bare, arms
@@ -153,7 +151,7 @@ def check(setting: Setting) -> None:
 
 
 def machine(device: str, load: float | None) -> dict[str, Any]:
-    """Hardware and versions, and how busy the machine was before: processes that wanted to run, mean of a minute."""
+    """Hardware, code, versions, and how busy the machine was before: processes that wanted to run, mean of a minute."""
     threads = torch.get_num_threads()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     return {
@@ -164,7 +162,7 @@ def machine(device: str, load: float | None) -> dict[str, Any]:
         "threads": threads,
         "stock_workers": cores(),
         "load_before": load,
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES},
+        **code_and_versions(Path.cwd()),
     }
 
 

@@ -70,9 +70,10 @@ def facts(report: dict[str, Any]) -> list[str]:
     where = report["machine"]
     lines = [
         f"device: {where['device']}",
-        f"machine: {where['cpu']}, {where['cores']} cores, {where['memory_gb']:,.0f} GB; {where['threads']} threads for every "
-        f"arm, {where['stock_workers']} workers for lightly's DataLoader",
+        f"machine: {where['cpu']}, {where['cores']} cores, {where['memory_gb']:,.0f} GB; threads: {where['threads']} for "
+        f"everything that is measured, {where['stock_workers']} workers for lightly's DataLoader",
         "versions: " + ", ".join(f"{name} {version}" for name, version in where["versions"].items() if version),
+        f"code: {where['code']}" + (f", commit {commit[:12]}" if (commit := where["git"]["commit"]) else ""),
         f"date: {report['date']}, {report['seconds']:,.0f} s",
     ]
     if where["load_before"] is not None:
