@@ -10,8 +10,8 @@
 
 Goals, on one H100: training in 6 minutes with lightly's kNN of 84.8 %, more than 20,000 images a second, 5 times lightly's
 stock pipeline, 0.90 of the bare step. The report is written anew after every part and every few epochs, so that a kill loses
-nothing. Needs torch, torchvision, numpy, pillow, lightly (with lightning-utilities), pydantic and pyyaml. ``--device cpu --small`` runs all of it at the
-size of a toy. Exit code 1 where a check fails or a goal is missed.
+nothing. Needs torch, torchvision, numpy, pillow, lightly (with lightning-utilities), pydantic and pyyaml.
+``--device cpu --small`` runs all of it at the size of a toy. Exit code 1 where a check fails or a goal is missed.
 """
 
 import argparse
