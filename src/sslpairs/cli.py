@@ -886,10 +886,9 @@ def bench(
     from sslpairs.bench import measure
     from sslpairs.bench.report import facts, to_markdown, to_terminal
     from sslpairs.bench.setting import ALL, QUICK, Setting
-    from sslpairs.training.device import pick_device
+    from sslpairs.training.device import pick_device, settle
 
-    if threads:
-        torch.set_num_threads(threads)
+    settle(threads or torch.get_num_threads())
     settings = [
         Setting(
             size=edge,

@@ -10,6 +10,7 @@ import torch
 from sslpairs.bench.arms import Ours
 from sslpairs.bench.setting import Setting
 from sslpairs.errors import UserError
+from sslpairs.training.device import settle
 
 
 def peak_memory(label: str, setting: Setting) -> dict[str, float] | None:
@@ -54,5 +55,5 @@ def _resident(key: str) -> float | None:
 
 if __name__ == "__main__":
     asked = json.loads(sys.argv[1])
-    torch.set_num_threads(asked["threads"])
+    settle(asked["threads"])
     print(json.dumps(peak_here(asked["label"], Setting(**asked["setting"]))))

@@ -12,6 +12,7 @@ import torch
 
 from sslpairs.config.methods import BASES, parse_label
 from sslpairs.data.arrays import ImageData, Split
+from sslpairs.data.images import Resident
 from sslpairs.plan.spec import RunSpec
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -42,6 +43,8 @@ class Setting:
     device: str = "cpu"
     network: Literal["convnet", "resnet18"] = "convnet"
     precision: Literal["float32", "bfloat16"] = "float32"
+    compiled: bool = False
+    """Whether torch compiles the networks of ours."""
 
     def plain(self) -> dict[str, Any]:
         """As JSON values."""
@@ -156,7 +159,7 @@ def random_images(size: int, count: int, device: torch.device | str) -> ImageDat
 
     def split(many: int) -> Split:
         images = torch.randint(256, (many, 3, size, size), dtype=torch.uint8, generator=draws)
-        return Split(images.to(device), (torch.arange(many) % CLASSES).to(device))
+        return Split(Resident(images.to(device)), (torch.arange(many) % CLASSES).to(device))
 
     return ImageData(
         train=split(count),
