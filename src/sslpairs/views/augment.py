@@ -125,9 +125,19 @@ def _rotate(images: Tensor, what: Plan, to: tuple[int, int]) -> Tensor:
     sign, cos, sin = 1 - 2 * mirrored, what.angles.cos(), what.angles.sin()
     # An output pixel p looks at centre + half size * mirror * (rotation p) of the input.
     theta = torch.stack([hx * sign * cos, -hx * sign * sin, cx, hy * sin, hy * cos, cy], dim=1).view(-1, 2, 3)
-    grid = F.affine_grid(sent(theta, images.device), [count, channels, *to], align_corners=False)
+    theta = sent(theta, images.device)
+    # As torch's affine_grid, which takes ten times as long.
+    grid = torch.baddbmm(theta[:, :, 2:], theta[:, :, :2], _places(to, images.device).expand(count, 2, -1))
+    grid = grid.view(count, 2, *to).permute(0, 2, 3, 1)
     x = images.float().div_(255)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+@cache
+def _places(to: tuple[int, int], device: torch.device) -> Tensor:
+    """Where the pixels of an image lie, across and down, from -1 to 1: ``[2, H * W]``."""
+    down, across = ((torch.arange(size) + 0.5) * 2 / size - 1 for size in to)
+    return torch.stack([across.expand(to), down[:, None].expand(to)]).view(2, -1).to(device)
 
 
 # --- colours -------------------------------------------------------------------------------------------------------
