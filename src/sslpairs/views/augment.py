@@ -119,7 +119,7 @@ def _filter(start: Tensor, extent: Tensor, size: int, to: int, reduces: bool, mi
 
 def _rotate(images: Tensor, what: Plan, to: tuple[int, int]) -> Tensor:
     """Crop, mirror image and rotation as one bilinear resampling, without antialias."""
-    count, channels, height, width = images.shape
+    count, _, height, width = images.shape
     left, top, w, h, mirrored = what.boxes.T
     cx, cy, hx, hy = (2 * left + w) / width - 1, (2 * top + h) / height - 1, w / width, h / height
     sign, cos, sin = 1 - 2 * mirrored, what.angles.cos(), what.angles.sin()
