@@ -12,6 +12,7 @@ from sslpairs.config.methods import parse_label
 from sslpairs.data.arrays import ImageData, Split
 from sslpairs.data.images import Resident
 from sslpairs.errors import UserError
+from sslpairs.training.step import step_loss
 from sslpairs.training.train import Trainer
 
 META = torch.device("meta")
@@ -63,7 +64,9 @@ def steps(label, channels=1, **how):
     if hasattr(trainer.method, "queued"):
         trainer.method.queued = 0  # looked up once, at the first step of a process
     draws = {name: torch.Generator() for name in STRATEGIES}
-    taken = [trainer._step(views, seen, step, draws) for step, (views, seen) in enumerate(trainer._batches(0))]
+    taken = [
+        trainer._step(views, seen, step, draws, step_loss) for step, (views, seen) in enumerate(trainer._batches(0))
+    ]
     assert len(taken) == 4
     return taken
 

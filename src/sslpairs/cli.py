@@ -1,10 +1,12 @@
 """The command ``sslpairs``. Imports torch only where something is trained, evaluated or drawn."""
 
+import contextlib
 import errno
 import logging
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +16,7 @@ from rich.markup import escape
 
 from sslpairs.errors import UserError, nearest
 from sslpairs.files import date_now, dated_ahead, exclusive, unwritable
+from sslpairs.team import Team, together
 
 app = typer.Typer(
     add_completion=False,
@@ -498,29 +501,49 @@ def train(
     log_file: LogFile = None,
     force: Annotated[bool, typer.Option("--force", help="Train again although there is a receipt.")] = False,
 ) -> None:
-    """Train one run: checkpoint, metrics, receipt."""
+    """Train one run: checkpoint, metrics, receipt. On several GPUs: torchrun --nproc-per-node 4 -m sslpairs train RUN."""
     start_log(log_file)
-    build = open_build(sets, frozen)
-    entry = _known(run, build.plan.runs, "run")
-    from sslpairs.plan.build import is_whole, run_folder
+    with together() as team:
+        if not team.leads:
+            logging.getLogger("sslpairs").setLevel(logging.ERROR)
+        build = open_build(sets, frozen)
+        entry = _known(run, build.plan.runs, "run")
+        with _run_to_train(build, run, force, team) as wanted:
+            if not team.agree(lambda: wanted):
+                return
+            from sslpairs.training.train import train as train_run
 
-    folder = build.root / run_folder(run)
-    with exclusive(folder / ".lock", f"{run}: another process trains or restores it; waiting for it"):
-        if not force and is_whole(run, build.root):
-            print(f"{run}: already trained (--force trains it again)")
-            return
-        from sslpairs.training.train import train as train_run
-
-        device, scale = build.plan.settings["device"], build.plan.scale
-        with _progress(run, quiet=log_file is not None) as progress:
-            receipt = train_run(
-                run, entry, build.root, device, scale["threads"], progress, force, compiled=scale["compile"]
-            )
+            device, scale = build.plan.settings["device"], build.plan.scale
+            with _progress(run, quiet=log_file is not None) as progress:
+                watch = progress if team.leads else None
+                receipt = train_run(
+                    run, entry, build.root, device, scale["threads"], watch, force, compiled=scale["compile"]
+                )
+    if not team.leads:
+        return
     _settle(build, build.training_inputs(run))
     print(
         f"trained {run}: {receipt['spec']['epochs']} epochs in {duration(receipt['timing']['seconds'])}, "
         f"loss {receipt['loss']:.4f}, online {receipt['online']['last']:.1f} %"
     )
+
+
+@contextlib.contextmanager
+def _run_to_train(build, run: str, force: bool, team: Team) -> Iterator[bool]:
+    """Holds the run's lock, on the process that leads, and answers whether the run is to be trained."""
+    from sslpairs.plan.build import is_whole, run_folder
+
+    if not team.leads:
+        yield False
+        return
+    # Several processes do not wait together: the others would give up after some minutes.
+    what = "waiting for it" if team.size == 1 else "start again when that has ended"
+    lock = build.root / run_folder(run) / ".lock"
+    with exclusive(lock, f"{run}: another process trains or restores it; {what}", patient=team.size == 1):
+        wanted = force or not is_whole(run, build.root)
+        if not wanted:
+            print(f"{run}: already trained (--force trains it again)")
+        yield wanted
 
 
 @app.command()

@@ -42,9 +42,13 @@ class Emb:
     q: Tensor | None = None
     """Codes: shares of the prototypes ``[N, K]``, without gradient."""
 
+    def parts(self) -> dict[str, Tensor]:
+        """Those that are there, by name."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in found.items() if value is not None}
+
     def _map(self, change) -> "Emb":
-        parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Emb(**{name: change(value) for name, value in parts.items() if value is not None})
+        return Emb(**{name: change(value) for name, value in self.parts().items()})
 
     def split(self, count: int) -> tuple["Emb", "Emb"]:
         """The first ``count`` images, and the rest."""

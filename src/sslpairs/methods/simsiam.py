@@ -10,6 +10,7 @@ from lightly.loss import NegativeCosineSimilarity
 from torch import Tensor, nn
 
 from sslpairs.methods.base import BaseMethod, Emb, head
+from sslpairs.methods.whole import standardise
 
 
 def simsiam_loss(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
@@ -38,7 +39,7 @@ class SimSiam(BaseMethod):
         h = self.backbone(x)
         z = t = self.projector(h)
         if self.settings.second_norm:
-            t = F.batch_norm(z, None, None, training=True)
+            t = standardise(z)
         return Emb(h=h, z=z, p=self.predictor(t), t=t.detach())
 
     def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sslpairs.methods.base import Clock, Emb
 from sslpairs.methods.codes import CodeMethod
+from sslpairs.methods.whole import share, whole_rows
 
 
 class SwAV(CodeMethod):
@@ -56,13 +57,16 @@ class SwAV(CodeMethod):
 
     @torch.no_grad()
     def codes(self, scores: Tensor, view: int) -> Tensor:
-        """Codes ``[N, K]`` from scores of the same shape, together with those of the view's queue once that is full."""
+        """Codes ``[N, K]`` from scores of the same shape, together with those of the view's queue once that is full.
+
+        Codes are balanced over the whole batch, of which several processes have a share each.
+        """
+        (scores,) = whole_rows([scores.detach().to(self.prototypes.weight.dtype)])
         count = len(scores)
-        scores = scores.detach().to(self.prototypes.weight.dtype)
         with torch.autocast(scores.device.type, enabled=False):
             if self._uses_queue():
                 scores = torch.cat([scores, F.linear(self.queue[view], self.prototypes.weight)])
-            return sinkhorn(scores, self.settings.iterations, self.settings.epsilon)[:count]
+            return sinkhorn(scores, self.settings.iterations, self.settings.epsilon)[:count][share()]
 
     def _uses_queue(self) -> bool:
         if self.settings.queue and self.queued is None:

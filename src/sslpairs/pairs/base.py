@@ -27,13 +27,14 @@ class Step:
     xs: Sequence[Tensor]
     """The augmented, normalised views: two large ones ``[N, C, H, W]``, and perhaps small ones after them."""
     clean: Sequence[Emb] = ()
-    """Their embeddings, once they are made."""
+    """Their embeddings, once they are made: of the whole batch, where several processes have a share of ``xs`` each."""
     mixed: Sequence[Emb | None] = ()
     """Embeddings of the mixed images of each view."""
     draws: dict[str, torch.Generator] = field(default_factory=dict)
     """Strategy name -> its own random stream, a generator of the CPU."""
     given: dict[str, Any] = field(default_factory=dict)
-    """Strategy name -> what is to be used instead of a draw: for ``mixco`` shares by view, ``{0: [N/2], 1: [N/2]}``."""
+    """Strategy name -> what is to be used instead of a draw: for ``mixco`` shares by view, ``{0: [N/2], 1: [N/2]}``, of the
+    whole batch."""
     bounds: tuple[Tensor, Tensor] | None = None
     """Smallest and largest valid normalised pixel of each channel, each ``[C]``."""
     autocast: torch.dtype | None = None

@@ -7,8 +7,10 @@ from torch import Tensor
 from sslpairs.config.recipes import MixCo as Settings
 from sslpairs.methods.base import Emb
 from sslpairs.methods.codes import code_loss
+from sslpairs.methods.whole import share
 from sslpairs.pairs.base import Pairs, Step
 from sslpairs.streams import sent
+from sslpairs.team import current
 
 
 def mix(x: Tensor, lam: Tensor) -> Tensor:
@@ -65,14 +67,15 @@ class MixCo(Pairs):
         return pair[:, 0] / pair.sum(1).clamp_min(torch.finfo(pair.dtype).tiny)
 
     def expand(self, step: Step) -> list[Tensor | None]:
-        """Mix the views that the method asks for, each with shares of its own."""
+        """Mix the views that the method asks for, each with shares of its own, drawn for the whole batch."""
         given = step.given.get("mixco", {})
         self.lam: dict[int, Tensor] = {}
         mixed: list[Tensor | None] = [None] * len(step.xs)
         for view in step.method.mixed_views:
             x = step.xs[view]
-            share = given[view] if view in given else sent(self._shares(len(x) // 2, step.draws["mixco"]), x.device)
-            self.lam[view], mixed[view] = share, mix(x, share)
+            pairs = len(x) * current().size // 2
+            lam = given[view] if view in given else sent(self._shares(pairs, step.draws["mixco"]), x.device)
+            self.lam[view], mixed[view] = lam, mix(x, lam[share()])
         return mixed
 
     def combine(self, total: Tensor, step: Step) -> Tensor:

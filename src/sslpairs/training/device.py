@@ -1,26 +1,47 @@
 """Where a run is trained."""
 
 import ctypes
+import os
 import platform
 from pathlib import Path
 
 import torch
 
 from sslpairs.errors import UserError
+from sslpairs.team import current
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """Options of glibc's ``mallopt``."""
 
 
 def pick_device(choice: str) -> torch.device:
-    """The device for 'auto', 'cpu', 'cuda' or 'cuda:1'; ``UserError`` when there is no such GPU."""
+    """The device for 'auto', 'cpu', 'cuda' or 'cuda:1'; ``UserError`` when there is no such GPU.
+
+    Of several processes that train together, each takes a GPU of its own.
+    """
     if choice == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        choice = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(choice)
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
             raise UserError(f"device: '{choice}' was asked for, and this machine shows {count} GPUs; write cpu or auto")
+        if current().size > 1:
+            return _own_gpu(choice, device, count)
+    return device
+
+
+def _own_gpu(choice: str, device: torch.device, count: int) -> torch.device:
+    """The GPU of this process among those that torchrun started on this machine."""
+    here = int(os.environ["LOCAL_WORLD_SIZE"])
+    if device.index is not None:
+        raise UserError(f"device: '{choice}' is one GPU, and torchrun started {here} processes here; write cuda")
+    if here > count:
+        raise UserError(
+            f"torchrun: {here} processes, and this machine shows {count} GPUs; write --nproc-per-node {count}, or device: cpu"
+        )
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    torch.cuda.set_device(device)
     return device
 
 
@@ -42,10 +63,13 @@ def settle(threads: int) -> None:
 
 
 def describe(device: torch.device, threads: int) -> str:
-    """For receipts, for example 'cpu (AMD EPYC), 1 thread'."""
+    """For receipts, for example 'cpu (AMD EPYC), 1 thread', or of several processes 'cuda:0 (NVIDIA H100) x 4'."""
     if device.type == "cuda":
-        return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"cpu ({_processor()}), {threads} thread{'s' if threads > 1 else ''}"
+        text = f"{device} ({torch.cuda.get_device_name(device)})"
+    else:
+        text = f"cpu ({_processor()}), {threads} thread{'s' if threads > 1 else ''}"
+    processes = current().size
+    return f"{text} x {processes}" if processes > 1 else text
 
 
 def _processor() -> str:

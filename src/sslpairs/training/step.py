@@ -1,6 +1,6 @@
 """One training step: a base method under its pair strategies. ``docs/steps.md`` shows how to run one by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sslpairs.config.methods import STRATEGIES
 from sslpairs.methods.base import BaseMethod, Clock
+from sslpairs.methods.whole import whole_batches
 from sslpairs.pairs.base import Pairs, Step
 
 
@@ -28,7 +29,8 @@ def step_loss(
     used instead of a draw (``Step.given``). Each strategy must have wrapped the method first (``strategy.wrap(method)``);
     they are asked in the order of composition, whatever the order of ``pairs``. ``bounds`` are the valid pixels, for attacks
     that are clipped (``Step.bounds``). ``autocast`` is a lower precision for the networks; objectives and attacks are
-    computed in float32 at least. Of what a checkpoint holds, only momentum encoders that follow before the step, prototypes'
+    computed in float32 at least. Where several processes have a share of the views' rows each (``methods/whole.py``), the loss is
+    the whole batch's on all of them. Of what a checkpoint holds, only momentum encoders that follow before the step, prototypes'
     lengths and the statistics of batch norms have changed afterwards.
     """
     pairs = sorted(pairs, key=lambda strategy: list(STRATEGIES).index(strategy.name))
@@ -40,8 +42,8 @@ def step_loss(
         mixed = [new if new is not None else old for new, old in zip(made, mixed, strict=True)]
     with step.network_precision():
         clean, extra = method.views(step.xs, mixed)
-    step.clean = [emb.float() for emb in clean]
-    step.mixed = [emb and emb.float() for emb in extra]
+    embs = whole_batches([emb and emb.float() for emb in (*clean, *extra)])
+    step.clean, step.mixed = embs[: len(clean)], embs[len(clean) :]
     total = method.loss(step.clean)
     step.parts["base"] = total.detach()
     for strategy in pairs:
@@ -59,12 +61,14 @@ def train_step(
     given: dict[str, Any] | None = None,
     bounds: tuple[Tensor, Tensor] | None = None,
     autocast: torch.dtype | None = None,
+    loss_of: Callable[..., tuple[Tensor, Step]] = step_loss,
 ) -> tuple[Tensor, Step]:
     """A whole step: loss, gradients, the optimiser, then queues, banks, centres and momentum encoders.
 
-    Arguments as for ``step_loss``. Answers the loss, detached.
+    Arguments as for ``step_loss``, in whose place several processes have ``loss_of``, which gives them all the gradients of the
+    whole batch. Answers the loss, detached.
     """
-    loss, step = step_loss(method, pairs, xs, draws, clock, given, bounds, autocast)
+    loss, step = loss_of(method, pairs, xs, draws, clock, given, bounds, autocast)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     method.after_backward(clock)

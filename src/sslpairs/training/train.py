@@ -22,16 +22,20 @@ from sslpairs.files import read_json, read_record, write_atomic, write_record
 from sslpairs.guides.embed import embed, embed_with
 from sslpairs.methods.base import Clock
 from sslpairs.methods.build import build_method
+from sslpairs.methods.whole import share
+from sslpairs.pairs.base import Step
 from sslpairs.pairs.build import build_pairs
 from sslpairs.pairs.clae import main_weights
 from sslpairs.plan.build import is_whole, run_folder
 from sslpairs.plan.spec import RunSpec
 from sslpairs.streams import generator, sent
+from sslpairs.team import current
 from sslpairs.training.device import describe, pick_device, settle
 from sslpairs.training.online import OnlineClassifier
 from sslpairs.training.optimization import base_rate, build_optimizer, rate_factor, set_rate
+from sslpairs.training.parallel import shared_loss, whole_norms
 from sslpairs.training.provenance import code_and_versions
-from sslpairs.training.step import train_step
+from sslpairs.training.step import step_loss, train_step
 from sslpairs.views.augment import apply, normalize
 from sslpairs.views.draws import Plan, draw, plan
 
@@ -58,8 +62,8 @@ def train(
     progress: Progress | None = None,
     force: bool = False,
     compiled: bool = False,
-) -> dict[str, Any]:
-    """Train a run of a plan and answer its receipt.
+) -> dict[str, Any] | None:
+    """Train a run of a plan and answer its receipt; None on those of several processes that do not lead, and write nothing.
 
     ``entry`` is the plan's entry of the run. Writes ``checkpoint.pt``, ``metrics.csv`` and, last, ``run.json`` into the
     run's folder; a resumable ``last.ckpt`` lies there meanwhile, written after every epoch. Raises ``UserError`` when the
@@ -73,8 +77,10 @@ def train(
     spec = RunSpec.model_validate(entry["spec"])
     place = pick_device(device)
     folder = root / run_folder(run)
-    for leftover in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
-        leftover.unlink(missing_ok=True)
+    team = current()
+    if team.leads:
+        for leftover in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
+            leftover.unlink(missing_ok=True)
     guide = _checkpoint_of(entry["guide"], root)
     trainer = Trainer(run, spec, load(entry["dataset"], root, place, spec.dataset), root, place)
     provenance = code_and_versions(root)
@@ -82,6 +88,8 @@ def train(
     if compiled:
         trainer.compile()
     rows = trainer.fit(folder / "last.ckpt", made_by, afresh=is_whole(run, root), progress=progress)
+    if not team.leads:
+        return None
 
     content, metrics = checkpoint.to_bytes(trainer.checkpoint()), _csv(rows).encode()
     sha256, md5 = hashlib.sha256(content).hexdigest(), hashlib.md5(content, usedforsecurity=False).hexdigest()  # DVC's
@@ -154,9 +162,13 @@ class Trainer:
         """Spent before an interruption."""
         self.notes: list[str] = []
         channels = data.train.images.shape[1]
+        self.team = current()
         self.method = build_method(spec, channels).to(device)
         self.pairs = build_pairs(spec)
+        self._check_shares()
         self._prepare_pairs(root)
+        if self.team.size > 1:
+            whole_norms(self.method, device)
         self.steps_per_epoch = len(self.items) // spec.batch_size
         if not self.steps_per_epoch:
             raise UserError(
@@ -181,6 +193,16 @@ class Trainer:
         for network in self.method.children():
             network.compile(backend=backend)
 
+    def _check_shares(self) -> None:
+        size, count = self.spec.batch_size, self.team.size
+        halves = "mixco" in self.spec.active
+        if count > 1 and size % (count * (1 + halves)):
+            raise UserError(
+                f"{self.run}: a batch of {size} cannot be shared equally by {count} processes"
+                f"{', each with partners for MixCo' if halves else ''}; start a number of them that divides "
+                f"{size // 2 if halves and size % 2 == 0 else size}"
+            )
+
     def _prepare_pairs(self, root: Path) -> None:
         self.items = torch.arange(len(self.data.train.labels))[:, None].repeat(1, 2)
         for strategy in self.pairs:
@@ -194,6 +216,8 @@ class Trainer:
                 log.info(line)
                 self.notes.append(line)
             self.items = strategy.items(self.items, generator(self.spec.seed, strategy.name, "items"))
+        # Equal everywhere, unless processes on different hardware see a similarity at a threshold differently.
+        self.items = self.team.agree(lambda: self.items)
 
     def _width(self, channels: int) -> int:
         """Features of the backbone, seen on one image."""
@@ -214,7 +238,7 @@ class Trainer:
         ``made_by`` is what the weights depend on beside the recipe: code, libraries, the guide's weights. A state of another
         one is not used, nor, where the run is to be trained ``afresh``, that of a training which had come to its end.
         """
-        rows: list[dict[str, Any]] = self._restore(resume, made_by, afresh) if resume.exists() else []
+        rows = self._restore(resume, made_by, afresh)
         started, before = time.perf_counter(), self.seconds
         saved, cost = started, 0.0
         for epoch in range(len(rows), self.spec.epochs):
@@ -222,7 +246,8 @@ class Trainer:
             now = time.perf_counter()
             self.seconds = before + now - started
             # Large states of short epochs are not all written, so that it costs a twentieth of the time at most.
-            if cost < CHEAP or now - saved > 20 * cost or epoch + 1 == self.spec.epochs:
+            due = cost < CHEAP or now - saved > 20 * cost or epoch + 1 == self.spec.epochs
+            if due and self.team.leads:
                 self._save(resume, made_by, rows)
                 saved = time.perf_counter()
                 cost = saved - now
@@ -238,10 +263,12 @@ class Trainer:
             if epoch and strategy.rebuild_every and epoch % strategy.rebuild_every == 0:
                 strategy.rebuild(lambda layer: embed_with(self.method, layer, self.data).cpu())
         self.method.train()
+        # Anew for each epoch, so that a run that resumes sums gradients in the order in which it would have anyway.
+        loss_of = shared_loss(self.method) if self.team.size > 1 else step_loss
         losses = torch.zeros(self.steps_per_epoch, device=self.device)
         started = time.perf_counter()
         for number, (views, labels) in enumerate(self._batches(epoch)):
-            losses[number] = self._step(views, labels, epoch * self.steps_per_epoch + number, draws)
+            losses[number] = self._step(views, labels, epoch * self.steps_per_epoch + number, draws, loss_of)
         loss = losses.mean().item()
         seconds = time.perf_counter() - started
         if not math.isfinite(loss):
@@ -257,12 +284,17 @@ class Trainer:
         }
 
     def _batches(self, epoch: int) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
-        """The views of each step of an epoch, and the labels of the two sources' images, on the device."""
-        items, labels = self._items_of(epoch), self.data.train.labels
+        """The views of each step of an epoch, and the labels of the two sources' images, on the device.
+
+        Views are those of this process's share of the batch, labels those of the whole batch.
+        """
+        items, labels = self.team.agree(lambda: torch.stack(self._items_of(epoch))), self.data.train.labels
+        shares = [batch[share()] for batch in items]
         # Where both views come from the same images, these are fetched once.
-        rows = (batch[:, 0] if torch.equal(*batch.T) else batch.T.flatten() for batch in items)
-        for batch, images, plans in zip(items, self.data.train.images.batches(rows), self._plans(epoch), strict=True):
-            both = images.chunk(2) if len(images) > len(batch) else (images, images)
+        rows = (batch[:, 0] if torch.equal(*batch.T) else batch.T.flatten() for batch in shares)
+        found = self.data.train.images.batches(rows)
+        for batch, own, images, plans in zip(items, shares, found, self._plans(epoch), strict=True):
+            both = images.chunk(2) if len(images) > len(own) else (images, images)
             yield self._views(both, plans), [labels[sources] for sources in sent(batch.T.contiguous(), self.device)]
 
     def _views(self, images: Sequence[Tensor], plans: Sequence[Plan]) -> list[Tensor]:
@@ -285,7 +317,10 @@ class Trainer:
         return batches
 
     def _plans(self, epoch: int) -> Iterator[list[Plan]]:
-        """What is done to the images of each step, a plan for each view: made for a few steps at once, which is cheaper."""
+        """What is done to the images of each step, a plan for each view: made for a few steps at once, which is cheaper.
+
+        Drawn for the whole batch, so that an image's views are the same for any number of processes.
+        """
         size, shape = self.spec.batch_size, self.data.train.images.shape[1:]
         streams = [generator(self.spec.seed, f"view {view}", epoch) for view in range(1, 1 + len(self.augmentations))]
         for start in range(0, self.steps_per_epoch, STEPS_PLANNED):
@@ -295,9 +330,16 @@ class Trainer:
                 for (how, _), stream in zip(self.augmentations, streams, strict=True)
             ]
             for step in range(steps):
-                yield [whole[step * size : (step + 1) * size] for whole in made]
+                yield [whole[share(step * size, (step + 1) * size)] for whole in made]
 
-    def _step(self, views: list[Tensor], labels: list[Tensor], step: int, draws: dict[str, torch.Generator]) -> Tensor:
+    def _step(
+        self,
+        views: list[Tensor],
+        labels: list[Tensor],
+        step: int,
+        draws: dict[str, torch.Generator],
+        loss_of: Callable[..., tuple[Tensor, Step]],
+    ) -> Tensor:
         """One step; answers the loss, detached."""
         spec = self.spec
         set_rate(
@@ -314,6 +356,7 @@ class Trainer:
             Clock(step, spec.epochs * self.steps_per_epoch, step // self.steps_per_epoch),
             bounds=self.bounds,
             autocast=torch.bfloat16 if spec.precision == "bfloat16" else None,
+            loss_of=loss_of,
         )
         # The large views only; each has the label of its own source image.
         self.online.learn(done.clean[:2], labels)
@@ -362,9 +405,12 @@ class Trainer:
         }
         checkpoint.save_state(path, content)
 
-    def _restore(self, path: Path, made_by: dict[str, Any], afresh: bool) -> list[dict[str, Any]]:
+    def _resumable(self, path: Path, made_by: dict[str, Any], afresh: bool) -> dict[str, Any] | None:
+        """The state to go on from; None where there is none, or not of this training."""
+        if not path.exists():
+            return None
         try:
-            content = checkpoint.load_state(path, self.device)
+            content = checkpoint.load_state(path, "cpu")
             if content.get("run") != self.run or set(content) != STATE:
                 raise UserError(f"{path}: not a state of this run.")
             if changed := [key for key, value in made_by.items() if content["made_by"].get(key) != value]:
@@ -373,6 +419,13 @@ class Trainer:
                 raise UserError(f"{path}: of the training that is to be repeated.")
         except UserError as error:
             log.warning("%s Training starts from the first epoch.", error)
+            return None
+        return content
+
+    def _restore(self, path: Path, made_by: dict[str, Any], afresh: bool) -> list[dict[str, Any]]:
+        """Take up the state of an interrupted training, if there is one; answers its rows."""
+        content = self.team.agree(lambda: self._resumable(path, made_by, afresh))
+        if content is None:
             return []
         self.method.load_state_dict(content["method"])
         for strategy in self.pairs:

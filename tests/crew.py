@@ -1,0 +1,165 @@
+"""What a process of several does in ``test_parallel.py``: ``torchrun -m crew TASK FILE``, and what one alone is compared with."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from test_composition import shaken, streams
+from test_methods import images
+from torch import nn
+
+from sslpairs.config.methods import BASES, MEANINGS
+from sslpairs.errors import UserError
+from sslpairs.methods.base import Clock
+from sslpairs.methods.whole import gather, normalise, share, standardise, whole_rows
+from sslpairs.team import current, together
+from sslpairs.training.parallel import shared_loss, whole_norms
+from sslpairs.training.step import step_loss
+
+CPU = torch.device("cpu")
+STEPS = 3
+SETS = ("", "mixco", "clae", "dimcl", "mixco+clae+dimcl")
+LABELS = {
+    f"{base}+{names}".rstrip("+"): {}
+    for base in BASES
+    for names in SETS
+    if all(MEANINGS[name][base].status != "refused" for name in names.split("+") if name)
+}
+SPECIAL = {
+    "moco+mixco+clae": {},
+    "simsiam+dimcl, second norm": {"changes": {"second_norm": True}},
+    "simclr+clae, clipped, statistics apart": {
+        "strategies": {"clae": {"clip": True, "attack_updates_norms": False}},
+    },
+    "mocoplus+mixco, Beta": {"strategies": {"mixco": {"alpha": 0.4}}},
+    "swav+mixco, hard codes": {"strategies": {"mixco": {"hard_codes": True}}},
+    "dino, last layer learns": {"changes": {"norm_last_layer": False, "freeze_epochs": 0}},
+}
+CASES = LABELS | SPECIAL
+
+
+def steps(case: str, count: int = 12) -> dict:
+    """Some steps of training in float64: losses, the first step's gradients, and all that a checkpoint holds at the end."""
+    label = case.partition(",")[0]
+    base = label.partition("+")[0]
+    method, pairs = shaken(label, **CASES[case])
+    loss_of = step_loss
+    if current().size > 1:
+        whole_norms(method, CPU)
+        loss_of = shared_loss(method)
+    parameters = {name: p for name, p in method.named_parameters() if p.requires_grad}
+    optimizer = torch.optim.SGD(parameters.values(), lr=0.05, momentum=0.9)
+    bounds = (torch.tensor([-1.0]), torch.tensor([1.0]))
+    found = {"losses": []}
+    for step in range(STEPS):
+        clock = Clock(step, STEPS, epoch=step)
+        xs = [x[share()] for x in images(base, count, seed=step)]
+        loss, done = loss_of(method, pairs, xs, streams(step), clock, None, bounds, None)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        method.after_backward(clock)
+        if step == 0:
+            found["slopes"] = {name: p.grad.clone() for name, p in parameters.items() if p.grad is not None}
+        optimizer.step()
+        method.after_step(done.clean, clock)
+        found["losses"].append(loss.item())
+    return found | {"state": method.state_dict(), "parts": done.parts}
+
+
+def pieces() -> dict:
+    """Gathering and norms by themselves, on inputs that hang on rank and size only."""
+    team, found = current(), {}
+    rows = torch.arange(24, dtype=torch.float64).view(12, 2)
+    mine = rows[share()].clone().requires_grad_()
+    count = torch.arange(12)[share()]
+    whole, whole_count = whole_rows([mine, count])
+    found["rows"], found["count"] = whole.detach(), whole_count
+    # A loss of each process's own: the gradient is that of their sum.
+    ((1 + team.rank) * (whole * torch.arange(1, 13)[:, None]).sum()).backward()
+    found["slope"] = mine.grad
+    for name, make in NORMS.items():
+        norm, x = make()
+        norm = nn.Sequential(norm)
+        if team.size > 1:
+            whole_norms(norm, CPU)
+        norm.train()
+        own = x[share()].clone().requires_grad_()
+        for _ in range(2):
+            y = norm(own)
+        (y.double() * torch.sin(torch.arange(x.numel()).view(x.shape))[share()]).sum().backward()
+        found[name] = {
+            "y": whole_rows([y.detach()])[0],
+            "slope": whole_rows([own.grad])[0],
+            "state": norm.state_dict(),
+            "weight": None if norm[0].weight is None else gathered_sum(norm[0].weight.grad),
+            "later": norm.eval()(x).detach(),
+        }
+    found["standardised"] = whole_rows([standardise(rows[share()].sin())])[0]
+    if team.size > 1:
+        found["gathered"] = gather(torch.tensor([float(team.rank)]))
+        found["mean"], found["variance"] = normalise(rows[share()], None, None, 1e-5)[1:]
+    return found
+
+
+def gathered_sum(value):
+    return gather(value).sum(0) if current().size > 1 else value
+
+
+def drawn(*shape):
+    return 3 + 2 * torch.randn(*shape, generator=torch.Generator().manual_seed(len(shape)), dtype=torch.float64)
+
+
+NORMS = {
+    "vectors": lambda: (nn.BatchNorm1d(5).double(), drawn(12, 5)),
+    "maps": lambda: (nn.BatchNorm2d(3, momentum=0.3).double(), drawn(6, 3, 4, 2)),
+    "nothing to learn": lambda: (nn.BatchNorm1d(5, affine=False).double(), drawn(12, 5)),
+    "cumulative": lambda: (nn.BatchNorm1d(5, momentum=None).double(), drawn(12, 5)),
+    "still": lambda: (nn.BatchNorm1d(5, momentum=0.0).double(), drawn(12, 5)),
+    "float32": lambda: (nn.BatchNorm1d(5), drawn(12, 5).float()),
+    "bfloat16": lambda: (nn.BatchNorm1d(5), drawn(12, 5).bfloat16()),
+}
+
+
+def fail() -> None:
+    """The second process of two fails while the first one waits for it."""
+    team = current()
+    if team.leads:
+        gather(torch.ones(1))
+        raise AssertionError("got an answer of a process that is gone")
+    raise UserError("the second process cannot go on")
+
+
+def main(task: str, file: str) -> None:
+    torch.set_num_threads(1)
+    with together() as team:
+        if task == "fails":
+            fail()
+        cases = {"all": CASES, "some": ("simclr", "barlowtwins+mixco", "swav+mixco", "mocoplus+mixco+clae+dimcl")}[task]
+        found = {case: steps(case) for case in cases} | {"pieces": pieces()}
+        torch.save(found, f"{file}.{team.rank}")
+
+
+# --- from outside ---------------------------------------------------------------------------------------------------
+
+PATH = os.pathsep.join(map(str, (Path(__file__).parent, Path(__file__).parents[1] / "src")))
+
+
+def torchrun(processes: int, *words: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess:
+    """Start some processes of a Python module on this machine's CPU; ``--standalone`` takes a free port."""
+    own = {"PYTHONPATH": PATH, "OMP_NUM_THREADS": "1", "COLUMNS": "200"} | environment
+    return subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m", *words],
+        cwd=cwd, capture_output=True, text=True, timeout=600, env=os.environ | own,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    from sslpairs import cli  # noqa: F401 - its logger
+
+    try:
+        main(*sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
