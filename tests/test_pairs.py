@@ -82,7 +82,7 @@ def test_neighbours_use_distance_and_not_the_angle():
 def test_neighbours_are_the_same_in_blocks(monkeypatch):
     embedding = cloud(30, 4)
     whole = neighbours(embedding, 5), neighbours(embedding, 5, True)
-    monkeypatch.setattr("sslpairs.pairs.gps.BLOCK_ENTRIES", 7 * 30)
+    monkeypatch.setattr("sslpairs.backbones.nearest.BLOCK_ENTRIES", 7 * 30)
     assert torch.equal(neighbours(embedding, 5), whole[0])
     assert torch.equal(neighbours(embedding, 5, True), whole[1])
 

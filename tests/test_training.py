@@ -672,7 +672,7 @@ def test_knn_works_at_temperatures_at_which_exp_overflows_and_in_blocks(monkeypa
     ]
     assert torch.equal(knn_predict(known, known_labels, queries, 10, 1e-4, 3), nearest)
     whole = knn_predict(known, known_labels, queries, 10, 0.1, 3)
-    monkeypatch.setattr("sslpairs.evaluation.knn.BLOCK", 7)
+    monkeypatch.setattr("sslpairs.backbones.nearest.BLOCK_ENTRIES", 7 * 40)
     assert torch.equal(knn_predict(known, known_labels, queries, 10, 0.1, 3), whole)
 
 
