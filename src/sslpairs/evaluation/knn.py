@@ -1,6 +1,5 @@
 """The ``knn`` protocol: a weighted vote of the nearest training images."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
