@@ -78,7 +78,7 @@ def make_project(project: Path, seeds: int) -> dict[str, int]:
             "metrics": {"sha256": sha256_text(curve), "bytes": len(curve)},
             "timing": {"seconds": 30.0, "images_per_second": 1500.0},
             "online": {"last": 90.5, "best": 91.0, "best_epoch": 9},
-            "versions": {name: "1.2.3" for name in ("torch", "torchvision", "lightly", "numpy", "sslpairs", "python")},
+            "versions": dict.fromkeys(("torch", "torchvision", "lightly", "numpy", "sslpairs", "python"), "1.2.3"),
             "device": {"name": "made up", "threads": 1},
             "git": {"commit": "0" * 40, "dirty": False},
             "finished": "2026-01-02T03:04:05+00:00",
@@ -116,13 +116,19 @@ def measure(project: Path, repeats: int) -> dict[str, list[tuple[float, float]]]
     empty = project / "empty"
     empty.mkdir()
     (empty / "Snakefile").write_text("rule all:\n")
-    found: dict[str, list[tuple[float, float]]] = {"empty snakemake": [], "sslpairs plan": [], "snakemake, nothing to do": []}
+    found: dict[str, list[tuple[float, float]]] = {
+        "empty snakemake": [],
+        "sslpairs plan": [],
+        "snakemake, nothing to do": [],
+    }
     for number in range(repeats + 1):
         bare, _ = say(empty, "snakemake", "--cores", "1", "--quiet")
         planned, said = say(project, "sslpairs", "plan")
         idle, answer = say(project, "snakemake", "--cores", "1")
         if "Nothing to be done" not in answer:
-            sys.exit(f"the build has something to do, so this would not measure what it should:\n{said}\n{answer[:3000]}")
+            sys.exit(
+                f"the build has something to do, so this would not measure what it should:\n{said}\n{answer[:3000]}"
+            )
         if number:
             for name, seconds in zip(found, (bare, planned, idle), strict=True):
                 found[name].append(seconds)
@@ -148,9 +154,7 @@ def main() -> None:
         for name, times in found.items():
             seconds = [pair[place] for pair in times]
             median = statistics.median(seconds)
-            print(
-                f"{kind:10} {name:27} {median:9.2f} {min(seconds):7.2f} {max(seconds):8.2f} {median / bare:8.2f}"
-            )
+            print(f"{kind:10} {name:27} {median:9.2f} {min(seconds):7.2f} {max(seconds):8.2f} {median / bare:8.2f}")
     if asked.json:
         asked.json.write_text(json.dumps({"counts": counts, "clock and processor seconds": found}, indent=2) + "\n")
 
