@@ -22,7 +22,7 @@ def smallest_products(left: Tensor, right: Tensor, k: int, own: float | None = N
     before its own, so that the answer is exact.
     """
     count = len(right)
-    chunk = CHUNK if 2 * k * CHUNK <= count else 1
+    chunk = CHUNK if 4 * k * CHUNK <= count else 1
     chunks = -(-count // chunk)
     rows = max(1, min(len(left), BLOCK_ENTRIES // (chunks * chunk)))
     # Columns that fill up the last chunk come last, whatever the products are.
