@@ -64,7 +64,10 @@ for target, tables in build.targets().items():
         name:
             target
         input:
-            [file for table in tables for file in build.wanted(table)],
+            # A function, so that the thousands of files are only looked at when somebody asks for the target.
+            lambda wildcards, tables=tables: [
+                file for table in tables for file in build.wanted(table)
+            ],
 
 
 onstart:

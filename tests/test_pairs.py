@@ -17,6 +17,7 @@ from test_losses import (
 from tiny import METHODS, STRATEGIES, networks, tiny_spec
 from torch import nn
 
+from sslpairs.backbones.nearest import smallest_products
 from sslpairs.config import recipes
 from sslpairs.errors import UserError
 from sslpairs.methods.base import Clock, Emb
@@ -82,7 +83,7 @@ def test_neighbours_use_distance_and_not_the_angle():
 def test_neighbours_are_the_same_in_blocks(monkeypatch):
     embedding = cloud(30, 4)
     whole = neighbours(embedding, 5), neighbours(embedding, 5, True)
-    monkeypatch.setattr("sslpairs.pairs.gps.BLOCK_ENTRIES", 7 * 30)
+    monkeypatch.setattr("sslpairs.backbones.nearest.BLOCK_ENTRIES", 7 * 30)
     assert torch.equal(neighbours(embedding, 5), whole[0])
     assert torch.equal(neighbours(embedding, 5, True), whole[1])
 
@@ -241,6 +242,46 @@ def test_a_table_comes_back_only_where_it_is_not_the_guides():
     items = torch.arange(20)[:, None].repeat(1, 2)
     assert torch.equal(again.partners(items, draws(1)), moving.partners(items, draws(1)))
     assert torch.equal(moving.table, neighbours(cloud(20, 3, seed=1), 3))
+
+
+# --- nearest of many -----------------------------------------------------------------------------------------------
+
+
+def smallest_by_sorting(left, right, k, own):
+    """Each row's k smallest products by a stable sort of Python's."""
+    found = []
+    for i, row in enumerate((left.double() @ right.double().T).tolist()):
+        if own is not None:
+            row[i] = own
+        found.append(sorted(range(len(row)), key=row.__getitem__)[:k])
+    return torch.tensor(found)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("own", [None, math.inf, -math.inf])
+@pytest.mark.parametrize(("count", "k"), [(700, 1), (700, 4), (640, 10), (641, 10), (700, 60), (90, 89)])
+def test_the_smallest_products_are_those_of_a_stable_sort_with_many_ties(count, k, own, dtype, monkeypatch):
+    # Small whole numbers: products are exact, and most of them are equal to many others.
+    draws = torch.Generator().manual_seed(count + k)
+    right = torch.randint(-2, 3, (count, 3), generator=draws).to(dtype)
+    left = right if own is not None else torch.randint(-2, 3, (77, 3), generator=draws).to(dtype)
+    wanted = smallest_by_sorting(left, right, k, own)
+    for entries in (1 << 26, 13 * 704):
+        monkeypatch.setattr("sslpairs.backbones.nearest.BLOCK_ENTRIES", entries)
+        values, columns = smallest_products(left, right, k, own)
+        assert torch.equal(columns, wanted)
+        inner = columns != torch.arange(len(left))[:, None]
+        exact = (left[:, None] * right[columns]).sum(2)
+        assert values.dtype == dtype
+        assert torch.equal(values[inner], exact[inner]) if own is not None else torch.equal(values, exact)
+
+
+@pytest.mark.parametrize("k", [5, 200])
+def test_of_thousands_the_chunks_with_the_smallest_minima_hold_the_nearest(k):
+    embedding = cloud(2000, 8)
+    difference = (embedding[:50, None] - embedding[None]).square().sum(2)
+    difference[torch.arange(50), torch.arange(50)] = torch.inf
+    assert torch.equal(neighbours(embedding, k)[:50], difference.argsort(1)[:, :k])
 
 
 # --- SPPS: pairs ---------------------------------------------------------------------------------------------------

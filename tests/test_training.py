@@ -28,13 +28,17 @@ from sslpairs.errors import UserError
 from sslpairs.evaluation.evaluate import evaluate, weights_digest
 from sslpairs.evaluation.floors import floors
 from sslpairs.evaluation.knn import knn_predict
-from sslpairs.evaluation.linear import evaluate_linear
+from sslpairs.evaluation.linear import evaluate_linear, linear_layers
 from sslpairs.files import both_digests, sha256_file, write_atomic, write_record
 from sslpairs.guides.embed import embed, embed_with
 from sslpairs.methods.base import Emb
 from sslpairs.plan.build import evaluation_file, is_whole, run_folder
+from sslpairs.streams import generator as named_stream
+from sslpairs.streams import stream_seed
 from sslpairs.training import train as training
+from sslpairs.training.lars import LARS
 from sslpairs.training.online import OnlineClassifier
+from sslpairs.training.optimization import rate_factor
 from sslpairs.training.train import COLUMNS, Trainer, train
 
 PROTOCOLS = {
@@ -705,7 +709,7 @@ def test_knn_works_at_temperatures_at_which_exp_overflows_and_in_blocks(monkeypa
     ]
     assert torch.equal(knn_predict(known, known_labels, queries, 10, 1e-4, 3), nearest)
     whole = knn_predict(known, known_labels, queries, 10, 0.1, 3)
-    monkeypatch.setattr("sslpairs.evaluation.knn.BLOCK", 7)
+    monkeypatch.setattr("sslpairs.backbones.nearest.BLOCK_ENTRIES", 7 * 40)
     assert torch.equal(knn_predict(known, known_labels, queries, 10, 0.1, 3), whole)
 
 
@@ -740,6 +744,95 @@ def test_linear_states_the_last_epoch_and_the_first_best_one_apart():
     whole = evaluate_linear(how, *noise, 4, 0)
     assert whole["best"] >= whole["last"]
     assert evaluate_linear(how, *noise, 4, 0) == whole
+
+
+COSINE = {"name": "cosine", "warmup_epochs": 1, "final": 0.1, "initial": 0.2, "hold_epochs": 0.5}
+OPTIMIZERS = {
+    "sgd": {"name": "sgd", "lr": 0.3, "reference_batch": 32, "momentum": 0.9, "weight_decay": 1e-3},
+    "plain sgd": {"name": "sgd", "lr": 0.3, "reference_batch": None, "momentum": 0.0, "weight_decay": 0.0},
+    "adam": {"name": "adam", "lr": 0.01, "reference_batch": None, "weight_decay": 1e-3},
+    "lars": {
+        **{"name": "lars", "lr": 0.3, "reference_batch": 64, "momentum": 0.9, "weight_decay": 1e-3},
+        **{"trust_coefficient": 0.02, "clip": False, "adapt_vectors": False},
+    },
+    "lars, clipped": {
+        **{"name": "lars", "lr": 0.3, "reference_batch": None, "momentum": 0.9, "weight_decay": 1e-3},
+        **{"trust_coefficient": 0.02, "clip": True, "adapt_vectors": True},
+    },
+}
+SCHEDULES = {
+    "cosine": COSINE,
+    "cosine by epoch": COSINE | {"each": "epoch", "span_epochs": 6.0},
+    "constant": {"name": "constant", "warmup_epochs": 0.5},
+    "steps": {"name": "steps", "warmup_epochs": 0, "milestones": [1, 3], "factors": [0.1, 0.01]},
+}
+
+
+def layers_by_autograd(how, x, y, classes, seed):
+    """The linear layer after each epoch, from ``torch.nn.Linear``, autograd and ``torch.optim``."""
+    with torch.random.fork_rng():
+        torch.manual_seed(stream_seed(seed, "linear"))
+        layer = torch.nn.Linear(x.shape[1], classes).to(x.dtype)
+    size = min(how.batch_size, len(x))
+    settings = how.optimizer.model_dump(exclude={"name", "reference_batch"})
+    if how.optimizer.reference_batch:
+        settings["lr"] *= size / how.optimizer.reference_batch
+    kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "lars": LARS}[how.optimizer.name]
+    optimizer = kind(layer.parameters(), **settings)
+    steps = math.ceil(len(x) / size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: rate_factor(how.schedule, i, steps, how.epochs))
+    for epoch in range(how.epochs):
+        order = torch.randperm(len(x), generator=named_stream(seed, "linear", epoch))
+        for start in range(0, len(x), size):
+            rows = order[start : start + size]
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(layer(x[rows]), y[rows]).backward()
+            optimizer.step()
+            schedule.step()
+        yield layer.weight.detach().clone(), layer.bias.detach().clone()
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_linear_takes_the_steps_of_autograd_and_torchs_optimizers(optimizer, schedule, monkeypatch):
+    changes = {"epochs": 4, "batch_size": 32, "optimizer": OPTIMIZERS[optimizer], "schedule": SCHEDULES[schedule]}
+    how = recipes.Linear.model_validate(PROTOCOLS["linear"] | changes)
+    draws = torch.Generator().manual_seed(1)
+    # 107 images: the last batch of an epoch is a smaller one; gathered two batches at a time.
+    x, y = torch.randn(107, 9, generator=draws, dtype=torch.float64), torch.randint(0, 5, (107,), generator=draws)
+    monkeypatch.setattr("sslpairs.evaluation.linear.GATHERED_ENTRIES", 2 * 32 * 9)
+    ours = [(weight.clone(), bias.clone()) for weight, bias in linear_layers(how, x, y, 5, 3)]
+    wanted = list(layers_by_autograd(how, x, y, 5, 3))
+    assert len(ours) == 4
+    assert (ours[3][0] - ours[0][0]).abs().max() > 1e-4
+    for (weight, bias), (known_weight, known_bias) in zip(ours, wanted, strict=True):
+        assert torch.allclose(weight, known_weight, rtol=1e-9, atol=1e-11)
+        assert torch.allclose(bias, known_bias, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("batch_size", [64, 1000])
+def test_linear_counts_what_the_layers_of_autograd_get_right(standardize, batch_size, monkeypatch):
+    changes = {"epochs": 6, "batch_size": batch_size, "optimizer": OPTIMIZERS["sgd"], "schedule": COSINE}
+    how = recipes.Linear.model_validate(PROTOCOLS["linear"] | changes | {"standardize": standardize})
+    draws = torch.Generator().manual_seed(2)
+    centres = 1.5 * torch.randn(30, 16, generator=draws)
+    (x, y), (queries, answers) = (
+        (centres[labels] + 3 + torch.randn(len(labels), 16, generator=draws), labels)
+        for labels in (torch.randint(0, 30, (count,), generator=draws) for count in (900, 331))
+    )
+    monkeypatch.setattr("sslpairs.evaluation.linear.LOGITS", 30 * 50)  # several blocks of test images
+    result = evaluate_linear(how, (x, y), (queries, answers), 30, 0)
+    if standardize:
+        mean, std = x.mean(0), x.std(0, correction=0)
+        x, queries = (x - mean) / std, (queries - mean) / std
+    wanted = [
+        100 * ((queries @ weight.T + bias).argmax(1) == answers).double().mean().item()
+        for weight, bias in layers_by_autograd(how, x, y, 30, 0)
+    ]
+    assert 30 < wanted[-1] < 99.5
+    assert result["last"] == pytest.approx(wanted[-1], abs=0.31)  # at most one image, where rounding decides
+    assert result["best"] == pytest.approx(max(wanted), abs=0.31)
 
 
 def test_linear_survives_a_feature_that_never_varies():

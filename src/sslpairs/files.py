@@ -118,7 +118,10 @@ def _seal(value: dict[str, Any]) -> str:
 
 def canonical(value: Any) -> str:
     """The one JSON text of a value: sorted keys, no spaces. Equal values have equal texts."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _CANONICAL.encode(value)
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def sha256_text(text: str) -> str:
@@ -186,7 +189,7 @@ def _lock(path: Path, waiting: str, patient: bool):
         file.close()
 
 
-def dated_ahead(paths: Iterable[Path], by: float = FUTURE) -> list[Path]:
+def dated_ahead(paths: Iterable[Path | str], by: float = FUTURE) -> list[Path | str]:
     """Those of the files that are dated more than ``by`` seconds in the future: the clock was wrong when they were written, or is now."""
     limit, found = time.time() + by, []
     for path in paths:
@@ -196,7 +199,7 @@ def dated_ahead(paths: Iterable[Path], by: float = FUTURE) -> list[Path]:
     return found
 
 
-def date_now(paths: Iterable[Path]) -> None:
+def date_now(paths: Iterable[Path | str]) -> None:
     """Date files as of now. Snakemake fails a job whose output is older than its input, and removes the output."""
     for path in paths:
         with contextlib.suppress(OSError):

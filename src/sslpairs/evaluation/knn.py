@@ -1,13 +1,11 @@
 """The ``knn`` protocol: a weighted vote of the nearest training images."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sslpairs.backbones.nearest import smallest_products
 from sslpairs.config.recipes import KNN
 from sslpairs.errors import UserError
-
-BLOCK = 1024
 
 
 def knn_predict(features: Tensor, labels: Tensor, queries: Tensor, k: int, temperature: float, classes: int) -> Tensor:
@@ -19,14 +17,11 @@ def knn_predict(features: Tensor, labels: Tensor, queries: Tensor, k: int, tempe
     if not 1 <= k <= len(features):
         raise ValueError(f"{k} neighbours of {len(features)} images: choose a number from 1 to {len(features)}")
     known, asked = F.normalize(features, dim=1), F.normalize(queries, dim=1)
-    answers = []
-    for block in asked.split(BLOCK):
-        cosine, index = (block @ known.T).topk(k, dim=1)
-        # Weights relative to the nearest image's: the same vote, and small temperatures do not overflow.
-        weight = ((cosine - cosine[:, :1]) / temperature).exp()
-        votes = torch.zeros(len(block), classes, dtype=weight.dtype, device=weight.device)
-        answers.append(votes.scatter_add_(1, labels[index], weight).argmax(1))
-    return torch.cat(answers)
+    opposite, index = smallest_products(-asked, known, k)
+    # Weights relative to the nearest image's: the same vote, and small temperatures do not overflow.
+    weight = ((opposite[:, :1] - opposite) / temperature).exp()
+    votes = weight.new_zeros(len(asked), classes)
+    return votes.scatter_add_(1, labels[index], weight).argmax(1)
 
 
 def evaluate_knn(how: KNN, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], classes: int) -> dict[str, float]:

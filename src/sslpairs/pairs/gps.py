@@ -6,14 +6,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sslpairs.backbones.nearest import smallest_products
 from sslpairs.config.recipes import GPS as Settings
 from sslpairs.errors import UserError
 from sslpairs.pairs.base import Pairs
 
 log = logging.getLogger(__name__)
-
-BLOCK_ENTRIES = 1 << 26
-"""Distances held at once: 256 MB in float32."""
 
 
 def neighbours(embedding: Tensor, k: int, include_self: bool = False) -> Tensor:
@@ -33,19 +31,13 @@ def _nearest(embedding: Tensor, k: int, include_self: bool) -> tuple[Tensor, Ten
         raise ValueError(f"{k} neighbours of {count} images: there are {count - (not include_self)} to choose from")
     # Distances are the same around the mean, and far less is lost in the differences of squares.
     embedding = embedding - embedding.mean(0)
-    squares = embedding.square().sum(1)
-    indices, distances = [], []
-    rows = max(1, BLOCK_ENTRIES // count)
-    for start in range(0, count, rows):
-        block = embedding[start : start + rows]
-        distance = torch.addmm(squares[None] + squares[start : start + rows, None], block, embedding.T, alpha=-2)
-        own = torch.arange(len(block), device=embedding.device)
-        distance[own, own + start] = -torch.inf if include_self else torch.inf
-        nearest = distance.topk(k, largest=False, sorted=True)
-        indices.append(nearest.indices)
-        # Rounding may push a distance below zero; the image itself is at 0.
-        distances.append(nearest.values.clamp_min(0))
-    return torch.cat(indices), torch.cat(distances)
+    squares = embedding.square().sum(1, keepdim=True)
+    # |a - b|^2 = |a|^2 + [a, 1] . [-2b, |b|^2], and |a|^2 is the same for a whole row.
+    left = torch.cat([embedding, torch.ones_like(squares)], dim=1)
+    right = torch.cat([-2 * embedding, squares], dim=1)
+    values, indices = smallest_products(left, right, k, own=-torch.inf if include_self else torch.inf)
+    # Rounding may push a distance below zero; the image itself is at 0.
+    return indices, (values + squares).clamp_min(0)
 
 
 class GPS(Pairs):

@@ -21,15 +21,31 @@ BLOCK_ENTRIES = 1 << 26
 """Cosines held at once: 256 MB in float32, 524 rows at 128,000 images."""
 MOST_PAIRS = 50_000_000
 """Pairs beyond which a list would no longer fit beside the data (800 MB)."""
+NO_PAIR = -2.0
+"""In place of a cosine."""
 
 
-def _blocks(embedding: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Cosines of each block of rows with all images, with the first row's index."""
-    unit = F.normalize(embedding, dim=1)
-    rows = max(1, BLOCK_ENTRIES // max(1, len(unit)))
-    for start in range(0, len(unit), rows):
+def _blocks(embedding: Tensor, both: bool = False) -> Iterator[tuple[int, int, Tensor]]:
+    """Cosines of all pairs of different images in blocks ``[R, S]``, with the indices of a block's first row and column.
+
+    Each pair stands in one block, at i < j, unless ``both``; what is no pair, or stands elsewhere, holds ``NO_PAIR``.
+    The next block overwrites the last one.
+    """
+    unit = F.normalize(embedding.detach(), dim=1)
+    count = len(unit)
+    rows = max(1, min(count, BLOCK_ENTRIES // max(1, count)))
+    memory = unit.new_empty(rows * count)
+    for start in range(0, count, rows):
+        part, others = unit[start : start + rows], unit if both else unit[start:]
+        cosine = memory[: len(part) * len(others)].view(len(part), len(others))
         # Rounding may lift the cosine of exact duplicates above 1.
-        yield start, (unit[start : start + rows] @ unit.T).clamp_(-1, 1)
+        torch.mm(part, others.T, out=cosine).clamp_(-1, 1)
+        if both:
+            cosine.diagonal(start).fill_(NO_PAIR)
+        else:
+            square = cosine[:, : len(part)]
+            square.masked_fill_(torch.ones_like(square, dtype=torch.bool).tril_(), NO_PAIR)
+        yield start, 0 if both else start, cosine
 
 
 def semantic_pairs(
@@ -47,19 +63,19 @@ def semantic_pairs(
     memory grows with N and P but not with N * N. Raises ``ValueError`` beyond ``MOST_PAIRS``.
     """
     found, total = [torch.empty(0, 2, dtype=torch.long, device=embedding.device)], 0
-    for start, cosine in _blocks(embedding):
-        hit = (cosine >= low) & (cosine <= high) if inclusive else (cosine > low) & (cosine < high)
-        if ordered:
-            hit.diagonal(start).fill_(False)
-        else:
-            hit = hit.triu_(start + 1)
+    low = max(low, -1.5)  # above what is no pair
+    for row, column, cosine in _blocks(embedding, ordered):
+        hit = cosine >= low if inclusive else cosine > low
+        if not inclusive or high < 1:
+            hit &= cosine <= high if inclusive else cosine < high
         pairs = hit.nonzero()
         if max_partners:
             pairs = limit_partners(pairs, cosine[pairs[:, 0], pairs[:, 1]], max_partners)
         total += len(pairs)
         if total > MOST_PAIRS:
             raise ValueError(f"more than {MOST_PAIRS:,} pairs among {len(embedding):,} images")
-        pairs[:, 0] += start
+        pairs[:, 0] += row
+        pairs[:, 1] += column
         found.append(pairs)
     return torch.cat(found)
 
@@ -67,9 +83,8 @@ def semantic_pairs(
 def cosine_quantiles(embedding: Tensor, quantiles: list[float], bins: int = 1_000_000) -> list[float]:
     """Quantiles of the cosines of all pairs of different images, to 2 / ``bins``: from a histogram, in bounded memory."""
     counts = torch.zeros(bins, dtype=torch.float64)
-    for start, cosine in _blocks(embedding):
-        cosine.diagonal(start).fill_(2.0)  # beyond the histogram's range: left out
-        counts += torch.histc(cosine.cpu(), bins, -1, 1).double()
+    for _, _, cosine in _blocks(embedding):
+        counts += torch.histc(cosine.cpu(), bins, -1, 1).double()  # what is no pair is beyond the range, and left out
     share = counts.cumsum(0) / counts.sum()
     edges = torch.linspace(-1, 1, bins + 1, dtype=torch.float64)
     # The lower edge of the bin in which the quantile falls; the top quantile must include the largest cosine.
@@ -119,8 +134,7 @@ class SPPS(Pairs):
         self.pairs = chosen[pairs]
         if not len(pairs):
             nearest = -1.0
-            for start, cosine in _blocks(mined):
-                cosine.diagonal(start).fill_(-1.0)
+            for _, _, cosine in _blocks(mined):
                 nearest = max(nearest, cosine.max().item())
             log.warning(
                 "SPPS found no pair with a cosine within [%.4f, %.4f] among %d images (largest cosine seen: %.4f): "
