@@ -515,7 +515,7 @@ def test_the_online_classifier_learns_as_by_autograd_and_adam():
     draws = torch.Generator().manual_seed(0)
     how = recipes.Online(lr=0.01, weight_decay=0.1, every=1)
     made = OnlineClassifier(how, 6, 4, 0, CPU)
-    layer = copy.deepcopy(made.layer)
+    layer = copy.deepcopy(made.layer).requires_grad_()
     reference = torch.optim.Adam(layer.parameters(), 0.01, weight_decay=0.1)
     for _ in range(5):
         h, y = torch.randn(2, 8, 6, generator=draws), torch.randint(4, (2, 8), generator=draws)
@@ -551,13 +551,17 @@ def test_the_order_of_images_and_their_views_are_the_same_with_and_without_a_str
         assert torch.equal(ours[0], theirs[0])
 
 
-def test_views_do_not_depend_on_how_many_steps_are_planned_at_once(data, root, monkeypatch):
-    made = trainer(data, root, batch_size=16)
-    wanted = [views for views, _ in made._batches(0)]
-    assert len(wanted) > training.STEPS_PLANNED
-    monkeypatch.setattr(training, "STEPS_PLANNED", 3)
-    for ours, theirs in zip(made._batches(0), wanted, strict=True):
-        assert all(torch.equal(*pair) for pair in zip(ours[0], theirs, strict=True))
+@pytest.mark.parametrize("label", ["simclr", "simclr+gps"])
+def test_views_do_not_depend_on_how_many_steps_are_planned_or_made_at_once(label, data, root, monkeypatch):
+    made = trainer(data, root, label, batch_size=16)
+    wanted = list(made._batches(0))
+    assert len(wanted) > made.steps_at_once == training.STEPS_PLANNED
+    for planned, at_once in ((3, 1), (3, 2), (1, 5), (7, 7)):
+        monkeypatch.setattr(training, "STEPS_PLANNED", planned)
+        made.steps_at_once = at_once
+        for ours, theirs in zip(made._batches(0), wanted, strict=True):
+            for one, other in zip(ours, theirs, strict=True):
+                assert all(torch.equal(*pair) for pair in zip(one, other, strict=True))
 
 
 # --- guides --------------------------------------------------------------------------------------------------------

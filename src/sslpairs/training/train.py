@@ -46,7 +46,9 @@ COLUMNS = ("epoch", "steps", "loss", "learning_rate", "online_top1")
 STATE = {"run", "made_by", "rows", "seconds", "method", "pairs", "optimizer", "online"}
 """Keys of a resumable state."""
 STEPS_PLANNED = 16
-"""Steps whose views are planned at once."""
+"""Steps whose views are planned at once, at least."""
+MADE_AT_ONCE = 1 << 20
+"""Numbers in the views that are made at once, of as many steps as that allows: small images are not worth a call a step."""
 CHEAP = 0.1
 """Seconds that writing the resumable state may take after every epoch."""
 Progress = Callable[[int, int, str], None]
@@ -183,6 +185,8 @@ class Trainer:
         if small:
             crop = Crop(scale=small.scale, ratio=large[0].crop.ratio if large[0].crop else [0.75, 4 / 3])
             self.augmentations += [(large[0].model_copy(update={"crop": crop}), small.size)] * small.count
+        numbers = spec.batch_size // self.team.size * data.train.images.shape[1:].numel()
+        self.steps_at_once = max(1, min(STEPS_PLANNED, MADE_AT_ONCE // numbers))
         extremes = torch.tensor([0.0, 1.0], device=device).view(2, 1, 1, 1).expand(2, channels, 1, 1)
         self.bounds = tuple(normalize(extremes, data.mean, data.std).flatten(1))
         width = self._width(channels)
@@ -289,13 +293,16 @@ class Trainer:
         Views are those of this process's share of the batch, labels those of the whole batch.
         """
         items, labels = self.team.agree(lambda: torch.stack(self._items_of(epoch))), self.data.train.labels
-        shares = [batch[share()] for batch in items]
-        # Where both views come from the same images, these are fetched once.
-        rows = (batch[:, 0] if torch.equal(*batch.T) else batch.T.flatten() for batch in shares)
+        # This process's share of a few steps' items; where both views come from the same images, these are fetched once.
+        shares = [group[:, share()].flatten(0, 1) for group in items.split(self.steps_at_once)]
+        rows = (own[:, 0] if torch.equal(*own.T) else own.T.flatten() for own in shares)
         found = self.data.train.images.batches(rows)
-        for batch, own, images, plans in zip(items, shares, found, self._plans(epoch), strict=True):
+        groups = zip(items.split(self.steps_at_once), shares, found, self._plans(epoch), strict=True)
+        for group, own, images, plans in groups:
             both = images.chunk(2) if len(images) > len(own) else (images, images)
-            yield self._views(both, plans), [labels[sources] for sources in sent(batch.T.contiguous(), self.device)]
+            views = [view.chunk(len(group)) for view in self._views(both, plans)]
+            for batch, *seen in zip(group, *views, strict=True):
+                yield seen, [labels[sources] for sources in sent(batch.T.contiguous(), self.device)]
 
     def _views(self, images: Sequence[Tensor], plans: Sequence[Plan]) -> list[Tensor]:
         """All views of a step from the images of both sources, which the small ones take in turn."""
@@ -317,20 +324,22 @@ class Trainer:
         return batches
 
     def _plans(self, epoch: int) -> Iterator[list[Plan]]:
-        """What is done to the images of each step, a plan for each view: made for a few steps at once, which is cheaper.
+        """What is done to the images of the next ``steps_at_once`` steps, a plan for each view.
 
         Drawn for the whole batch, so that an image's views are the same for any number of processes.
         """
         size, shape = self.spec.batch_size, self.data.train.images.shape[1:]
         streams = [generator(self.spec.seed, f"view {view}", epoch) for view in range(1, 1 + len(self.augmentations))]
-        for start in range(0, self.steps_per_epoch, STEPS_PLANNED):
-            steps = min(STEPS_PLANNED, self.steps_per_epoch - start)
+        group, total = self.steps_at_once * size, self.steps_per_epoch * size
+        planned = group * -(-STEPS_PLANNED // self.steps_at_once)
+        for start in range(0, total, planned):
+            count = min(planned, total - start)
             made = [
-                plan(how, draw(steps * size, stream), shape)
+                plan(how, draw(count, stream), shape)
                 for (how, _), stream in zip(self.augmentations, streams, strict=True)
             ]
-            for step in range(steps):
-                yield [whole[share(step * size, (step + 1) * size)] for whole in made]
+            for first in range(0, count, group):
+                yield [whole[share(first, min(first + group, count))] for whole in made]
 
     def _step(
         self,

@@ -86,34 +86,38 @@ def _crop(images: Tensor, boxes: Tensor, to: tuple[int, int]) -> Tensor:
     """
     count, channels, height, width = images.shape
     reduces = bool((boxes[:, 2] > to[1]).any() or (boxes[:, 3] > to[0]).any())
-    left, top, w, h, mirrored = sent(boxes, images.device).T
-    across = _filter(left, w, width, to[1], reduces, mirrored)
-    down = _filter(top, h, height, to[0], reduces).mul_(1 / 255)
-    x = images.float()
-    y = torch.bmm(x.view(count, channels * height, width), across.transpose(1, 2))
-    if channels > 1:
-        down = down.repeat_interleave(channels, 0)
-    y = torch.bmm(down, y.view(count * channels, height, to[1]))
+    # Across, then down, mirrored across only.
+    box = sent(boxes, images.device)
+    start, extent, mirrored = box[:, :2].T, box[:, 2:4].T, torch.stack([box[:, 4], torch.zeros_like(box[:, 4])])
+    if height == width:  # both at once
+        across, down = _filter(start.flatten(), extent.flatten(), width, to[1], reduces, mirrored.flatten()).chunk(2)
+    else:
+        across, down = (
+            _filter(start[axis], extent[axis], size, to[1 - axis], reduces, mirrored[axis])
+            for axis, size in enumerate((width, height))
+        )
+    x = images.float().view(count, channels * height, width)
+    y = torch.bmm(x, across.transpose(1, 2)).view(count * channels, height, to[1])
+    # The step to the scale 0 to 1 on the smallest of the factors.
+    down = down * (1 / 255)
+    y = torch.bmm(down.repeat_interleave(channels, 0) if channels > 1 else down, y)
     return y.view(count, channels, *to)
 
 
-def _filter(start: Tensor, extent: Tensor, size: int, to: int, reduces: bool, mirrored: Tensor | None = None) -> Tensor:
+def _filter(start: Tensor, extent: Tensor, size: int, to: int, reduces: bool, mirrored: Tensor) -> Tensor:
     """Weights ``[B, to, size]`` of the input's pixels in the output's, along one axis; each row's sum is 1.
 
     A crop is cut out before it is resized: what lies beyond it is not seen.
     """
+    start, end, scale = start[:, None], (start + extent)[:, None], (extent / to)[:, None]
     place = torch.arange(to, device=start.device) + 0.5
-    if mirrored is not None:
-        place = place + mirrored[:, None] * (to - 2 * place)
-    scale = (extent / to)[:, None]
-    centre = start[:, None] + place * scale
+    centre = start + (place + mirrored[:, None] * (to - 2 * place)) * scale
     pixel = torch.arange(size, device=start.device) + 0.5
     if not reduces:  # a border pixel is repeated, and two neighbours' weights have the sum 1
-        centre = centre.clamp(start[:, None] + 0.5, (start + extent)[:, None] - 0.5)
-        return (pixel - centre[:, :, None]).abs_().neg_().add_(1).clamp_(min=0)
-    weights = (pixel - centre[:, :, None]).abs_().div_(scale.clamp_min(1)[:, :, None]).neg_().add_(1).clamp_(min=0)
-    inside = (pixel > start[:, None]) & (pixel < (start + extent)[:, None])
-    weights *= inside[:, None]
+        centre = torch.minimum(torch.maximum(centre, start + 0.5), end - 0.5)
+        return torch.rsub((pixel - centre[:, :, None]).abs_(), 1).relu_()
+    weights = torch.rsub((pixel - centre[:, :, None]).abs_() / scale.clamp_min(1)[:, :, None], 1).relu_()
+    weights *= ((pixel > start) & (pixel < end))[:, None]
     return weights / weights.sum(2, keepdim=True)
 
 
