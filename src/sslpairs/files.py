@@ -83,19 +83,20 @@ def write_record(path: Path | str, value: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def read_record(path: Path, root: Path) -> dict[str, Any] | None:
+def read_record(path: Path | str, root: Path) -> dict[str, Any] | None:
     """A receipt or an evaluation, None where there is none.
 
     ``UserError`` when it is cut off, altered, or no record: it is never used then; ``Unreadable`` when it cannot be read.
     """
-    name = path.relative_to(root)
     try:
-        return unsealed(path.read_bytes())
+        with open(path, "rb") as file:
+            return unsealed(file.read())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise Unreadable(unwritable(name, error, "read")) from None
+        raise Unreadable(unwritable(Path(path).relative_to(root), error, "read")) from None
     except ValueError as error:  # not JSON, or not UTF-8
+        name = Path(path).relative_to(root)
         raise UserError(
             f"{name}: damaged ({error}); get it back with `git checkout {name}` where it was committed, else remove it: "
             "the next build makes it anew"

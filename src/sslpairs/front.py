@@ -18,7 +18,7 @@ from sslpairs.config.reading import Config, read_config
 from sslpairs.data.record import changed_sources, record, recorded
 from sslpairs.errors import UserError, nearest
 from sslpairs.files import date_now, dated_ahead, exclusive
-from sslpairs.plan.build import Build, evaluation_file, run_folder, thaw
+from sslpairs.plan.build import Build, thaw
 from sslpairs.plan.planner import make_plan
 
 
@@ -45,14 +45,13 @@ def check(build: Build) -> None:
     plan = build.plan
     files = [f"data/{name}/dataset.json" for name in plan.datasets]
     for run in build.receipts:
-        folder = run_folder(run)
-        files += [f"{folder}/{name}" for name in ("run.json", "metrics.csv", "checkpoint.pt")]
-    files += [str(evaluation_file(name)) for name in build.evaluated]
+        files += [f"results/runs/{run}/{name}" for name in ("run.json", "metrics.csv", "checkpoint.pt")]
+    files += [f"results/evals/{name}.json" for name in build.evaluated]
     for table in plan.tables:
         files += build.keyed_table_files(table)
     for figure in plan.figures:
         files += build.keyed_figure_files(figure)
-    if ahead := dated_ahead(os.path.join(build.root, file) for file in files):
+    if ahead := dated_ahead(f"{build.root}/{file}" for file in files):
         date_now(ahead)
         print(
             f"clock: {len(ahead)} files were dated in the future, such as {os.path.relpath(ahead[0], build.root)}; they are dated as of "

@@ -30,9 +30,10 @@ rule table:
 
 rule figure:
     input:
-        lambda wildcards: build.evaluation_files(
+        # For the evaluations behind it, which thousands of files would only name once more.
+        lambda wildcards: build.keyed_table_files(
             build.plan.figures[wildcards.figure]["table"]
-        ),
+        )[0],
         lambda wildcards: build.metrics_files(wildcards.figure),
     output:
         multiext("results/figures/keyed/{figure}.{key}", ".pdf", ".png", ".svg"),

@@ -1,5 +1,6 @@
 """A plan beside what already exists: which runs are done, which would be trained, where every file lies."""
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -149,11 +150,13 @@ class Build:
     @cached_property
     def receipts(self) -> dict[str, dict[str, Any]]:
         """Receipts of the plan's runs; a run counts as done when it has one."""
-        found = {run: self._record(run_folder(run) / "run.json") for run in self.plan.runs}
+        found = {run: self._record(self.receipt_file(run)) for run in self.plan.runs}
         for run, receipt in found.items():
-            if receipt and (receipt.get("run") != run or digest(receipt["spec"]) != run[-12:]):
-                name = run_folder(run) / "run.json"
-                self.damage[str(name)] = (
+            if not receipt or (receipt.get("run") == run and receipt["spec"] == self.plan.runs[run]["spec"]):
+                continue
+            if receipt.get("run") != run or digest(receipt["spec"]) != run[-12:]:
+                name = self.receipt_file(run)
+                self.damage[name] = (
                     f"{name}: the receipt of another run ({receipt.get('run')}); get the right one back with "
                     f"`git checkout {name}`, or remove it: the next build trains the run"
                 )
@@ -165,19 +168,21 @@ class Build:
     def _look_at_metrics(self, run: str, receipt: dict[str, Any]) -> bool:
         """Metrics are small, in git, and drawn by figures: compared whenever a build begins. False where nothing but the receipt
         is left: Snakemake, which removes what a failed job made, was killed before it came to that."""
-        name = run_folder(run) / "metrics.csv"
+        name = f"results/runs/{run}/metrics.csv"
         try:
-            wrong = "differ from the ones" if sha256_file(self.root / name) != receipt["metrics"]["sha256"] else None
+            with open(f"{self.root}/{name}", "rb") as file:
+                found = hashlib.sha256(file.read()).hexdigest()
+            wrong = "differ from the ones" if found != receipt["metrics"]["sha256"] else None
         except FileNotFoundError:
             evaluated = any((self.root / "results/evals" / run).glob("*.json"))
             if not (self.has_checkpoint(run) or (self.root / pointer_file(run)).exists() or evaluated):
                 return False
             wrong = "are missing, those"
         except OSError as error:
-            self.damage[str(name)] = unwritable(name, error, "read")
+            self.damage[name] = unwritable(name, error, "read")
             return True
         if wrong:
-            self.damage[str(name)] = (
+            self.damage[name] = (
                 f"{name}: the metrics {wrong} that run.json names; get them back with `git checkout {name}` where they were "
                 f"committed, else `sslpairs train {run}` makes them anew"
             )
@@ -188,7 +193,7 @@ class Build:
         """Evaluations of the plan that are done: of the checkpoint that the receipt names, and of no other."""
         done = set()
         for name, entry in self.plan.evaluations.items():
-            receipt, found = self.receipts.get(entry["run"]), self._record(evaluation_file(name))
+            receipt, found = self.receipts.get(entry["run"]), self._record(f"results/evals/{name}.json")
             if found is None or receipt is None:
                 continue
             if (found.get("key"), found.get("checkpoint")) == (entry["key"], receipt["checkpoint"]["sha256"]):
@@ -210,16 +215,16 @@ class Build:
         """Damaged records -> what is wrong and what to do. Complete once all have been looked at (``check``)."""
         return {}
 
-    def _record(self, path: Path) -> dict[str, Any] | None:
+    def _record(self, path: str) -> dict[str, Any] | None:
         try:
-            return read_record(self.root / path, self.root)
+            return read_record(f"{self.root}/{path}", self.root)
         except UserError as error:
-            self.damage[str(path)] = str(error)
+            self.damage[path] = str(error)
             return None
 
     def receipt_file(self, run: str) -> str:
         """Relative to the root."""
-        return str(run_folder(run) / "run.json")
+        return f"results/runs/{run}/run.json"
 
     @cached_property
     def damaged(self) -> list[str]:
@@ -390,7 +395,7 @@ class Build:
     def evaluation_files(self, table: str) -> list[str]:
         """The evaluations that a table is made from."""
         cells = self.plan.tables[table]["cells"]
-        return [str(evaluation_file(r["evaluation"])) for cell in cells for r in cell["replicates"]]
+        return [f"results/evals/{r['evaluation']}.json" for cell in cells for r in cell["replicates"]]
 
     def outputs(self, table: str) -> list[str]:
         """The table's files and those of its figures, under their stable names."""
@@ -404,8 +409,8 @@ class Build:
         """What a build of the table must leave: its outputs, and the records behind them. Snakemake makes an evaluation or a
         receipt that has disappeared only if it is asked for by name: with the table on disk it would see nothing to do."""
         runs = self.runs_of(table)
-        records = [str(run_folder(run) / "run.json") for run in runs]
-        records += [str(run_folder(run) / "metrics.csv") for run in runs if run not in self.receipts]
+        records = [self.receipt_file(run) for run in runs]
+        records += [f"results/runs/{run}/metrics.csv" for run in runs if run not in self.receipts]
         return [*self.outputs(table), *self.evaluation_files(table), *records]
 
     def targets(self) -> dict[str, list[str]]:
@@ -436,10 +441,9 @@ class Build:
         return [name for name, figure in self.plan.figures.items() if figure["table"] == table]
 
     def provenance_inputs(self) -> list[str]:
-        """Receipts and evaluations of the selected tables."""
+        """Receipts of the selected tables, and the tables, for the evaluations behind them."""
         runs = dict.fromkeys(run for table in self.plan.selected for run in self.runs_of(table))
-        files = dict.fromkeys(file for table in self.plan.selected for file in self.evaluation_files(table))
-        return [*(str(run_folder(run) / "run.json") for run in runs), *files]
+        return [*map(self.receipt_file, runs), *(self.keyed_table_files(table)[0] for table in self.plan.selected)]
 
     def provenance_file(self) -> str:
         """The provenance page of the selected tables, keyed by what it shows."""

@@ -13,7 +13,7 @@ from sslpairs.config.recipes import Recipe
 from sslpairs.errors import UserError, nearest
 from sslpairs.files import canonical
 from sslpairs.plan.fingerprint import fingerprint
-from sslpairs.plan.spec import RunSpec, digest, run_id
+from sslpairs.plan.spec import RunSpec, digest
 
 
 @dataclass
@@ -90,6 +90,7 @@ class _Planner:
         self.config, self.contents, self.plan = config, contents, plan
         self.table_code = fingerprint("paper")
         self.changed: dict[str, Recipe] = {}
+        self.specs: dict[tuple, tuple] = {}
 
     # --- tables --------------------------------------------------------------------------------------------------
 
@@ -384,6 +385,39 @@ class _Planner:
     def _run(self, draft: Plan, label, place: _Place, seed: int) -> str:
         """Add one run (and its guide's), and answer its id."""
         recipe = self._recipe(place)
+        # Runs of other seeds are alike: thousands of runs come from some tens of recipes.
+        like = (id(recipe), str(label), id(place.backbone), place.dataset, place.batch_size, place.epochs)
+        like = (*like, place.augmentation)
+        if like not in self.specs:
+            self.specs[like] = self._spec(recipe, label, place)
+        spec, augmentation, guides = self.specs[like]
+        spec = spec | {"seed": seed}
+        guide = None
+        for name, settings in guides.items():
+            earlier, guide = guide, self._guide(draft, settings, place, seed)
+            if earlier not in (None, guide):
+                raise UserError(
+                    f"{self.recipe_file}: strategies: '{label}' would need two guides ({earlier} and {guide}), and a run has "
+                    f"one; give spps and gps the same guide ({self.where})"
+                )
+            value = spec["strategies"][name]
+            value = value | {"guide": value["guide"] | {"run": guide}}
+            spec["strategies"] = spec["strategies"] | {name: value}
+        name = f"{label}-{place.dataset}-{augmentation}-b{place.batch_size}-s{seed}-{digest(spec)}"
+        draft.runs[name] = {
+            "label": str(label),
+            "dataset": place.dataset,
+            "backbone": place.backbone.label,
+            "augmentation": augmentation,
+            "seed": seed,
+            "guide": guide,
+            "spec": spec,
+        }
+        return name
+
+    def _spec(self, recipe: Recipe, label, place: _Place) -> tuple[dict[str, Any], str, dict[str, Any]]:
+        """A run's specification as JSON values, but for the seed and the name of a guide; its augmentation's name; and for each
+        strategy that is guided by a run, that guide as the recipe has it."""
         method = getattr(recipe.methods, label.base)
         if method is None:
             known = ", ".join(name for name in BASES if getattr(recipe.methods, name))
@@ -401,7 +435,7 @@ class _Planner:
                 f"data set '{place.dataset}' is not prepared, so its content is not known: run `sslpairs fetch {place.dataset}`"
             )
         self._check_changes(recipe, label, place)
-        strategies, guide = {}, None
+        strategies, guides = {}, {}
         for name in label.strategies:
             settings = recipe.strategy(label.base, name)
             if settings is None:
@@ -417,13 +451,8 @@ class _Planner:
                     f"softmax; write a number ({self.where})"
                 )
             if name in ("spps", "gps") and settings.guide.kind == "run":
-                earlier, guide = guide, self._guide(draft, settings.guide, place, seed)
-                if earlier not in (None, guide):
-                    raise UserError(
-                        f"{self.recipe_file}: strategies: '{label}' would need two guides ({earlier} and {guide}), and a run has "
-                        f"one; give spps and gps the same guide ({self.where})"
-                    )
-                value["guide"] = {"kind": "checkpoint", "run": guide, "layer": settings.guide.layer}
+                guides[name] = settings.guide
+                value["guide"] = {"kind": "checkpoint", "run": "", "layer": settings.guide.layer}
             strategies[name] = value
         if "mixco" in strategies and place.batch_size % 2:
             raise UserError(
@@ -459,20 +488,10 @@ class _Planner:
                 "precision": training.precision,
                 "batch_size": place.batch_size,
                 "epochs": place.epochs,
-                "seed": seed,
+                "seed": 0,
             }
         )
-        name = run_id(f"{label}-{place.dataset}-{augmentation}-b{place.batch_size}-s{seed}", spec)
-        draft.runs[name] = {
-            "label": str(label),
-            "dataset": place.dataset,
-            "backbone": place.backbone.label,
-            "augmentation": augmentation,
-            "seed": seed,
-            "guide": guide,
-            "spec": spec.plain(),
-        }
-        return name
+        return spec.plain(), augmentation, guides
 
     def _check_changes(self, recipe: Recipe, label, place: _Place) -> None:
         """``UserError`` for a column's change that this row would not feel although it is meant to."""
