@@ -101,7 +101,7 @@ def to_terminal(report: dict[str, Any]) -> list[Table]:
 
 
 def to_markdown(report: dict[str, Any]) -> str:
-    """``benchmarks/RESULTS.md``."""
+    """A page of Markdown, whose tables `benchmarks/RESULTS.md` holds."""
     lines = ["# Speed", "", "Written by `sslpairs bench --markdown`; every number was measured in one run.", ""]
     lines += [f"- {line}" for line in facts(report)]
     for size in report["sizes"]:

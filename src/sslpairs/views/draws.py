@@ -80,10 +80,11 @@ def plan(how: Augmentation, table: Tensor, shape: tuple[int, int, int]) -> Plan:
     if how.rotation:
         parts["angles"] = between(table[:, ANGLE], -how.rotation, how.rotation)
     gray = table[:, GRAYSCALE] < how.grayscale if how.grayscale and channels == 3 else None
-    if how.jitter and how.jitter.space == "hsv" and how.jitter.hue and channels == 3:
+    changes_colour = how.jitter and any(getattr(how.jitter, name) for name in CHANGES)
+    if changes_colour and how.jitter.space == "hsv" and channels == 3:
         parts["passes"], parts["shifts"] = change_passes(table, how.jitter)
         parts["gray"] = gray
-    elif how.jitter or gray is not None:
+    elif changes_colour or gray is not None:
         parts["gains"] = colour_gains(table, how.jitter, gray)
     if how.blur:
         parts["sigmas"] = between(table[:, SIGMA], *how.blur.sigma) * (table[:, BLUR] < how.blur.probability)
