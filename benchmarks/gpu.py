@@ -200,10 +200,16 @@ def correctness(report: Report, labels: Sequence[str], device: str, content: dic
     torch.backends.cudnn.allow_tf32 = False
     try:
         for label in labels:
-            cpu, float32, bfloat16 = (
-                losses(label, place, precision)
-                for place, precision in (("cpu", "float32"), (device, "float32"), (device, "bfloat16"))
-            )
+            try:
+                cpu, float32, bfloat16 = (
+                    losses(label, place, precision)
+                    for place, precision in (("cpu", "float32"), (device, "float32"), (device, "bfloat16"))
+                )
+            except RuntimeError as error:  # a wait for the GPU is one
+                content[label] = {"error": traceback.format_exc()}
+                report.content["checks"].append({"what": f"{label} trains", "found": str(error), "good": False})
+                say(f"  BAD {label}: {error}")
+                continue
             content[label] = {"cpu": cpu, "float32": float32, "bfloat16": bfloat16}
             for what, found, reference, limits in (
                 (f"float32 on {device} against the CPU", float32, cpu, FLOAT32),
@@ -323,6 +329,9 @@ class BudgetSpent(Exception):
 
 def train(report: Report, data: ImageData, scale: Scale, device: torch.device, full: bool, content: dict) -> None:
     """All epochs as `sslpairs train` does them, states included, or as many as the budget allows, then kNN."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
     trainer = Trainer("cifar10 simclr", run_spec(data, scale), data, ROOT, device)
     content |= {"epochs_asked": scale.epochs, "rows": [], "compiled": compiling_pays(report)}
     if content["compiled"]:
@@ -382,6 +391,9 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     if asked.data is None and not asked.small:
         parser.error("--data: name the archive or folder with CIFAR-10's images")
+    parts = asked.only.split(",")
+    if unknown := sorted(set(parts) - {"correctness", "speed", "training"}):
+        parser.error(f"--only: '{unknown[0]}' is none of correctness, speed, training")
     device, full = pick_device(asked.device), not asked.small
     settle(torch.get_num_threads())
     scale = scales(str(device))["small" if asked.small else "full"]
@@ -390,7 +402,6 @@ def main(arguments: list[str] | None = None) -> int:
     report = Report(asked.out, asked.budget)
     report.content |= {"small": asked.small, "machine": machine(str(device), None)}
     say(f"{report.content['machine']['device']}; {report.content['machine']['versions']}")
-    parts = asked.only.split(",")
     if "correctness" in parts:
         report.part("correctness", lambda content: correctness(report, scale.compared, str(device), content))
     if "speed" in parts:

@@ -38,7 +38,7 @@ from sslpairs.streams import stream_seed
 from sslpairs.training import train as training
 from sslpairs.training.lars import LARS
 from sslpairs.training.online import OnlineClassifier
-from sslpairs.training.optimization import rate_factor
+from sslpairs.training.optimization import build_optimizer, rate_factor
 from sslpairs.training.train import COLUMNS, Trainer, train
 
 PROTOCOLS = {
@@ -138,6 +138,31 @@ def test_every_method_trains_with_each_strategy_to_a_finite_loss_and_a_receipt(l
     assert all(value.isfinite().all() for value in content["method"].values())
     fresh, _ = build_backbone(recipes.ConvNet(kind="convnet", widths=[8, 16]), 1)
     assert list(content["backbone"]) == list(fresh.state_dict())
+
+
+@pytest.mark.parametrize("label", ["swav", "dino"])
+def test_layers_that_are_frozen_at_first_train_with_momentum_afterwards(label, root):
+    sgd = {"name": "sgd", "lr": 0.01, "reference_batch": None, "momentum": 0.9, "weight_decay": 1e-4}
+    run(root, label, optimizer=sgd)  # the prototypes are frozen for 2 of 8 steps, DINO's last layer for 1 of 2 epochs
+    assert len(measured(root)) == 2
+
+
+def test_sgd_is_torchs_where_gradients_come_late():
+    how = recipes.SGD(name="sgd", lr=0.1, reference_batch=None, momentum=0.9, weight_decay=0.01)
+    draws = torch.Generator().manual_seed(0)
+    ours = torch.nn.Linear(3, 2)
+    theirs = copy.deepcopy(ours)
+    made = build_optimizer(how, [ours], 4)
+    reference = torch.optim.SGD(theirs.parameters(), 0.1, momentum=0.9, weight_decay=0.01, foreach=False)
+    for step in range(5):
+        for layer in (ours, theirs):
+            draws.manual_seed(step)
+            layer.weight.grad = torch.randn(2, 3, generator=draws)
+            layer.bias.grad = torch.randn(2, generator=draws) if step >= 2 else None
+        made.step()
+        reference.step()
+        assert torch.allclose(ours.weight, theirs.weight, rtol=0, atol=1e-6)
+        assert torch.allclose(ours.bias, theirs.bias, rtol=0, atol=1e-6)
 
 
 def test_compiled_networks_train_alike_and_keep_their_names(data, root):

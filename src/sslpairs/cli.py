@@ -824,7 +824,7 @@ def figure(
     build = open_build(sets, frozen)
     entry = _known(name, build.plan.figures, "figure")
     draw(entry, build.plan.tables[entry["table"]], build.root, stem)
-    _settle(build, [*build.evaluation_files(entry["table"]), *build.metrics_files(name)])
+    _settle(build, build.figure_inputs(name))
 
 
 @app.command()

@@ -30,11 +30,7 @@ rule table:
 
 rule figure:
     input:
-        # For the evaluations behind it, which thousands of files would only name once more.
-        lambda wildcards: build.keyed_table_files(
-            build.plan.figures[wildcards.figure]["table"]
-        )[0],
-        lambda wildcards: build.metrics_files(wildcards.figure),
+        lambda wildcards: build.figure_inputs(wildcards.figure),
     output:
         multiext("results/figures/keyed/{figure}.{key}", ".pdf", ".png", ".svg"),
     log:

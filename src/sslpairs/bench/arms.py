@@ -174,7 +174,7 @@ class Stock:
 
     def seconds(self) -> float:
         """Of one step, from the end of the first one on: the start of the workers is not counted."""
-        with torch.backends.cudnn.flags(deterministic=False, allow_tf32=True):  # as a user has them
+        with torch.backends.cudnn.flags(enabled=True, deterministic=False, allow_tf32=True):  # as a user has them
             return self._seconds()
 
     def _seconds(self) -> float:

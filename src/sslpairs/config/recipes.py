@@ -40,7 +40,7 @@ class Crop(Model):
 
 
 class Jitter(Model):
-    """Colour jitter: factors drawn from [1 - x, 1 + x], in random order."""
+    """Colour jitter: factors drawn from [1 - x, 1 + x]."""
 
     probability: Fraction
     brightness: Fraction
@@ -49,8 +49,8 @@ class Jitter(Model):
     hue: Annotated[float, Field(ge=0, le=0.5)]
     """Largest shift, as a share of the full circle."""
     space: Literal["yiq", "hsv"] = "yiq"
-    """How hue is shifted: ``hsv`` as torchvision and the papers' code do; ``yiq`` turns the chroma plane, which is faster and
-    keeps the brightness (NVIDIA DALI). Grey images have none."""
+    """``hsv``: as torchvision and the papers' code, one change after the other in random order, hue through HSV. ``yiq``: all as one
+    map, in which hue turns the chroma plane (NVIDIA DALI), clamped once: faster. Grey images always get the one map."""
 
 
 class Blur(Model):

@@ -23,10 +23,8 @@ def uel_loss(u1: Tensor, u2: Tensor, temperature: float, m: float = 1.0) -> Tens
     rows = torch.arange(count, device=x.device)
     positives = rows.roll(count // 2)
     logits = x @ x.detach().T / temperature
-    own = torch.zeros_like(logits, dtype=torch.bool)
-    own[rows, rows] = True
-    no_negative = own.clone()
-    no_negative[rows, positives] = True
+    own = rows == rows[:, None]
+    no_negative = own | (rows == positives[:, None])
     weight = torch.full_like(logits, m).masked_fill(no_negative, 1.0)
     logs = logits - torch.logsumexp((logits + weight.log()).masked_fill(own, -torch.inf), 1, keepdim=True)
     # A share may round to 1 (or exceed it, with m below 1), and log(1 - P) would be infinite or no number.

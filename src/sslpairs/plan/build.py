@@ -436,6 +436,11 @@ class Build:
         runs = self.runs_of(entry["table"]) if entry["kind"] == "curves" else []
         return [str(run_folder(run) / "metrics.csv") for run in runs]
 
+    def figure_inputs(self, figure: str) -> list[str]:
+        """What a figure is drawn after: its table, which stands for the evaluations behind it (thousands of files would only name
+        them once more), and curves."""
+        return [self.keyed_table_files(self.plan.figures[figure]["table"])[0], *self.metrics_files(figure)]
+
     def figures_of(self, table: str) -> list[str]:
         """Ids of the figures that are drawn from a table."""
         return [name for name, figure in self.plan.figures.items() if figure["table"] == table]

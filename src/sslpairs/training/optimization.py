@@ -26,7 +26,12 @@ def build_optimizer(
         groups.append({"params": [p for p in parameters if id(p) in kept], "constant": True})
     rate = base_rate(how, batch_size)
     if how.name == "sgd":
-        return torch.optim.SGD(groups, rate, momentum=how.momentum, weight_decay=how.weight_decay, fused=True)
+        sgd = torch.optim.SGD(groups, rate, momentum=how.momentum, weight_decay=how.weight_decay, fused=True)
+        if how.momentum:
+            # From the beginning: fused, it cannot tell a layer that was frozen so far from a first step. The steps are the same.
+            for p in parameters:
+                sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        return sgd
     if how.name == "adam":
         return torch.optim.Adam(groups, rate, weight_decay=how.weight_decay, fused=True)
     return LARS(groups, rate, how.momentum, how.weight_decay, how.trust_coefficient, how.clip, how.adapt_vectors)

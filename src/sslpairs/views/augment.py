@@ -85,7 +85,7 @@ def _crop(images: Tensor, boxes: Tensor, to: tuple[int, int]) -> Tensor:
     faster, and has no antialias.
     """
     count, channels, height, width = images.shape
-    reduces = bool((boxes[:, 2] > to[1]).any() or (boxes[:, 3] > to[0]).any())
+    reduces = height > to[0] or width > to[1]  # a crop may be larger than its view
     # Across, then down, mirrored across only.
     box = sent(boxes, images.device)
     start, extent, mirrored = box[:, :2].T, box[:, 2:4].T, torch.stack([box[:, 4], torch.zeros_like(box[:, 4])])

@@ -1,7 +1,7 @@
 """What chance decides about a view: one row of uniform numbers for each image, and what they mean.
 
-All numbers of an image lie in one row, each in a column of its own, drawn on the CPU. So a view depends on its row only: not
-on the device, the other images of the batch, the number of processes, or which other transforms a recipe has.
+All numbers of an image lie in one row, each in a column of its own, drawn on the CPU. So a view depends (up to rounding) on its
+row only: not on the device, the other images of the batch, the number of processes, or the other transforms of a recipe.
 """
 
 import math
