@@ -93,7 +93,7 @@ def to_terminal(report: dict[str, Any]) -> list[Table]:
         used = [key for key in COLUMNS if key != "time" and any(row[key] for row in rows)]
         table = Table(title=_title(size["setting"]), title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
         for key in used:
-            table.add_column(COLUMNS[key], justify="left" if key == "method" else "right")
+            table.add_column(COLUMNS[key], justify="left" if key == "method" else "right", overflow="fold")
         for row in rows:
             table.add_row(*(row[key].replace(" (", "\n").rstrip(")") for key in used))
         tables.append(table)
