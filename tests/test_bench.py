@@ -151,7 +151,11 @@ def test_the_stock_pipeline_needs_no_lightning():
 
 @pytest.fixture(scope="module")
 def report():
-    return bench([TINY], ["simclr+mixco", "byol"], ["simclr"], lambda line: None)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # made before a test's own threads are set
+    made = bench([TINY], ["simclr+mixco", "byol"], ["simclr"], lambda line: None)
+    torch.set_num_threads(before)
+    return made
 
 
 def test_the_report_has_a_row_for_every_method_and_its_base(report):
