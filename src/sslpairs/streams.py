@@ -17,11 +17,11 @@ def stream_seed(seed: int, *words: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def generator(seed: int, *words: str | int, device: str = "cpu"):
-    """A ``torch.Generator`` at the start of the named stream."""
+def generator(seed: int, *words: str | int):
+    """A ``torch.Generator`` of the CPU at the start of the named stream."""
     import torch
 
-    return torch.Generator(device=device).manual_seed(stream_seed(seed, *words))
+    return torch.Generator().manual_seed(stream_seed(seed, *words))
 
 
 def sent(values: "torch.Tensor", device: "torch.device") -> "torch.Tensor":

@@ -27,8 +27,8 @@ class Scale(Model):
     threads: Annotated[int, Field(ge=1, le=64)]
     """Processor threads of a run: part of the scale, since sums in another order give other last digits."""
     compile: bool = False
-    """Let torch compile the networks (``torch.compile``) before each training: half a minute or more that only long trainings
-    on a GPU win back. Other last digits too."""
+    """Let torch compile the networks (``torch.compile``) before each training, which takes minutes on a CPU: for long trainings
+    only. Other last digits too. ``benchmarks/gpu.py`` measures whether it pays on a GPU."""
 
     @field_validator("datasets", "backbones", "batch_sizes", "epochs", mode="before")
     @classmethod

@@ -60,8 +60,3 @@ class RunSpec(Model):
 def digest(value: Any) -> str:
     """First 12 hex digits of the sha256 of the canonical JSON."""
     return sha256_text(canonical(value))[:12]
-
-
-def run_id(name: str, spec: RunSpec) -> str:
-    """Readable name, then the digest of the spec."""
-    return f"{name}-{digest(spec.plain())}"
