@@ -1,5 +1,6 @@
 # The two commands: `make tables` builds the main job, `make test` runs the tests. Both set up what they need first.
 #   make tables SCALE=digits PAPERS=mixco,clae TABLES=gps-weak SEEDS=5 DEVICE=cpu TRAIN=never JOBS=2 TARGETS="clae spps"
+#   PROFILE=slurm runs the trainings on a cluster (docs/cluster.md); a name under workflow/profiles, or a folder.
 #   VENV=path uses (or makes) another virtual environment.
 
 VENV ?= .venv
@@ -9,6 +10,7 @@ BIN := $(VENV)/bin
 # Choices of config/config.yaml that were given as words.
 CHOICES := $(foreach word,SCALE PAPERS TABLES SEEDS DEVICE TRAIN JOBS,$(if $($(word)),$(shell echo $(word) | tr A-Z a-z)=$($(word))))
 CONFIG := $(if $(CHOICES),--config $(CHOICES))
+HOW := $(if $(PROFILE),--workflow-profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS)),$(if $(JOBS),--cores $(JOBS)))
 SETS := $(foreach choice,$(CHOICES),--set $(choice))
 
 .PHONY: tables report test lint setup clean help
@@ -18,8 +20,8 @@ help:            ## Show the commands
 
 tables: setup    ## Build all tables and figures, then show a summary
 	@$(BIN)/sslpairs fetch --unknown $(SETS)
-	@$(BIN)/sslpairs plan $(TARGETS) $(SETS)
-	@$(BIN)/snakemake $(TARGETS) $(if $(JOBS),--cores $(JOBS)) $(CONFIG)
+	@$(BIN)/sslpairs plan $(TARGETS) $(SETS) $(if $(PROFILE),--profile $(PROFILE))
+	@$(BIN)/snakemake $(TARGETS) $(HOW) $(CONFIG)
 	@$(BIN)/sslpairs tables $(TARGETS) $(SETS)
 
 report: tables   ## Write results/report.html: tables, figures and provenance in one file

@@ -9,35 +9,46 @@ from pathlib import Path
 
 from sslpairs.errors import UserError
 from sslpairs.front import (
+    Cluster,
     announce,
     check,
     equip_jobs,
+    freeze_build,
+    given_device,
+    leave_to_others,
     make_build,
+    over_nodes,
+    possible_jobs,
     share_warm_processes,
     stop,
     trained_from,
 )
-from sslpairs.plan.build import Build, any_of, freeze, thaw
+from sslpairs.plan.build import Build, any_of, thaw
 
 root = Path.cwd()
+on_node = workflow.remote_exec  # this process is one job on a cluster, and the build on the head node has looked at everything
 
 try:
     if "plan" in config:
         frozen = config["plan"]
         build = Build(thaw(Path(frozen)), root)
+        cluster = Cluster(build, workflow)
     else:
         build = make_build(root, config)
         check(build)
-        frozen = freeze(build.plan, root)
+        build = leave_to_others(build)
+        cluster = Cluster(build, workflow)
+        frozen = freeze_build(build, cluster)
         settings = workflow.config_settings
         settings.config_args = [*(settings.config_args or []), f"plan={frozen}"]
-    build.to_prepare
+    jobs = possible_jobs(build, on_node)
 except UserError as error:
     stop(error)
 
 equip_jobs(frozen)
 
 scale = build.plan.scale["name"]
+asked_for = [] if on_node else build.plan.selected
 if build.plan.settings["jobs"] != "all":
     workflow.global_resources["job_slots"] = build.plan.settings["jobs"]
 
@@ -48,8 +59,8 @@ report: "workflow/report/workflow.rst"
 rule all:
     default_target: True
     input:
-        [file for table in build.plan.selected for file in build.wanted(table)],
-        build.provenance_file(),
+        [file for table in asked_for for file in build.wanted(table)],
+        build.provenance_files() if asked_for else [],
 
 
 include: "workflow/rules/data.smk"
@@ -72,6 +83,7 @@ for target, tables in build.targets().items():
 
 onstart:
     try:
+        cluster.start()
         announce(
             root,
             [

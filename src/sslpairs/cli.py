@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from sslpairs.errors import UserError, nearest
 from sslpairs.files import date_now, dated_ahead, exclusive, unwritable
-from sslpairs.team import Team, together
+from sslpairs.team import Team, start_together, started_together, together
 
 app = typer.Typer(
     add_completion=False,
@@ -35,6 +35,9 @@ Targets = Annotated[list[str] | None, typer.Argument(help="Papers or tables; def
 PlanFile = Annotated[
     Path | None,
     typer.Option("--plan", envvar="SSLPAIRS_PLAN", help="A frozen plan; the workflow gives it to its jobs."),
+]
+Device = Annotated[
+    str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:1; default: what the plan or config.yaml says.")
 ]
 LogFile = Annotated[Path | None, typer.Option("--log", help="Write everything that is said to this file as well.")]
 
@@ -144,6 +147,10 @@ def plan(
     no_train: Annotated[
         bool, typer.Option("--no-train", help="Fail, and say why, if a build would have to train anything.")
     ] = False,
+    profile: Annotated[
+        str | None,
+        typer.Option("--profile", metavar="NAME", help="Say what the jobs ask this profile's cluster for, too."),
+    ] = None,
 ) -> None:
     """List the runs, what is done, and what a build would do and cost."""
     from rich.table import Table
@@ -170,11 +177,70 @@ def plan(
         for run in dict.fromkeys([*to_train, *sorted(every)]):
             state = build.to_train.get(run) if run in to_train else "done" if run in build.receipts else "guide"
             out.print(f"{run}  {state}", soft_wrap=True)
+    if profile:
+        _say_requests(build, profile, to_train, to_evaluate)
     _say_damage(build)
     if no_train and to_train:
         first = "\n".join(f"  {run}: {build.to_train[run]}" for run in to_train[:10])
         more = f"\n  and {len(to_train) - 10} more" if len(to_train) > 10 else ""
         raise UserError(f"{len(to_train)} runs would have to be trained:\n{first}{more}")
+
+
+def _say_requests(build, profile: str, to_train: list[str], to_evaluate: list[str]) -> None:
+    from collections import Counter
+
+    from rich.table import Table
+
+    from sslpairs.front import profile_site
+    from sslpairs.plan.requests import Requests
+
+    site = profile_site(build.root, profile)
+    if site is None:
+        out.print(f"Profile {profile}: everything runs on this machine.")
+        return
+    requests = Requests(build, site)
+    asked = Counter(("training", requests.training(run)) for run in to_train)
+    asked += Counter(("evaluation", requests.evaluation(name)) for name in to_evaluate)
+    rows: dict[tuple, list] = {}
+    for (kind, request), count in asked.items():
+        gpus = "a share" if request.shares else str(request.gpus or "-")
+        gpus += f" on {request.nodes} nodes" * (request.nodes > 1)
+        row = (kind == "evaluation", -request.minutes, kind, gpus, request.cpus, request.memory_mb, request.basis)
+        rows.setdefault(row, []).append((count, request))
+    view = Table(title=f"Jobs, as profile {profile} asks for them", title_justify="left")
+    for column in ("jobs", "", "GPUs", "cores", "memory", "time", "expected", "known from"):
+        view.add_column(column, justify="left" if column in ("", "known from") else "right")
+    for (_, minutes, kind, gpus, cpus, memory, basis), group in sorted(rows.items()):
+        limit = min(-minutes, site.longest_job or -minutes)
+        row = requests.jobs_in_a_row(group[0][1])
+        seconds = [request.seconds for _, request in group]
+        expected = [duration(min(seconds)), duration(max(seconds))]
+        view.add_row(
+            str(sum(count for count, _ in group)),
+            kind,
+            gpus,
+            str(cpus),
+            f"{memory / 1000:.1f} GB",
+            duration(60 * limit) + f" x {row}" * (row > 1),
+            " to ".join(dict.fromkeys(expected)),
+            basis,
+        )
+    out.print(view)
+    total = sum(count * request.seconds * max(1, request.processes) for (_, request), count in asked.items()) / 3600
+    device = "GPU" if requests.on_gpu else "processor"
+    size = sum(requests.checkpoint_bytes(run) for run in to_train) / 1e9
+    out.print(f"Expected: about {total:,.1f} {device} hours of training and evaluation, {size:,.1f} GB of checkpoints.")
+    guessed = sum(count for (_, request), count in asked.items() if request.basis == "recipe")
+    if guessed:
+        guess = f"{site.gpu_tflops} x 10^12 operations a second and GPU" if requests.on_gpu else "a processor core"
+        out.print(f"{guessed} of the jobs have no receipt to go by: the speed of {guess} is a guess.")
+    large = sum(request.gpu_memory_gb > site.gpu_memory_gb for kind, request in asked if kind == "training")
+    if large:
+        most = max(request.gpu_memory_gb for _, request in asked)
+        out.print(
+            f"{large} kinds of runs may need more memory than a GPU has ({most:,.0f} of {site.gpu_memory_gb} GB): write "
+            "training.gpus into the recipe (docs/several-gpus.md)."
+        )
 
 
 def _say_damage(build) -> None:
@@ -500,9 +566,19 @@ def train(
     frozen: PlanFile = None,
     log_file: LogFile = None,
     force: Annotated[bool, typer.Option("--force", help="Train again although there is a receipt.")] = False,
+    device: Device = None,
 ) -> None:
-    """Train one run: checkpoint, metrics, receipt. On several GPUs: torchrun --nproc-per-node 4 -m sslpairs train RUN."""
+    """Train one run: checkpoint, metrics, receipt; on as many GPUs as its recipe asks for."""
     start_log(log_file)
+    if not started_together():
+        build = open_build(sets, frozen)
+        entry = _known(run, build.plan.runs, "run")
+        words = ["train", run, *(word for choice in sets for word in ("--set", choice))]
+        words += (
+            ["--plan", str(frozen)] * bool(frozen) + ["--log", str(log_file)] * bool(log_file) + ["--force"] * force
+        )
+        words += ["--device", device] * bool(device)
+        start_together(entry["gpus"], device or build.plan.settings["device"], words, run)
     with together() as team:
         if not team.leads:
             logging.getLogger("sslpairs").setLevel(logging.ERROR)
@@ -513,11 +589,18 @@ def train(
                 return
             from sslpairs.training.train import train as train_run
 
-            device, scale = build.plan.settings["device"], build.plan.scale
+            scale = build.plan.scale
             with _progress(run, quiet=log_file is not None) as progress:
-                watch = progress if team.leads else None
                 receipt = train_run(
-                    run, entry, build.root, device, scale["threads"], watch, force, compiled=scale["compile"]
+                    run,
+                    entry,
+                    build.root,
+                    device or build.plan.settings["device"],
+                    scale["threads"],
+                    progress if team.leads else None,
+                    force,
+                    compiled=scale["compile"],
+                    git=build.plan.git,
                 )
     if not team.leads:
         return
@@ -553,6 +636,7 @@ def evaluate(
     frozen: PlanFile = None,
     key: Annotated[str | None, typer.Option("--key", help="Key of the evaluation; default: the plan's.")] = None,
     log_file: LogFile = None,
+    device: Device = None,
 ) -> None:
     """Evaluate one checkpoint: linear, online, knn."""
     start_log(log_file)
@@ -569,7 +653,7 @@ def evaluate(
             entry["key"],
             entry["protocols"],
             build.root,
-            build.plan.settings["device"],
+            device or build.plan.settings["device"],
             build.plan.scale["threads"],
         )
         numbers = ", ".join(f"{name} {value['last']:.1f} %" for name, value in result["protocols"].items())

@@ -10,16 +10,20 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sslpairs.config.reading import Config, read_config
+from sslpairs.config.reading import Config, load_yaml, read_config
+from sslpairs.config.site import Site, read_site
 from sslpairs.data.record import changed_sources, record, recorded
 from sslpairs.errors import UserError, nearest
 from sslpairs.files import date_now, dated_ahead, exclusive
-from sslpairs.plan.build import Build, thaw
+from sslpairs.plan.build import Build, any_of, freeze, thaw
 from sslpairs.plan.planner import make_plan
+from sslpairs.plan.requests import Requests, functions
+from sslpairs.training.provenance import git_state
 
 
 def make_build(root: Path, overrides: dict[str, Any] | None = None) -> Build:
@@ -35,6 +39,19 @@ def make_build(root: Path, overrides: dict[str, Any] | None = None) -> Build:
             f"{changed[0]}` prepares it (its runs are then new ones), or change it back"
         )
     return Build(plan, root)
+
+
+def leave_to_others(build: Build) -> Build:
+    """The build without what other builds in its folder are making; says what it leaves to them."""
+    others = _at_work(build.root)
+    left = Build(build.plan, build.root, frozenset(file for other in others for file in other["outputs"]))
+    if waiting := left.waiting():
+        print(
+            f"note: {len(waiting)} of {len(build.plan.selected)} tables need what another build is making ({_words(others[0])}); they "
+            f"are left out for now: {', '.join(waiting[:5])}{' ...' if len(waiting) > 5 else ''}.\nBuild again when it has ended.",
+            file=sys.stderr,
+        )
+    return left
 
 
 def check(build: Build) -> None:
@@ -66,6 +83,98 @@ def stop(error: UserError | str) -> NoReturn:
     sys.exit(2)
 
 
+@dataclass(frozen=True)
+class Jobs:
+    """Wildcard constraints: what may be a job of each rule."""
+
+    prepare: str
+    train: str
+    retrain: str
+    restore: str
+    evaluate: str
+
+
+def possible_jobs(build: Build, on_node: bool) -> Jobs:
+    """Only what is missing may be a job.
+
+    On a cluster's node nothing is looked at: the job is given, and thousands of jobs would read thousands of receipts each.
+    """
+    if on_node:
+        return Jobs(*["[^/]+(/[^/]+)?"] * 5)
+    return Jobs(
+        any_of(build.to_prepare),
+        any_of(set(build.to_train) - set(build.to_retrain), build.plan.runs),
+        any_of(build.to_retrain),
+        any_of(build.to_restore),
+        any_of(build.to_evaluate, build.plan.evaluations),
+    )
+
+
+def freeze_build(build: Build, cluster: "Cluster") -> Path:
+    """Write the plan for the jobs. A cluster's nodes may have no git, so that the commit is looked up here."""
+    if cluster.requests:
+        build.plan.git = git_state(build.root)
+    return freeze(build.plan, build.root)
+
+
+class Cluster:
+    """What the jobs of a build ask a cluster for; nothing in a build on one machine, whose profile describes none."""
+
+    def __init__(self, build: Build, workflow: Any):
+        self.build, self.workflow = build, workflow
+        self.requests: Requests | None = None
+        self.training: dict[str, Callable] = {}
+        self.evaluation: dict[str, Callable] = {}
+        profile = workflow.resource_settings.default_resources
+        if profile is None or workflow.remote_exec:  # a job on a node is told what it was given
+            return
+        site = read_site({name: getattr(value, "raw", value) for name, value in profile.items()})
+        self.requests = Requests(build, site)
+        self.training = functions(self.requests, "training")
+        self.evaluation = functions(self.requests, "evaluation")
+
+    def start(self) -> None:
+        """Once Snakemake knows its executor: more attempts for trainings longer than a job may be; equal requests for arrays."""
+        if self.requests is None:
+            return
+        arrays = (getattr(self.workflow.executor_settings, "array_jobs", None) or "").replace(";", ",")
+        if {rule.strip() for rule in arrays.split(",")} & {"all", "pretrain", "retrain"}:
+            self.requests.equalise()
+        requests = (self.requests.training(run) for run in self.build.to_train)
+        more = max(map(self.requests.jobs_in_a_row, requests), default=1) - 1
+        for rule in ("pretrain", "retrain"):
+            self.workflow.get_rule(rule).restart_times = self.workflow.execution_settings.retries + more
+
+
+def profile_site(root: Path, profile: str) -> Site | None:
+    """The cluster that a profile describes (a name under ``workflow/profiles``, a folder or a file); None where it describes none."""
+    folders = [Path(profile), root / profile, root / "workflow/profiles" / profile]
+    files = [folder if folder.is_file() else folder / "config.yaml" for folder in folders]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        known = sorted(path.parent.name for path in (root / "workflow/profiles").glob("*/config.yaml"))
+        raise UserError(
+            f"profile '{profile}': no config.yaml there or under workflow/profiles{nearest(profile, known)} ({', '.join(known)})"
+        )
+    content = load_yaml(file, root)
+    resources = content.get("default-resources") if isinstance(content, dict) else None
+    if resources is None:
+        return None
+    pairs = resources.items() if isinstance(resources, dict) else (str(item).split("=", 1) for item in resources)
+    return read_site(dict(pairs), f"{os.path.relpath(file, root)}: default-resources")
+
+
+def over_nodes(wildcards, resources) -> str:
+    """What starts a training's command: on several nodes srun, once on each."""
+    nodes = resources.get("nodes", 1)
+    return f"srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 " if nodes > 1 else ""
+
+
+def given_device(wildcards, resources) -> str:
+    """Who was given a GPU must not compute without one unnoticed."""
+    return " --device cuda" if resources.get("on_gpu") else ""
+
+
 def trained_from(build: Build, run: str) -> list[str]:
     """What a training reads. Where training is forbidden, the build ends here, before its first job."""
     if build.plan.settings["train"] == "never":
@@ -93,9 +202,8 @@ def announce(root: Path, outputs: list[str]) -> None:
                     other = json.load(file)
                     if both := sorted(set(outputs) & set(other["outputs"])):
                         raise UserError(
-                            f"another build is at work in this folder and makes {len(both)} of the same files, such as {both[0]}: process "
-                            f"{other['process']} on {other['host']}, since {other['since']} ({other['command']}).\nWait for it, "
-                            f"or stop it: kill {other['process']}"
+                            f"another build is at work in this folder and makes {len(both)} of the same files, such as {both[0]}: "
+                            f"{_words(other)}.\nWait for it, or stop it: kill {other['process']}"
                         ) from None
         if made := _made_meanwhile(root, set(outputs)):
             raise UserError(
@@ -121,8 +229,10 @@ def _held(file) -> bool:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # some cluster file systems are mounted without locks
-        return False
+    except OSError:  # some cluster file systems are mounted without locks: on another host it counts as alive
+        other = json.load(file)
+        file.seek(0)
+        return other["host"] != socket.gethostname() or Path(f"/proc/{other['process']}").exists()
     fcntl.flock(file, fcntl.LOCK_UN)
     return False
 
@@ -144,17 +254,23 @@ def _made_meanwhile(root: Path, outputs: set[str]) -> str | None:
     return None
 
 
-def building(root: Path) -> list[str]:
-    """The builds that are at work in a folder, in words."""
+def _at_work(root: Path) -> list[dict[str, Any]]:
+    """The announcements of builds that are at work in a folder."""
     found = []
     for path in (root / "results" / "builds").glob("*.json"):
         with contextlib.suppress(OSError, ValueError), open(path) as file:
             if _held(file):
-                other = json.load(file)
-                found.append(
-                    f"process {other['process']} on {other['host']}, since {other['since']} ({other['command']})"
-                )
+                found.append(json.load(file))
     return found
+
+
+def _words(other: dict[str, Any]) -> str:
+    return f"process {other['process']} on {other['host']}, since {other['since']} ({other['command']})"
+
+
+def building(root: Path) -> list[str]:
+    """The builds that are at work in a folder, in words."""
+    return [_words(other) for other in _at_work(root)]
 
 
 def equip_jobs(frozen: Path) -> None:

@@ -74,7 +74,7 @@ def run_warm(arguments: list[str]) -> int | None:
     """Run a command in a fork of the build's server and answer its exit code; None when there is none to be used."""
     folder = os.environ.get("SSLPAIRS_WARM")
     room = ROOMS.get(arguments[0]) if arguments else None
-    if not folder or not room:
+    if not folder or not room or "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun's processes must be its own
         return None
     try:
         connection = _connect(Path(folder), room)

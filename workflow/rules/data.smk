@@ -7,7 +7,8 @@ rule prepare_data:
     log:
         "logs/data/{dataset}.log",
     wildcard_constraints:
-        dataset=any_of(build.to_prepare),
+        dataset=jobs.prepare,
+    localrule: True
     conda:
         "../../environment.yml"
     message:

@@ -18,6 +18,7 @@ rule table:
     wildcard_constraints:
         table=any_of(build.plan.tables),
         key="[0-9a-f]{12}",
+    localrule: True
     conda:
         "../../environment.yml"
     params:
@@ -38,6 +39,7 @@ rule figure:
     wildcard_constraints:
         figure=any_of(build.plan.figures),
         key="[0-9a-f]{12}",
+    localrule: True
     conda:
         "../../environment.yml"
     params:
@@ -60,6 +62,7 @@ rule provenance:
         ),
     log:
         "logs/provenance.log",
+    localrule: True
     conda:
         "../../environment.yml"
     message:

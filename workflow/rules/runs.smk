@@ -11,16 +11,20 @@ rule pretrain:
     log:
         "logs/runs/{run}.log",
     wildcard_constraints:
-        run=any_of(set(build.to_train) - set(build.to_retrain), build.plan.runs),
+        run=jobs.train,
     conda:
         "../../environment.yml"
-    threads: build.plan.scale["threads"]
+    threads: lambda wildcards: build.threads(wildcards.run)
     resources:
         job_slots=1,
+        **cluster.training,
+    params:
+        launch=over_nodes,
+        device=given_device,
     message:
         "Training {wildcards.run}"
     shell:
-        "sslpairs train {wildcards.run} --log {log}"
+        "{params.launch}sslpairs train {wildcards.run}{params.device} --log {log}"
 
 
 # A finished run whose checkpoint is needed, is gone, and was never published. Its receipt is no output: Snakemake removes
@@ -33,16 +37,20 @@ rule retrain:
     log:
         "logs/runs/{run}.log",
     wildcard_constraints:
-        run=any_of(build.to_retrain),
+        run=jobs.retrain,
     conda:
         "../../environment.yml"
-    threads: build.plan.scale["threads"]
+    threads: lambda wildcards: build.threads(wildcards.run)
     resources:
         job_slots=1,
+        **cluster.training,
+    params:
+        launch=over_nodes,
+        device=given_device,
     message:
         "Training {wildcards.run} again: its checkpoint is gone"
     shell:
-        "sslpairs train {wildcards.run} --log {log}"
+        "{params.launch}sslpairs train {wildcards.run}{params.device} --log {log}"
 
 
 rule restore_run:
@@ -51,7 +59,7 @@ rule restore_run:
     log:
         "logs/restore/{run}.log",
     wildcard_constraints:
-        run=any_of(build.to_restore),
+        run=jobs.restore,
     localrule: True
     conda:
         "../../environment.yml"
@@ -69,16 +77,18 @@ rule evaluate:
     log:
         "logs/evals/{evaluation}.log",
     wildcard_constraints:
-        evaluation=any_of(build.to_evaluate, build.plan.evaluations),
+        evaluation=jobs.evaluate,
     conda:
         "../../environment.yml"
     threads: build.plan.scale["threads"]
     resources:
         job_slots=1,
+        **cluster.evaluation,
     params:
+        device=given_device,
         run=lambda wildcards: build.plan.evaluations[wildcards.evaluation]["run"],
         key=lambda wildcards: build.plan.evaluations[wildcards.evaluation]["key"],
     message:
         "Evaluating {wildcards.evaluation}"
     shell:
-        "sslpairs evaluate {params.run} --key {params.key} --log {log}"
+        "sslpairs evaluate {params.run} --key {params.key}{params.device} --log {log}"

@@ -273,6 +273,8 @@ class Training(Model):
     schedule: Schedule
     precision: Literal["float32", "bfloat16"]
     online: Online
+    gpus: PositiveInt = 1
+    """GPUs that train one run together (``docs/several-gpus.md``). It is no part of a run's id: ``batch_size`` is the whole batch."""
 
 
 class TrainingChange(Model):
@@ -281,6 +283,7 @@ class TrainingChange(Model):
     augmentation: str | None = None
     optimizer: Optimizer | None = None
     schedule: Schedule | None = None
+    gpus: PositiveInt | None = None
 
 
 # --- base methods --------------------------------------------------------------------------------------------------

@@ -144,6 +144,8 @@ class Build:
 
     plan: Plan
     root: Path
+    elsewhere: frozenset[str] = frozenset()
+    """Files that other builds in this folder are making: what depends on them is left to them."""
 
     # --- what exists ---------------------------------------------------------------------------------------------
 
@@ -374,6 +376,10 @@ class Build:
         cells = self.plan.tables[table]["cells"]
         return list(dict.fromkeys(replicate["run"] for cell in cells for replicate in cell["replicates"]))
 
+    def threads(self, run: str) -> int:
+        """Processor threads of a training, all its processes together."""
+        return self.plan.scale["threads"] * self.plan.runs[run]["gpus"]
+
     # --- files ---------------------------------------------------------------------------------------------------
 
     def training_inputs(self, run: str) -> list[str]:
@@ -411,7 +417,35 @@ class Build:
         runs = self.runs_of(table)
         records = [self.receipt_file(run) for run in runs]
         records += [f"results/runs/{run}/metrics.csv" for run in runs if run not in self.receipts]
-        return [*self.outputs(table), *self.evaluation_files(table), *records]
+        wanted = [*self.outputs(table), *self.evaluation_files(table), *records]
+        return [file for file in wanted if not self.left_to_others(file, table)] if self.elsewhere else wanted
+
+    def left_to_others(self, file: str, table: str) -> bool:
+        """Whether another build is making a wanted file, or something that it is made from."""
+        if file in self.elsewhere:
+            return True
+        kind, run = file.split("/")[1:3]
+        if kind == "runs":
+            return run not in self.receipts and self._made_elsewhere(run)
+        if kind == "evals":
+            return file.removeprefix("results/evals/").removesuffix(".json") not in self.evaluated and (
+                self._made_elsewhere(run)
+            )
+        return any(self.left_to_others(name, table) for name in self.evaluation_files(table))
+
+    def _made_elsewhere(self, run: str | None) -> bool:
+        """Whether another build is making a run's checkpoint, or that of its guide."""
+        if run is None:
+            return False
+        return str(self.checkpoint(run)) in self.elsewhere or (
+            run not in self.receipts and self._made_elsewhere(self.plan.runs[run]["guide"])
+        )
+
+    def waiting(self) -> list[str]:
+        """Selected tables that other builds make, or must first make something for."""
+        if not self.elsewhere:
+            return []
+        return [table for table in self.plan.selected if self.left_to_others(self.outputs(table)[0], table)]
 
     def targets(self) -> dict[str, list[str]]:
         """Names that a user can ask for -> their tables: each paper, and each table."""
@@ -450,6 +484,10 @@ class Build:
         runs = dict.fromkeys(run for table in self.plan.selected for run in self.runs_of(table))
         return [*map(self.receipt_file, runs), *(self.keyed_table_files(table)[0] for table in self.plan.selected)]
 
+    def provenance_files(self) -> list[str]:
+        """The provenance page, unless it has to wait for other builds."""
+        return [] if self.waiting() or self.provenance_file() in self.elsewhere else [self.provenance_file()]
+
     def provenance_file(self) -> str:
         """The provenance page of the selected tables, keyed by what it shows."""
         plan = self.plan
@@ -469,18 +507,19 @@ class Build:
         known = known or self
         for run, receipt in known.receipts.items():
             seconds = receipt["timing"]["seconds"] / receipt["spec"]["epochs"]
-            for key in known._likeness(run):
+            for key in known.likeness(run):
                 samples.setdefault(key, []).append(seconds)
         total, unknown = 0.0, 0
         for run in runs:
-            like = next((samples[key] for key in self._likeness(run) if key in samples), None)
+            like = next((samples[key] for key in self.likeness(run) if key in samples), None)
             if like is None:
                 unknown += 1
             else:
                 total += self.plan.runs[run]["spec"]["epochs"] * sum(like) / len(like)
         return total, unknown
 
-    def _likeness(self, run: str) -> list[tuple]:
+    def likeness(self, run: str) -> list[tuple]:
+        """What runs have in common that take about as long: the closest kind of likeness first."""
         entry = self.plan.runs[run]
         data, label = entry["dataset"], entry["label"]
         return [(data, label, entry["backbone"], entry["spec"]["batch_size"]), (data, label), (data,)]

@@ -24,13 +24,15 @@ class Plan:
     scale: dict[str, Any]
     datasets: dict[str, dict[str, Any]]
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """run id -> label, dataset, backbone, seed, spec, guide (run id or null)."""
+    """run id -> label, dataset, backbone, seed, spec, gpus, guide (run id or null)."""
     evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)
     """'run id/key' -> run, key, protocols."""
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
     selected: list[str] = field(default_factory=list)
     """The tables that were asked for; a plan may hold others, so that they can be named as targets."""
+    git: dict[str, Any] | None = None
+    """Commit and dirtiness, where the jobs' machines may have no git."""
 
 
 class _NotAtThisScale(UserError):
@@ -390,7 +392,7 @@ class _Planner:
         like = (*like, place.augmentation)
         if like not in self.specs:
             self.specs[like] = self._spec(recipe, label, place)
-        spec, augmentation, guides = self.specs[like]
+        spec, augmentation, gpus, guides = self.specs[like]
         spec = spec | {"seed": seed}
         guide = None
         for name, settings in guides.items():
@@ -410,14 +412,15 @@ class _Planner:
             "backbone": place.backbone.label,
             "augmentation": augmentation,
             "seed": seed,
+            "gpus": gpus,
             "guide": guide,
             "spec": spec,
         }
         return name
 
-    def _spec(self, recipe: Recipe, label, place: _Place) -> tuple[dict[str, Any], str, dict[str, Any]]:
-        """A run's specification as JSON values, but for the seed and the name of a guide; its augmentation's name; and for each
-        strategy that is guided by a run, that guide as the recipe has it."""
+    def _spec(self, recipe: Recipe, label, place: _Place) -> tuple[dict[str, Any], str, int, dict[str, Any]]:
+        """A run's specification as JSON values, but for the seed and the name of a guide; its augmentation's name; how many GPUs
+        train it; and for each strategy that is guided by a run, that guide as the recipe has it."""
         method = getattr(recipe.methods, label.base)
         if method is None:
             known = ", ".join(name for name in BASES if getattr(recipe.methods, name))
@@ -469,6 +472,13 @@ class _Planner:
                 f"{self.recipe_file}: strategies.mixco.hard_codes: {BASES[label.base]} predicts no codes, so that "
                 f"'{label}' would ignore it; write it under methods.swav.strategies instead ({self.where})"
             )
+        gpus = (change and change.gpus) or training.gpus
+        shares = gpus * (1 + ("mixco" in strategies))
+        if place.batch_size % shares:
+            raise UserError(
+                f"{self.recipe_file}: training.gpus: a batch of {place.batch_size} cannot be shared equally by {gpus} GPUs"
+                f"{', each with partners for MixCo' if 'mixco' in strategies else ''}; write a number that divides it ({self.where})"
+            )
         schedule = (change and change.schedule) or training.schedule
         if schedule.warmup_epochs >= place.epochs:
             raise UserError(
@@ -491,7 +501,7 @@ class _Planner:
                 "seed": 0,
             }
         )
-        return spec.plain(), augmentation, guides
+        return spec.plain(), augmentation, gpus, guides
 
     def _check_changes(self, recipe: Recipe, label, place: _Place) -> None:
         """``UserError`` for a column's change that this row would not feel although it is meant to."""

@@ -3,6 +3,8 @@
 import ctypes
 import os
 import platform
+import resource
+import sys
 from pathlib import Path
 
 import torch
@@ -23,12 +25,35 @@ def pick_device(choice: str) -> torch.device:
         choice = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(choice)
     if device.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        count = gpus_here()
         if (device.index or 0) >= count:
-            raise UserError(f"device: '{choice}' was asked for, and this machine shows {count} GPUs; write cpu or auto")
+            raise UserError(f"device: '{choice}' was asked for, and {_place()} shows {count} GPUs{_remedy(count)}")
         if current().size > 1:
             return _own_gpu(choice, device, count)
     return device
+
+
+def gpus_here() -> int:
+    """GPUs that torch may use in this process."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _place() -> str:
+    """This machine, for messages; on a cluster its name and the job's, so that the node can be found."""
+    job = os.environ.get("SLURM_JOB_ID")
+    return f"node {platform.node()} (Slurm job {job})" if job else "this machine"
+
+
+def _remedy(count: int) -> str:
+    if "SLURM_JOB_ID" not in os.environ:
+        return "; write cpu or auto"
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    facts = f"CUDA_VISIBLE_DEVICES is {'not set' if shown is None else repr(shown)}"
+    facts += f", torch {torch.__version__}" + ("" if torch.version.cuda else " is built without CUDA")
+    return (
+        f" ({facts}).\nCompare gpu_request and slurm_partition of the profile with `sinfo -N -o '%N %G'`; on a cluster without GPUs "
+        "leave gpu_request out or build with DEVICE=cpu"
+    )
 
 
 def _own_gpu(choice: str, device: torch.device, count: int) -> torch.device:
@@ -38,7 +63,7 @@ def _own_gpu(choice: str, device: torch.device, count: int) -> torch.device:
         raise UserError(f"device: '{choice}' is one GPU, and torchrun started {here} processes here; write cuda")
     if here > count:
         raise UserError(
-            f"torchrun: {here} processes, and this machine shows {count} GPUs; write --nproc-per-node {count}, or device: cpu"
+            f"torchrun: {here} processes, and {_place()} shows {count} GPUs; write --nproc-per-node {count}, or device: cpu"
         )
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     torch.cuda.set_device(device)
@@ -70,6 +95,13 @@ def describe(device: torch.device, threads: int) -> str:
         text = f"cpu ({_processor()}), {threads} thread{'s' if threads > 1 else ''}"
     processes = current().size
     return f"{text} x {processes}" if processes > 1 else text
+
+
+def memory_used(device: torch.device) -> dict[str, int | None]:
+    """The most bytes that this process has taken so far: of the machine's memory, and of the GPU's (None on the CPU)."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return {"host": host, "gpu": torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None}
 
 
 def _processor() -> str:

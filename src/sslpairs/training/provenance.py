@@ -11,10 +11,11 @@ from sslpairs.plan.fingerprint import TRAINING_ROOMS, fingerprint
 LIBRARIES = ("sslpairs", "torch", "torchvision", "lightly", "numpy")
 
 
-def code_and_versions(root: Path) -> dict[str, Any]:
-    """The keys git, code and versions of a receipt."""
+def code_and_versions(root: Path, known: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The keys git, code and versions of a receipt. ``known`` is what git said on another machine, where there is none here."""
+    git = git_state(root)
     return {
-        "git": _git(root),
+        "git": known if known and git["commit"] is None else git,
         "code": fingerprint(*TRAINING_ROOMS),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES},
     }
@@ -27,7 +28,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _git(root: Path) -> dict[str, Any]:
+def git_state(root: Path) -> dict[str, Any]:
     """Commit and whether tracked files differ from it; nulls where there is no git."""
 
     def ask(*words: str) -> str | None:

@@ -30,7 +30,7 @@ from sslpairs.plan.build import is_whole, run_folder
 from sslpairs.plan.spec import RunSpec
 from sslpairs.streams import generator, sent
 from sslpairs.team import current
-from sslpairs.training.device import describe, pick_device, settle
+from sslpairs.training.device import describe, memory_used, pick_device, settle
 from sslpairs.training.online import OnlineClassifier
 from sslpairs.training.optimization import base_rate, build_optimizer, rate_factor, set_rate
 from sslpairs.training.parallel import shared_loss, whole_norms
@@ -64,6 +64,7 @@ def train(
     progress: Progress | None = None,
     force: bool = False,
     compiled: bool = False,
+    git: dict[str, Any] | None = None,
 ) -> dict[str, Any] | None:
     """Train a run of a plan and answer its receipt; None on those of several processes that do not lead, and write nothing.
 
@@ -72,7 +73,8 @@ def train(
     loss is not a number, or the data do not fit the recipe; then there is no receipt.
 
     A run whose checkpoint is gone keeps its receipt when the new weights are the same ones; ``force`` writes a new one.
-    ``compiled`` lets torch compile the networks.
+    ``compiled`` lets torch compile the networks. ``git`` is the state of the repository as another machine saw it, in case there is
+    no git here.
     """
     settle(threads)
     started = time.perf_counter()
@@ -85,7 +87,7 @@ def train(
             leftover.unlink(missing_ok=True)
     guide = _checkpoint_of(entry["guide"], root)
     trainer = Trainer(run, spec, load(entry["dataset"], root, place, spec.dataset), root, place)
-    provenance = code_and_versions(root)
+    provenance = code_and_versions(root, git)
     made_by = {"code": provenance["code"], "versions": provenance["versions"], "guide": guide, "compiled": compiled}
     if compiled:
         trainer.compile()
@@ -137,6 +139,7 @@ def train(
         "device": describe(place, threads),
         "threads": threads,
         "compiled": compiled,
+        "memory": memory_used(place),
         "timing": {
             "seconds": round(trainer.seconds + time.perf_counter() - started, 3),
             "images_per_second": round(sum(row["images_per_second"] for row in rows) / len(rows), 1),
@@ -392,12 +395,15 @@ class Trainer:
 
     def checkpoint(self) -> dict[str, Any]:
         """What is kept of a finished run: the backbone under plain names, and all networks and queues."""
+        method = _on_cpu(self.method.state_dict())
+        # The same tensors under both names: they are stored once.
+        own = {name.removeprefix("backbone."): value for name, value in method.items() if name.startswith("backbone.")}
         return {
             "format": 1,
             "run": self.run,
             "architecture": self.spec.backbone.model_dump(mode="json"),
-            "backbone": main_weights(_on_cpu(self.method.backbone.state_dict())),
-            "method": _on_cpu(self.method.state_dict()),
+            "backbone": main_weights(own),
+            "method": method,
             "online": _on_cpu(self.online.layer.state_dict()),
         }
 
