@@ -14,10 +14,8 @@ from sslpairs.front import (
     check,
     equip_jobs,
     freeze_build,
-    given_device,
     leave_to_others,
     make_build,
-    over_nodes,
     possible_jobs,
     share_warm_processes,
     stop,
@@ -26,7 +24,9 @@ from sslpairs.front import (
 from sslpairs.plan.build import Build, any_of, thaw
 
 root = Path.cwd()
-on_node = workflow.remote_exec  # this process is one job on a cluster, and the build on the head node has looked at everything
+on_node = (
+    workflow.remote_exec
+)  # this process is one job on a cluster, and the build on the head node has looked at everything
 
 try:
     if "plan" in config:

@@ -22,7 +22,7 @@ from sslpairs.errors import UserError, nearest
 from sslpairs.files import date_now, dated_ahead, exclusive
 from sslpairs.plan.build import Build, any_of, freeze, thaw
 from sslpairs.plan.planner import make_plan
-from sslpairs.plan.requests import Requests, functions
+from sslpairs.plan.requests import Requests, functions, given
 from sslpairs.training.provenance import git_state
 
 
@@ -126,12 +126,25 @@ class Cluster:
         self.training: dict[str, Callable] = {}
         self.evaluation: dict[str, Callable] = {}
         profile = workflow.resource_settings.default_resources
-        if profile is None or workflow.remote_exec:  # a job on a node is told what it was given
+        if profile is None:
             return
         site = read_site({name: getattr(value, "raw", value) for name, value in profile.items()})
         self.requests = Requests(build, site)
-        self.training = functions(self.requests, "training")
-        self.evaluation = functions(self.requests, "evaluation")
+        if workflow.remote_exec:  # it has what it was given, and no other job's receipts are read
+            self.training = given(self.requests)
+            self.evaluation = {"cpus_per_task": self.training["cpus_per_task"]}
+        else:
+            self.training = functions(self.requests, "training")
+            self.evaluation = functions(self.requests, "evaluation")
+
+    def device(self, wildcards) -> str:
+        """Who was given a GPU must not compute without one unnoticed."""
+        return " --device cuda" if self.requests and self.requests.on_gpu else ""
+
+    def launch(self, wildcards) -> str:
+        """What starts a training's command: on several nodes srun, once on each."""
+        nodes = self.requests.nodes(wildcards.run) if self.requests else 1
+        return f"srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 " if nodes > 1 else ""
 
     def start(self) -> None:
         """Once Snakemake knows its executor: more attempts for trainings longer than a job may be; equal requests for arrays."""
@@ -162,17 +175,6 @@ def profile_site(root: Path, profile: str) -> Site | None:
         return None
     pairs = resources.items() if isinstance(resources, dict) else (str(item).split("=", 1) for item in resources)
     return read_site(dict(pairs), f"{os.path.relpath(file, root)}: default-resources")
-
-
-def over_nodes(wildcards, resources) -> str:
-    """What starts a training's command: on several nodes srun, once on each."""
-    nodes = resources.get("nodes", 1)
-    return f"srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 " if nodes > 1 else ""
-
-
-def given_device(wildcards, resources) -> str:
-    """Who was given a GPU must not compute without one unnoticed."""
-    return " --device cuda" if resources.get("on_gpu") else ""
 
 
 def trained_from(build: Build, run: str) -> list[str]:

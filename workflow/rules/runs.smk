@@ -16,11 +16,11 @@ rule pretrain:
         "../../environment.yml"
     threads: lambda wildcards: build.threads(wildcards.run)
     resources:
-        job_slots=1,
         **cluster.training,
+        job_slots=1,
     params:
-        launch=over_nodes,
-        device=given_device,
+        launch=cluster.launch,
+        device=cluster.device,
     message:
         "Training {wildcards.run}"
     shell:
@@ -42,11 +42,11 @@ rule retrain:
         "../../environment.yml"
     threads: lambda wildcards: build.threads(wildcards.run)
     resources:
-        job_slots=1,
         **cluster.training,
+        job_slots=1,
     params:
-        launch=over_nodes,
-        device=given_device,
+        launch=cluster.launch,
+        device=cluster.device,
     message:
         "Training {wildcards.run} again: its checkpoint is gone"
     shell:
@@ -82,10 +82,10 @@ rule evaluate:
         "../../environment.yml"
     threads: build.plan.scale["threads"]
     resources:
-        job_slots=1,
         **cluster.evaluation,
+        job_slots=1,
     params:
-        device=given_device,
+        device=cluster.device,
         run=lambda wildcards: build.plan.evaluations[wildcards.evaluation]["run"],
         key=lambda wildcards: build.plan.evaluations[wildcards.evaluation]["key"],
     message:

@@ -1,6 +1,7 @@
 """What each job asks a cluster for: GPUs, time and memory, from receipts of like runs, else from the recipe."""
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -84,10 +85,9 @@ class Requests:
         return (*names, spec["batch_size"], spec["epochs"], spec["precision"])
 
     def _training(self, run: str) -> Request:
-        entry, site = self.plan.runs[run], self.site
+        site = self.site
         seconds, basis = self.seconds(run)
-        processes = entry["gpus"] if self.on_gpu or self.plan.settings["device"] == "cpu" else 1
-        nodes = math.ceil(processes / site.gpus_per_node) if self.on_gpu else 1
+        processes, nodes = self.processes(run), self.nodes(run)
         here = math.ceil(processes / nodes)
         gpu_memory = self._gpu_memory(run) / processes if self.on_gpu else 0.0
         small = self._cost(run) is not None and self._cost(run).flops_per_step < SMALL_STEP
@@ -109,6 +109,14 @@ class Requests:
             basis=basis,
             gpu_memory_gb=gpu_memory * 1e-9,
         )
+
+    def processes(self, run: str) -> int:
+        """That train a run together: on GPUs as many as its recipe has GPUs, and where the CPU was asked for as many there."""
+        return self.plan.runs[run]["gpus"] if self.on_gpu or self.plan.settings["device"] == "cpu" else 1
+
+    def nodes(self, run: str) -> int:
+        """On which they run."""
+        return math.ceil(self.processes(run) / self.site.gpus_per_node)
 
     def evaluation(self, name: str) -> Request:
         """Of the job that evaluates a run: passes over the data without gradients, then a linear layer; seconds to minutes."""
@@ -359,3 +367,17 @@ def functions(requests: Requests, kind: str) -> dict[str, Callable]:
         return value
 
     return {name: asked(name) for name in names}
+
+
+def given(requests: Requests) -> dict[str, Callable]:
+    """The same on a cluster's node, as far as the executor there starts the command by it."""
+
+    def on_several(name: str) -> Callable:
+        def value(wildcards):
+            nodes = requests.nodes(wildcards.run)
+            return {"nodes": nodes, "tasks": nodes, "mpi": "srun"}[name] if nodes > 1 else None
+
+        return value
+
+    cores = int(os.environ.get("SLURM_CPUS_PER_TASK", "0")) or None
+    return {name: on_several(name) for name in ("nodes", "tasks", "mpi")} | {"cpus_per_task": lambda wildcards: cores}
