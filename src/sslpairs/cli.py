@@ -58,14 +58,22 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception:
         # Ours to mend, not the user's: keep the traceback, in the log too.
         for handler in logging.getLogger("sslpairs").handlers:
-            handler.handle(logging.makeLogRecord({"name": "sslpairs", "levelno": 40, "msg": traceback.format_exc()}))
+            handler.handle(
+                logging.makeLogRecord(
+                    {"name": "sslpairs", "levelno": 40, "levelname": "ERROR", "msg": traceback.format_exc()}
+                )
+            )
         raise
 
 
 def _say_error(text: str) -> None:
     for handler in logging.getLogger("sslpairs").handlers:
         if isinstance(handler, logging.FileHandler):
-            handler.handle(logging.makeLogRecord({"name": "sslpairs", "levelno": 40, "msg": f"error: {text}"}))
+            handler.handle(
+                logging.makeLogRecord(
+                    {"name": "sslpairs", "levelno": 40, "levelname": "ERROR", "msg": f"error: {text}"}
+                )
+            )
     print(f"error: {text}", file=sys.stderr)
 
 

@@ -41,7 +41,7 @@ def gpus_here() -> int:
 def _place() -> str:
     """This machine, for messages; on a cluster its name and the job's, so that the node can be found."""
     job = os.environ.get("SLURM_JOB_ID")
-    return f"node {platform.node()} (Slurm job {job})" if job else "this machine"
+    return f"node {os.environ.get('SLURMD_NODENAME') or platform.node()} (Slurm job {job})" if job else "this machine"
 
 
 def _remedy(count: int) -> str:
