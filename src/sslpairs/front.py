@@ -23,6 +23,7 @@ from sslpairs.files import date_now, dated_ahead, exclusive
 from sslpairs.plan.build import Build, any_of, freeze, thaw
 from sslpairs.plan.planner import make_plan
 from sslpairs.plan.requests import Requests, functions, given
+from sslpairs.slurm import cancel_orphans
 from sslpairs.training.provenance import git_state
 
 
@@ -147,16 +148,23 @@ class Cluster:
         return f"srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 " if nodes > 1 else ""
 
     def start(self) -> None:
-        """Once Snakemake knows its executor: more attempts for trainings longer than a job may be; equal requests for arrays."""
-        if self.requests is None:
+        """Once Snakemake knows its executor: more attempts for trainings longer than a job may be, equal requests for arrays, and
+        no job left over from a build that was killed."""
+        settings = self.workflow.executor_settings
+        if self.requests is None or self.workflow.local_exec:
             return
-        arrays = (getattr(self.workflow.executor_settings, "array_jobs", None) or "").replace(";", ",")
-        if {rule.strip() for rule in arrays.split(",")} & {"all", "pretrain", "retrain"}:
-            self.requests.equalise()
+        in_arrays = (getattr(settings, "array_jobs", None) or "").replace(";", ",").replace(" ", "").split(",")
+        self.requests.equalise([kind for kind, rules in KINDS.items() if {"all", *rules} & set(in_arrays)])
         requests = (self.requests.training(run) for run in self.build.to_train)
         more = max(map(self.requests.jobs_in_a_row, requests), default=1) - 1
-        for rule in ("pretrain", "retrain"):
+        for rule in KINDS["training"]:
             self.workflow.get_rule(rule).restart_times = self.workflow.execution_settings.retries + more
+        if type(settings).__module__ == "snakemake_executor_plugin_slurm":
+            cancel_orphans(self.build.root, _at_work(self.build.root))
+
+
+KINDS = {"training": ("pretrain", "retrain"), "evaluation": ("evaluate",)}
+"""Rules whose jobs run on a cluster's nodes."""
 
 
 def profile_site(root: Path, profile: str) -> Site | None:
@@ -179,6 +187,8 @@ def profile_site(root: Path, profile: str) -> Site | None:
 
 def trained_from(build: Build, run: str) -> list[str]:
     """What a training reads. Where training is forbidden, the build ends here, before its first job."""
+    if run not in build.plan.runs:
+        stop(f"'{run}' is no run of this plan{nearest(run, list(build.plan.runs))}; `sslpairs plan --runs` lists them")
     if build.plan.settings["train"] == "never":
         stop(
             f"training is forbidden (train: never), and {run} would have to be trained: {build.to_train.get(run, 'new')}.\n`sslpairs "
