@@ -417,7 +417,8 @@ class Build:
         """Names that a user can ask for -> their tables: each paper, and each table."""
         papers: dict[str, list[str]] = {}
         for name, table in self.plan.tables.items():
-            papers.setdefault(table["paper"], []).append(name)
+            if name in self.plan.selected or not table["optional"]:
+                papers.setdefault(table["paper"], []).append(name)
         return papers | {name: [name] for name in self.plan.tables}
 
     def keyed_table_files(self, table: str) -> list[str]:

@@ -47,13 +47,16 @@ class _Place:
     epochs: int
     augmentation: str | None
     changes: tuple[tuple[str, Any], ...]
+    guide_batch: int | None = field(default=None, compare=False)
+    """Batch size of a guide's run, as the paper says it; None for the scale's default."""
 
 
 def make_plan(config: Config, contents: dict[str, str], strict: bool = False) -> Plan:
     """Plan every table that can be planned.
 
-    ``contents`` maps prepared data sets to their content hash. Tables that were asked for must be possible;
-    others are left out silently. ``strict`` leaves out just those for which the scale is not made, asked for or not.
+    ``contents`` maps prepared data sets to their content hash. Tables that were asked for must be possible; others are left out
+    silently, and so are optional ones for which the scale is not made, unless they were named. ``strict`` leaves out just those
+    for which the scale is not made, asked for or not.
     """
     settings = config.settings
     plan = Plan(
@@ -70,13 +73,16 @@ def make_plan(config: Config, contents: dict[str, str], strict: bool = False) ->
     planner = _Planner(config, contents, plan)
     for paper_id, paper in config.papers.items():
         for table_id, table in paper.tables.items():
-            named = table_id in settings.tables if settings.tables != "all" else None
-            in_paper = (named or not paper.optional) if settings.papers == "all" else paper_id in settings.papers
-            wanted = in_paper and named is not False
+            wanted = config.is_chosen(paper_id, table_id)
+            named = isinstance(settings.tables, list) or (isinstance(settings.papers, list) and not table.optional)
             try:
                 planner.add_table(paper_id, paper, table_id, table)
-            except UserError as error:
-                if not isinstance(error, _NotAtThisScale) if strict else wanted:
+            except _NotAtThisScale:
+                if wanted and not strict and (named or not (table.optional or paper.optional)):
+                    raise
+                continue
+            except UserError:
+                if strict or wanted:
                     raise
                 continue
             if wanted:
@@ -96,7 +102,7 @@ class _Planner:
 
     def add_table(self, paper_id: str, paper: Paper, table_id: str, table: Table) -> None:
         """Plan one table, with its runs and evaluations."""
-        self.where = f"config/papers/{paper_id}.yaml: tables.{table_id}"
+        self.where, self.paper_id = f"config/papers/{paper_id}.yaml: tables.{table_id}", paper_id
         self.recipe, self.recipe_file = self.config.recipe_of(paper_id)
         protocols = self.recipe.evaluation.model_dump(mode="json")
         evaluation_key = digest(protocols)
@@ -139,6 +145,7 @@ class _Planner:
             "published": self._published(table, rows, columns),
         }
         entry["key"] = digest([entry, self.table_code])
+        entry["optional"] = table.optional  # no part of the key: it says when the table is built, not what is in it
         self.plan.tables[table_id] = entry
         self.plan.runs |= draft.runs
         self.plan.evaluations |= draft.evaluations
@@ -180,6 +187,8 @@ class _Planner:
             given = setting.model_dump(exclude_none=True)
             value["set"] = value["set"] | given.pop("set")
             value |= given
+        unnamed = self._unnamed(value.get("dataset"))
+        value = unnamed | value
         dataset = self._mapped("datasets", value.get("dataset"))
         if dataset not in self.config.datasets:
             hint = nearest(dataset, list(self.config.datasets))
@@ -191,7 +200,17 @@ class _Planner:
             self._mapped("epochs", value.get("epochs")),
             value.get("augmentation"),
             tuple(sorted(value["set"].items())),
+            unnamed.get("batch_size"),
         )
+
+    def _unnamed(self, dataset: str | None) -> dict[str, Any]:
+        """What the scale says for this paper's tables where they name nothing."""
+        own = self.config.scale.unnamed.get(self.paper_id, {})
+        value: dict[str, Any] = {}
+        for key in ("default", str(dataset)):
+            if key in own:
+                value |= own[key].model_dump(exclude_none=True)
+        return value
 
     def _mapped(self, kind: str, value: Any) -> Any:
         table = getattr(self.config.scale, kind)
@@ -225,7 +244,7 @@ class _Planner:
                 "batch_size": place.batch_size,
                 "epochs": place.epochs,
                 "augmentation": place.augmentation or self.recipe.training.augmentation,
-                **dict(place.changes),
+                **{key: _in_words(item) for key, item in place.changes},
             }
             stands_for = [
                 _describe(table.setting, column)
@@ -526,7 +545,7 @@ class _Planner:
         at = _Place(
             place.dataset,
             place.backbone,
-            self._mapped("batch_sizes", None),
+            self._mapped("batch_sizes", place.guide_batch),
             place.epochs,
             guide.augmentation,
             (),
@@ -543,9 +562,13 @@ def _gain(better: str, than: str, column: str, sign: int) -> list[dict[str, Any]
 
 def _alike(a: _Place, b: _Place, but: set[str]) -> bool:
     """Whether two places agree in everything except the named keys."""
-    return all(getattr(a, name) == getattr(b, name) for name in vars(a) if name not in but and name != "changes") and (
-        "set" in but or a.changes == b.changes
-    )
+    names = [name for name in vars(a) if name not in but and name not in ("changes", "guide_batch")]
+    return all(getattr(a, name) == getattr(b, name) for name in names) and ("set" in but or a.changes == b.changes)
+
+
+def _in_words(value: Any) -> Any:
+    """A changed value as tables show it: of a guide, its kind and its method."""
+    return " ".join(str(value[key]) for key in ("kind", "method") if key in value) if isinstance(value, dict) else value
 
 
 def _describe(*settings: Setting) -> str:
@@ -557,7 +580,8 @@ def _describe(*settings: Setting) -> str:
     words = {"batch_size": "batch {}", "epochs": "{} epochs", "augmentation": "{} augmentation"}
     order = ["dataset", "backbone", "batch_size", "epochs", "augmentation"]
     keys = sorted(value, key=lambda key: order.index(key) if key in order else len(order))
-    return ", ".join(words.get(key, "{}" if key in order else f"{key} {{}}").format(value[key]) for key in keys)
+    known = {key: _in_words(value[key]) for key in keys}
+    return ", ".join(words.get(key, "{}" if key in order else f"{key} {{}}").format(known[key]) for key in keys)
 
 
 def _let_through(value: dict, key: str) -> None:
