@@ -23,7 +23,7 @@ import yaml
 from kills import every_moment
 from PIL import Image
 
-from sslpairs.config.datasets import Dataset
+from sslpairs.config.datasets import Dataset, Expected
 from sslpairs.data import prepare as preparing
 from sslpairs.data import record as recording
 from sslpairs.data import sources
@@ -202,6 +202,25 @@ def test_paths_expand_home_and_variables_and_start_at_the_project(tmp_path, monk
         assert len(read("small", folder(path), tmp_path)[0]["test"][0]) == 4
     monkeypatch.delenv("RAW_DATA")
     assert "the environment variable ${RAW_DATA} is not set" in refusal(tmp_path, folder("${RAW_DATA}/raw"))
+
+
+def test_another_number_of_images_than_expected_is_refused_with_file_key_and_both_numbers(tmp_path, small):
+    held = {"train": 6, "test": 4}
+    for split, other in (("train", 50_000), ("test", 1)):
+        dataset = small.model_copy(update={"expected": Expected(**held | {split: other})})
+        with pytest.raises(UserError) as caught:
+            prepare("small", dataset, tmp_path)
+        message = str(caught.value)
+        assert f"config/datasets.yaml: datasets.small.expected.{split}: {other:,} images expected" in message
+        assert f"has {held[split]};" in message
+        assert not (tmp_path / "data" / "small").exists()
+    assert prepare("small", small.model_copy(update={"expected": Expected(**held)}), tmp_path)["counts"] == held
+
+
+def test_expected_numbers_change_neither_the_content_nor_the_record_of_the_source(tmp_path, small):
+    before = prepare("small", small, tmp_path)
+    expecting = small.model_copy(update={"expected": Expected(**before["counts"])})
+    assert prepare("small", expecting, tmp_path) == before
 
 
 def test_links_to_class_folders_are_followed_in_a_folder(tmp_path):

@@ -115,7 +115,9 @@ def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Config:
     tables = [table for paper in papers.values() for table in paper.tables]
     for name in settings.tables if isinstance(settings.tables, list) else []:
         if name not in tables:
-            raise UserError(f"{where('tables')}: {name!r} is no table{nearest(name, tables)} ({', '.join(tables)})")
+            raise UserError(
+                f"{where('tables')}: {name!r} is no table{nearest(name, ['all', 'every', *tables])} ({', '.join(tables)})"
+            )
     chosen = [
         table
         for name, paper in papers.items()

@@ -417,8 +417,7 @@ class Build:
         """Names that a user can ask for -> their tables: each paper, and each table."""
         papers: dict[str, list[str]] = {}
         for name, table in self.plan.tables.items():
-            if name in self.plan.selected or not table["optional"]:
-                papers.setdefault(table["paper"], []).append(name)
+            papers.setdefault(table["paper"], []).append(name)
         return papers | {name: [name] for name in self.plan.tables}
 
     def keyed_table_files(self, table: str) -> list[str]:

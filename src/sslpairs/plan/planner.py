@@ -31,6 +31,8 @@ class Plan:
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
     selected: list[str] = field(default_factory=list)
     """The tables that were asked for; a plan may hold others, so that they can be named as targets."""
+    left_out: list[str] = field(default_factory=list)
+    """Optional tables that nobody asked for: not planned, so that they cost nothing."""
 
 
 class _NotAtThisScale(UserError):
@@ -52,7 +54,7 @@ class _Place:
 
 
 def make_plan(config: Config, contents: dict[str, str], strict: bool = False) -> Plan:
-    """Plan every table that can be planned.
+    """Plan every table that can be planned, but for optional tables that nobody asked for.
 
     ``contents`` maps prepared data sets to their content hash. Tables that were asked for must be possible; others are left out
     silently, and so are optional ones for which the scale is not made, unless they were named. ``strict`` leaves out just those
@@ -74,6 +76,9 @@ def make_plan(config: Config, contents: dict[str, str], strict: bool = False) ->
     for paper_id, paper in config.papers.items():
         for table_id, table in paper.tables.items():
             wanted = config.is_chosen(paper_id, table_id)
+            if table.optional and not wanted:
+                plan.left_out.append(table_id)
+                continue
             named = isinstance(settings.tables, list) or (isinstance(settings.papers, list) and not table.optional)
             try:
                 planner.add_table(paper_id, paper, table_id, table)
@@ -145,7 +150,6 @@ class _Planner:
             "published": self._published(table, rows, columns),
         }
         entry["key"] = digest([entry, self.table_code])
-        entry["optional"] = table.optional  # no part of the key: it says when the table is built, not what is in it
         self.plan.tables[table_id] = entry
         self.plan.runs |= draft.runs
         self.plan.evaluations |= draft.evaluations
