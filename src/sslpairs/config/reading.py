@@ -76,13 +76,11 @@ class Config:
         is written."""
         papers, tables = self.settings.papers, self.settings.tables
         named = isinstance(tables, list) and table in tables
+        in_paper = papers == "every" or paper in papers
         if papers == "all":
             in_paper = named or not self.papers[paper].optional
-        else:
-            in_paper = papers == "every" or paper in papers
-        return in_paper and (
-            named or tables == "every" or (tables == "all" and not self.papers[paper].tables[table].optional)
-        )
+        optional = self.papers[paper].tables[table].optional
+        return in_paper and (named or tables == "every" or (tables == "all" and not optional))
 
 
 def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Config:
