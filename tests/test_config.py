@@ -94,7 +94,7 @@ def test_an_optional_paper_is_built_when_it_or_its_table_is_named():
     ("papers", "tables", "selected"),
     [
         ("clae", "all", ["clae-main"]),
-        ("clae", "every", ["clae-main", "clae-batch", "clae-ablation"]),
+        ("clae", "every", ["clae-main", "clae-batch", "clae-ablation", "clae-transfer"]),
         ("clae", "clae-batch", ["clae-batch"]),
         ("all", "clae-batch,strategies", ["strategies", "clae-batch"]),
         ("every", "clae-batch", ["clae-batch"]),
@@ -113,11 +113,10 @@ def test_every_of_the_papers_alone_adds_optional_papers_and_no_optional_tables()
 
 
 def test_a_choice_of_optional_tables_only_is_answered_and_not_built_as_nothing(root):
-    for table in ("clae-batch", "clae-ablation", "clae-main"):
-        edit(root, "papers/clae.yaml", f"tables.{table}.optional", True)
+    edit(root, "papers/clae.yaml", "tables.clae-main.optional", True)
     message = error(root, {"papers": "clae"})
     assert re.match(r"config/config.yaml:\d+: tables: all tables of the chosen papers are optional", message)
-    assert "write 'every', or name some (clae-main, clae-batch, clae-ablation)" in message
+    assert "write 'every', or name some (clae-main, clae-batch, clae-ablation, clae-transfer)" in message
 
 
 @pytest.mark.parametrize("choice", ["eve", "evry"])
@@ -189,15 +188,11 @@ OF_SPEC = {
     "guides",
 }
 """The tables and figures that the project means to regenerate."""
-CANNOT_BE_SAID = {
-    "mixco-transfer": "encoders are evaluated on the data set that they were trained on only",
-    "clae-transfer": "the same",
-}
 
 
-def test_every_table_that_the_papers_have_is_declared_or_known_to_be_missing():
+def test_every_table_that_the_papers_have_is_declared():
     declared = {name for paper in read_config(PROJECT).papers.values() for name in paper.tables}
-    assert declared & OF_SPEC == OF_SPEC - set(CANNOT_BE_SAID)
+    assert declared >= OF_SPEC
     assert declared - OF_SPEC == {"strategies", "gps-augmentation"}, "tables of our own"
 
 

@@ -575,6 +575,7 @@ def evaluate(
             build.root,
             build.plan.settings["device"],
             build.plan.scale["threads"],
+            (entry["dataset"], entry["content"]) if "dataset" in entry else None,
         )
         numbers = ", ".join(f"{name} {value['last']:.1f} %" for name, value in result["protocols"].items())
         log.info("%s: %s", run, numbers)

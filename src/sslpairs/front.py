@@ -262,9 +262,14 @@ def _needed(config: Config) -> list[str]:
     plan = make_plan(config, dict.fromkeys(config.datasets, "not prepared"))
     return list(
         dict.fromkeys(
-            plan.runs[replicate["run"]]["dataset"]
+            name
             for table in plan.selected
             for cell in plan.tables[table]["cells"]
             for replicate in cell["replicates"]
+            for name in (
+                plan.runs[replicate["run"]]["dataset"],
+                plan.evaluations[replicate["evaluation"]].get("dataset"),
+            )
+            if name
         )
     )

@@ -19,6 +19,8 @@ class Setting(Model):
     epochs: PositiveInt | None = None
     augmentation: str | None = None
     """Name of one of the recipe's augmentations, for example 'weak'."""
+    evaluate_on: str | None = None
+    """Another data set on which the trained encoder is evaluated; ``linear`` and ``knn`` only."""
     set: dict[str, Any] = {}
     """Changes to the recipe by dotted key, for example {'mixco.temperature': 0.1}."""
 

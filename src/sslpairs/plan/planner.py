@@ -26,7 +26,7 @@ class Plan:
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     """run id -> label, dataset, backbone, seed, spec, guide (run id or null)."""
     evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """'run id/key' -> run, key, protocols."""
+    """'run id/key' -> run, key, protocols; dataset and content where it is not on the run's own data."""
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
     selected: list[str] = field(default_factory=list)
@@ -49,6 +49,8 @@ class _Place:
     epochs: int
     augmentation: str | None
     changes: tuple[tuple[str, Any], ...]
+    evaluate_on: str | None = None
+    """The data set of the evaluation where it is not the one of the training."""
     guide_batch: int | None = field(default=None, compare=False)
     """Batch size of a guide's run, as the paper says it; None for the scale's default."""
 
@@ -110,7 +112,6 @@ class _Planner:
         self.where, self.paper_id = f"config/papers/{paper_id}.yaml: tables.{table_id}", paper_id
         self.recipe, self.recipe_file = self.config.recipe_of(paper_id)
         protocols = self.recipe.evaluation.model_dump(mode="json")
-        evaluation_key = digest(protocols)
         rows = {}
         for text in table.rows:
             label = self._label(text, "rows")
@@ -118,15 +119,23 @@ class _Planner:
                 raise UserError(f"{self.where}.rows: '{text}' stands twice; keep one")
             rows[str(label)] = label
         columns = self._columns(table)
+        if "online" in table.metrics and any(c.evaluate_on for c in (table.setting, *table.columns)):
+            raise UserError(
+                f"{self.where}.metrics: 'online' is measured on the data of the training, and the table has evaluate_on; leave "
+                "'online' out"
+            )
         draft = Plan(settings={}, scale={}, datasets={})
         cells = []
+        used: dict[str, None] = {}
         for row, label in rows.items():
             for column, place in columns.items():
+                evaluating = self._evaluating(protocols, place)
+                used |= {evaluating["dataset"]: None} if "dataset" in evaluating else {}
                 replicates = []
                 for seed in self.config.settings.seeds:
                     run = self._run(draft, label, place, seed)
-                    evaluation = f"{run}/{evaluation_key}"
-                    draft.evaluations[evaluation] = {"run": run, "key": evaluation_key, "protocols": protocols}
+                    evaluation = f"{run}/{evaluating['key']}"
+                    draft.evaluations[evaluation] = {"run": run, **evaluating}
                     replicates.append({"seed": seed, "run": run, "evaluation": evaluation})
                 cells.append({"row": row, "column": column, "replicates": replicates})
         entry = {
@@ -153,14 +162,28 @@ class _Planner:
         self.plan.tables[table_id] = entry
         self.plan.runs |= draft.runs
         self.plan.evaluations |= draft.evaluations
-        for run in draft.runs.values():
-            name = run["dataset"]
+        for name in dict.fromkeys([run["dataset"] for run in draft.runs.values()]) | used:
             dataset = self.config.datasets[name]
             self.plan.datasets[name] = {
                 "title": dataset.title,
                 "content": self.contents[name],
                 "config": dataset.model_dump(mode="json"),
             }
+
+    def _evaluating(self, protocols: dict[str, Any], place: _Place) -> dict[str, Any]:
+        """What an evaluation is, but for its run. Its key holds the data where these are not the run's own."""
+        name = place.evaluate_on
+        if name is None:
+            return {"key": digest(protocols), "protocols": protocols}
+        content = self._content(name)
+        return {"key": digest([protocols, content]), "protocols": protocols, "dataset": name, "content": content}
+
+    def _content(self, dataset: str) -> str:
+        if dataset not in self.contents:
+            raise UserError(
+                f"data set '{dataset}' is not prepared, so its content is not known: run `sslpairs fetch {dataset}`"
+            )
+        return self.contents[dataset]
 
     def add_figures(self, paper_id: str, paper: Paper) -> None:
         """Figures of the tables that could be planned."""
@@ -194,9 +217,11 @@ class _Planner:
         unnamed = self._unnamed(value.get("dataset"))
         value = unnamed | value
         dataset = self._mapped("datasets", value.get("dataset"))
-        if dataset not in self.config.datasets:
-            hint = nearest(dataset, list(self.config.datasets))
-            raise UserError(f"{self.config.scale_file}: datasets: '{dataset}' is not in config/datasets.yaml{hint}")
+        evaluate_on = self._mapped("datasets", value["evaluate_on"]) if "evaluate_on" in value else dataset
+        for name in (dataset, evaluate_on):
+            if name not in self.config.datasets:
+                hint = nearest(name, list(self.config.datasets))
+                raise UserError(f"{self.config.scale_file}: datasets: '{name}' is not in config/datasets.yaml{hint}")
         return _Place(
             dataset,
             self._mapped("backbones", value.get("backbone")),
@@ -204,6 +229,7 @@ class _Planner:
             self._mapped("epochs", value.get("epochs")),
             value.get("augmentation"),
             tuple(sorted(value["set"].items())),
+            evaluate_on if evaluate_on != dataset else None,
             unnamed.get("batch_size"),
         )
 
@@ -248,6 +274,7 @@ class _Planner:
                 "batch_size": place.batch_size,
                 "epochs": place.epochs,
                 "augmentation": place.augmentation or self.recipe.training.augmentation,
+                **({"evaluated on": self.config.datasets[place.evaluate_on].title} if place.evaluate_on else {}),
                 **{key: _in_words(item) for key, item in place.changes},
             }
             stands_for = [
@@ -453,10 +480,7 @@ class _Planner:
         if augmentation not in recipe.augmentations:
             hint = nearest(augmentation, list(recipe.augmentations))
             raise UserError(f"{self.where}: augmentation: '{augmentation}' is not in {self.recipe_file}{hint}")
-        if place.dataset not in self.contents:
-            raise UserError(
-                f"data set '{place.dataset}' is not prepared, so its content is not known: run `sslpairs fetch {place.dataset}`"
-            )
+        content = self._content(place.dataset)
         self._check_changes(recipe, label, place)
         strategies, guides = {}, {}
         for name in label.strategies:
@@ -500,7 +524,7 @@ class _Planner:
             )
         spec = RunSpec.model_validate(
             {
-                "dataset": self.contents[place.dataset],
+                "dataset": content,
                 "backbone": place.backbone.model_dump(),
                 "method": {label.base: method.model_dump()},
                 "strategies": strategies,
@@ -582,7 +606,8 @@ def _describe(*settings: Setting) -> str:
         given = setting.model_dump(exclude_none=True)
         value = value | {key: item for key, item in given.items() if key != "set"} | given["set"]
     words = {"batch_size": "batch {}", "epochs": "{} epochs", "augmentation": "{} augmentation"}
-    order = ["dataset", "backbone", "batch_size", "epochs", "augmentation"]
+    words["evaluate_on"] = "evaluated on {}"
+    order = ["dataset", "backbone", "batch_size", "epochs", "augmentation", "evaluate_on"]
     keys = sorted(value, key=lambda key: order.index(key) if key in order else len(order))
     known = {key: _in_words(value[key]) for key in keys}
     return ", ".join(words.get(key, "{}" if key in order else f"{key} {{}}").format(known[key]) for key in keys)
