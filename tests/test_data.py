@@ -33,6 +33,7 @@ from sslpairs.data.record import record, recorded
 from sslpairs.data.sources import enlarge_digits, read
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_file, write_record
+from sslpairs.front import fetch_datasets
 
 PROJECT = Path(__file__).resolve().parents[1]
 # Recipes and receipts of published results name this: a change of it makes every digits run a new run.
@@ -221,6 +222,15 @@ def test_expected_numbers_change_neither_the_content_nor_the_record_of_the_sourc
     before = prepare("small", small, tmp_path)
     expecting = small.model_copy(update={"expected": Expected(**before["counts"])})
     assert prepare("small", expecting, tmp_path) == before
+
+
+def test_what_is_prepared_already_is_compared_with_the_expected_numbers_too(tmp_path, small):
+    shutil.copytree(PROJECT / "config", tmp_path / "config")
+    entry = small.model_dump(exclude={"expected"}) | {"expected": {"train": 7, "test": 4}}
+    (tmp_path / "config/datasets.yaml").write_text(yaml.safe_dump({"datasets": {"small": entry}}))
+    prepare("small", small, tmp_path)
+    with pytest.raises(UserError, match=r"datasets.small.expected.train: 7 images expected, and data/small has 6"):
+        list(fetch_datasets(tmp_path, ["small"], {}, None, False, False))
 
 
 def test_links_to_class_folders_are_followed_in_a_folder(tmp_path):

@@ -178,7 +178,7 @@ def fetch_datasets(
     anew what is there. Under a ``frozen`` plan the content must be the planned one.
     """
     from sslpairs.config.datasets import Dataset
-    from sslpairs.data.prepare import read_receipt, source_record
+    from sslpairs.data.prepare import check_expected, read_receipt, source_record
 
     known = recorded(root)
     if frozen:
@@ -204,6 +204,7 @@ def fetch_datasets(
         )
         if not in_place:
             receipt = _obtain(name, datasets[name], root, known)
+        check_expected(name, datasets[name], receipt["counts"], f"data/{name}")
         content = receipt["content"]
         if name in planned and content != planned[name]["content"]:
             raise UserError(
