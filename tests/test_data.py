@@ -228,7 +228,8 @@ def test_what_is_prepared_already_is_compared_with_the_expected_numbers_too(tmp_
     shutil.copytree(PROJECT / "config", tmp_path / "config")
     entry = small.model_dump(exclude={"expected"}) | {"expected": {"train": 7, "test": 4}}
     (tmp_path / "config/datasets.yaml").write_text(yaml.safe_dump({"datasets": {"small": entry}}))
-    prepare("small", small, tmp_path)
+    known = {"datasets": {"small": prepare("small", small, tmp_path)["content"]}}
+    (tmp_path / "data.dvc").write_text(yaml.safe_dump({"meta": known}))
     with pytest.raises(UserError, match=r"datasets.small.expected.train: 7 images expected, and data/small has 6"):
         list(fetch_datasets(tmp_path, ["small"], {}, None, False, False))
 
