@@ -306,7 +306,7 @@ def fetch_datasets(
     anew what is there. Under a ``frozen`` plan the content must be the planned one.
     """
     from sslpairs.config.datasets import Dataset
-    from sslpairs.data.prepare import read_receipt, source_record
+    from sslpairs.data.prepare import check_expected, read_receipt, source_record
 
     known = recorded(root)
     if frozen:
@@ -332,6 +332,7 @@ def fetch_datasets(
         )
         if not in_place:
             receipt = _obtain(name, datasets[name], root, known)
+        check_expected(name, datasets[name], receipt["counts"], f"data/{name}")
         content = receipt["content"]
         if name in planned and content != planned[name]["content"]:
             raise UserError(
@@ -390,9 +391,14 @@ def _needed(config: Config) -> list[str]:
     plan = make_plan(config, dict.fromkeys(config.datasets, "not prepared"))
     return list(
         dict.fromkeys(
-            plan.runs[replicate["run"]]["dataset"]
+            name
             for table in plan.selected
             for cell in plan.tables[table]["cells"]
             for replicate in cell["replicates"]
+            for name in (
+                plan.runs[replicate["run"]]["dataset"],
+                plan.evaluations[replicate["evaluation"]].get("dataset"),
+            )
+            if name
         )
     )
