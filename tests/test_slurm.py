@@ -4,6 +4,7 @@ The nodes see the project's folder and nothing else: no git, no network, no DVC 
 with that of a build on this machine.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from projects import PARTS, ROOT, TABLE, build, built, copy_parts, edit, git, say
+from projects import PARTS, ROOT, TABLE, built, copy_parts, edit, git, say
 
 SLURM = ROOT / ".ci" / "slurm"
 ENDINGS = ("csv", "claims.csv", "md", "tex", "html")
@@ -136,10 +137,112 @@ def same_results(project: Path, local: Path) -> None:
             assert (project / file).read_bytes() == (local / file).read_bytes(), file
 
 
+# --- faults ---------------------------------------------------------------------------------------------------------
+
+
+class Faults:
+    """A build of four trainings to which everything happens that happens on clusters; it is left when all that is to come is
+    the end of a job that hangs."""
+
+    def __init__(self, folder: Path):
+        local = folder / "local"
+        local.mkdir(parents=True)
+        copy_parts(PARTS, local)
+        edit(local / "config/scales/digits.yaml", "widths: [32, 64, 128]", "widths: [8, 16]")
+        edit(local / "config/scales/digits.yaml", "epochs: {default: 10, 800: 30}", "epochs: {default: 300}")
+        edit(local / "config/recipes/digits.yaml", "epochs: 100", "epochs: 5")
+        edit(local / "config/config.yaml", "seeds: 3", "seeds: 1")
+        for words in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "--message=Start")):
+            git(local, *words)
+        assert say(local, "sslpairs", "fetch", "digits").returncode == 0
+        self.local, self.project = local, built(local, folder / "project")
+        listed = say(local, "sslpairs", "plan", TABLE, "--runs").stdout
+        self.runs = re.findall(r"^(\S+)  new$", listed, re.MULTILINE)
+        starts = ("simclr+gps-digits-weak", "simclr-digits-weak", "simclr-digits-strong")
+        self.hung, self.cancelled, self.requeued = (next(r for r in self.runs if r.startswith(s)) for s in starts)
+        limits = f"1 if attempt == 1 and wildcards.run == '{self.hung}' else 10"
+        use_cluster(self.project, **{"set-resources": {"pretrain": {"runtime": limits}}})
+        self.words = (TABLE, "--config", "device=cpu")
+
+    def job(self, run: str) -> dict[str, str]:
+        return jobs_of(self.project).get(f"rule_pretrain_wildcards_{run}", {"state": "gone"})
+
+    def all_go_on(self, what: str, runs: list[str]) -> None:
+        """Snakemake starts a job's log anew whenever it starts the job."""
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+
+        def goes_on(run: str) -> bool:
+            path = self.project / f"logs/runs/{run}.log"
+            text = path.read_text() if path.exists() else ""
+            return text[:19] > since and "resuming after epoch" in text
+
+        wait_for(f"all go on after {what}", lambda: all(map(goes_on, runs)))
+
+    def on(self, node: str) -> list[str]:
+        return [run for run in self.runs if self.job(run).get("node") == node]
+
+    def happen(self) -> None:
+        head = Head(self.project, *self.words)
+        states = [self.project / f"results/runs/{run}/last.ckpt" for run in self.runs]
+        wait_for("all train", lambda: all(state.exists() for state in states))
+
+        node = self.job(self.cancelled)["node"]
+        there = self.on(node)
+        control(str(SLURM), "break", node)
+        control(str(SLURM), "mend", node)
+        self.all_go_on(f"{node} broke", there)
+
+        node = self.job(self.cancelled)["node"]
+        there = self.on(node)
+        control(
+            "sbatch", "--partition=urgent", f"--nodelist={node}", "--mem=8000", "--output=/dev/null", "--wrap=sleep 1"
+        )
+        self.all_go_on("others took the node", there)
+
+        os.killpg(head.process.pid, signal.SIGKILL)
+        self.head = Head(self.project, *self.words)
+        self.all_go_on("the head node was switched off", self.runs)
+        assert "note: 4 Slurm jobs of an earlier build in this folder" in self.head.said()
+
+        # What the configuration says from now on is another build's.
+        edit(self.project / "config/scales/digits.yaml", "epochs: {default: 300}", "epochs: {default: 2}")
+        listed = say(self.project, "sslpairs", "plan", TABLE, "--runs", "--set", "device=cpu").stdout
+        self.other = re.search(rf"^({re.escape(self.cancelled[:-13])}-\w+)  new", listed, re.MULTILINE)[1]
+        self.second = Head(self.project, f"results/runs/{self.other}/run.json", "--config", "device=cpu")
+
+        for process in processes_of(f"train\0{self.hung}"):
+            os.kill(process, signal.SIGSTOP)
+        control("scancel", self.job(self.cancelled)["id"])
+        control("scontrol", "requeue", self.job(self.requeued)["id"])
+        self.reference = subprocess.Popen(
+            [sys.executable, "-m", "snakemake", TABLE], cwd=self.local, env=environment(self.local, {}), start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+
+def processes_of(words: str) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if words in path.read_text(errors="ignore"):
+                found.append(int(path.parts[2]))
+    assert found
+    return found
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory) -> Faults:
+    found = Faults(tmp_path_factory.mktemp("faults"))
+    found.happen()
+    return found
+
+
 # --- what is asked of a cluster -------------------------------------------------------------------------------------
 
 
-def test_a_build_in_arrays_on_nodes_without_git_network_or_remote_gives_the_table_of_a_local_build(original, tmp_path):
+def test_a_build_in_arrays_on_nodes_without_git_network_or_remote_gives_the_table_of_a_local_build(
+    original, tmp_path, faults
+):
     project = built(original, tmp_path / "project")
     commit = git(project, "rev-parse", "HEAD").strip()
     shutil.rmtree(project / "results")
@@ -199,92 +302,24 @@ def test_runs_train_in_several_processes_on_one_node_and_on_two(original, tmp_pa
     assert nodes["strong"] == "n[1-2]"
 
 
-def test_whatever_stops_a_job_the_table_is_that_of_a_build_that_nothing_stopped(tmp_path):
-    local = tmp_path / "local"
-    local.mkdir()
-    copy_parts(PARTS, local)
-    edit(local / "config/scales/digits.yaml", "widths: [32, 64, 128]", "widths: [8, 16]")
-    edit(local / "config/scales/digits.yaml", "epochs: {default: 10, 800: 30}", "epochs: {default: 100}")
-    edit(local / "config/recipes/digits.yaml", "epochs: 100", "epochs: 5")
-    edit(local / "config/config.yaml", "seeds: 3", "seeds: 1")
-    git(local, "init", "--quiet")
-    git(local, "add", "--all")
-    git(local, "commit", "--quiet", "--message=Start")
-    assert say(local, "sslpairs", "fetch", "digits").returncode == 0
-    project = built(local, tmp_path / "project")
-    done = build(local, TABLE)
-    assert done.returncode == 0, done.stdout + done.stderr
-    runs = sorted(path.name for path in local.glob("results/runs/*"))
-    timed_out, cancelled, preempted, broken = (
-        next(run for run in runs if run.startswith(start))
-        for start in (
-            "simclr+gps-digits-weak",
-            "simclr-digits-weak",
-            "simclr+gps-digits-strong",
-            "simclr-digits-strong",
-        )
-    )
-    limits = f"1 if attempt == 1 and wildcards.run == '{timed_out}' else 10"
-    use_cluster(project, **{"set-resources": {"pretrain": {"runtime": limits}}})
-
-    def job_of(run: str) -> dict[str, str]:
-        return jobs_of(project).get(f"rule_pretrain_wildcards_{run}", {"state": "gone"})
-
-    def log_of(run: str) -> str:
-        path = project / f"logs/runs/{run}.log"
-        return path.read_text() if path.exists() else ""
-
-    def resumed(run: str) -> int:
-        return log_of(run).count("resuming after epoch")
-
-    def at_work(run: str) -> bool:
-        return (project / f"results/runs/{run}/last.ckpt").exists() and job_of(run)["state"] == "RUNNING"
-
-    # The head node is switched off while all train; the next build takes their jobs out of the queue and goes on.
-    words = (TABLE, "--config", "device=cpu")
-    first = Head(project, *words)
-    wait_for("all four train", lambda: all(map(at_work, runs)))
-    os.killpg(first.process.pid, signal.SIGKILL)
-    head = Head(project, *words)
-    wait_for("all four go on", lambda: all(resumed(run) == 1 for run in runs))
-    assert "note: 4 Slurm jobs of an earlier build in this folder" in head.said()
-
-    # What the configuration says now is another build's: it trains its own run beside this one, with the old one's table left out.
-    edit(project / "config/scales/digits.yaml", "epochs: {default: 100}", "epochs: {default: 2}")
-    other = say(project, "sslpairs", "plan", TABLE, "--runs", "--set", "device=cpu").stdout
-    other = re.search(rf"^({re.escape(cancelled[:-13])}-\w+)  new", other, re.MULTILINE)[1]
-    second = Head(project, f"results/runs/{other}/run.json", "--config", "device=cpu")
-
-    # One hangs until its time is up; one is cancelled; the others are sent back into the queue in three ways.
-    stopped = [
-        int(path.parts[2])
-        for path in Path("/proc").glob("[0-9]*/cmdline")
-        if f"train\0{timed_out}" in path.read_text(errors="ignore")
-    ]
-    assert stopped
-    for process in stopped:
-        os.kill(process, signal.SIGSTOP)
-    control("scancel", job_of(cancelled)["id"])
-    control("scontrol", "requeue", job_of(preempted)["id"])
-    control(str(SLURM), "break", node := job_of(broken)["node"])
-    control(str(SLURM), "mend", node)
-    wait_for("one goes on after its node broke", lambda: resumed(broken) >= 2)
-    wait_for("one goes on after a requeue", lambda: resumed(preempted) >= 2 and at_work(preempted))
-    node = job_of(preempted)["node"]
-    before = resumed(preempted)
-    control("sbatch", "--partition=urgent", f"--nodelist={node}", "--mem=8000", "--output=/dev/null", "--wrap=sleep 1")
-    wait_for("one goes on after it was preempted", lambda: resumed(preempted) > before)
-
-    second.ends()
-    text = head.ends()
+def test_whatever_stops_a_job_the_table_is_that_of_a_build_that_nothing_stopped(faults):
+    text = faults.head.ends()
     assert "SLURM status is: 'TIMEOUT'" in text
     assert "SLURM status is: 'CANCELLED'" in text
-    assert min(map(resumed, runs)) >= 2
-    same_results(project, local)
-    assert not list(project.glob("results/runs/*/last.ckpt"))
-    history = subprocess.run(
-        ["squeue", "--states=all", "--noheader", "--sort=i", "--format=%i %T %M %l %N %k"],
-        capture_output=True,
-        text=True,
-    )
-    (tmp_path / "jobs.txt").write_text(history.stdout)
+    assert faults.reference.wait(400) == 0
+    same_results(faults.project, faults.local)
+    assert not list(faults.project.glob("results/runs/*/last.ckpt"))
+    for run in faults.runs:
+        receipt = json.loads((faults.project / f"results/runs/{run}/run.json").read_text())
+        after = receipt["resumed_after"]
+        assert len(after) >= 2, run
+        assert after == sorted(after)
+
+
+def test_a_second_build_from_another_configuration_runs_beside_the_first(faults):
+    said = faults.second.ends()
+    assert re.search(r"note: \d of \d+ tables need what another build is making", said)
+    receipt = json.loads((faults.project / f"results/runs/{faults.other}/run.json").read_text())
+    assert receipt["spec"]["epochs"] == 2
+    for run in faults.runs:  # queued and trained after the edit
+        assert json.loads((faults.project / f"results/runs/{run}/run.json").read_text())["spec"]["epochs"] == 300

@@ -128,8 +128,9 @@ class Requests:
         return self.evaluations[like]
 
     def _evaluation(self, name: str, run: str) -> Request:
-        site, images = self.site, self._images(run)
-        how = self.plan.evaluations[name]["protocols"]["linear"]
+        site, entry = self.site, self.plan.evaluations[name]
+        images = self._images_of(entry.get("dataset", self.plan.runs[run]["dataset"]))
+        how = entry["protocols"]["linear"]
         seconds = 600.0
         if images:
             spec = self.plan.runs[run]["spec"]
@@ -289,7 +290,9 @@ class Requests:
         return step_cost(self.plan.runs[run]["spec"], images.size, images.channels) if images else None
 
     def _images(self, run: str) -> "Images | None":
-        dataset = self.plan.runs[run]["dataset"]
+        return self._images_of(self.plan.runs[run]["dataset"])
+
+    def _images_of(self, dataset: str) -> "Images | None":
         if dataset not in self._datasets:
             self._datasets[dataset] = self._look_at(dataset)
         return self._datasets[dataset]
