@@ -45,11 +45,14 @@ def make_build(root: Path, overrides: dict[str, Any] | None = None) -> Build:
 def leave_to_others(build: Build) -> Build:
     """The build without what other builds in its folder are making; says what it leaves to them."""
     others = _at_work(build.root)
+    if not others:
+        return build  # with all that it has read of the folder
     left = Build(build.plan, build.root, frozenset(file for other in others for file in other["outputs"]))
     if waiting := left.waiting():
         print(
             f"note: {len(waiting)} of {len(build.plan.selected)} tables need what another build is making ({_words(others[0])}); they "
-            f"are left out for now: {', '.join(waiting[:5])}{' ...' if len(waiting) > 5 else ''}.\nBuild again when it has ended.",
+            f"are left out for now: {', '.join(waiting[:5])}{' ...' if len(waiting) > 5 else ''}.\n"
+            f"Build again when it has ended{_if_gone(others[0])}.",
             file=sys.stderr,
         )
     return left
@@ -154,13 +157,20 @@ class Cluster:
         if self.requests is None or self.workflow.local_exec:
             return
         in_arrays = (getattr(settings, "array_jobs", None) or "").replace(";", ",").replace(" ", "").split(",")
-        self.requests.equalise([kind for kind, rules in KINDS.items() if {"all", *rules} & set(in_arrays)])
-        requests = (self.requests.training(run) for run in self.build.to_train)
+        jobs = list(self.workflow.dag.needrun_jobs())
+        names = {
+            kind: [job.wildcards[0] for job in jobs if job.rule.name in rules]  # the run, the evaluation
+            for kind, rules in KINDS.items()
+        }
+        for kind, rules in KINDS.items():
+            if {"all", *rules} & set(in_arrays):
+                self.requests.equalise(kind, names[kind])
+        requests = map(self.requests.training, names["training"])
         more = max(map(self.requests.jobs_in_a_row, requests), default=1) - 1
         for rule in KINDS["training"]:
             self.workflow.get_rule(rule).restart_times = self.workflow.execution_settings.retries + more
         if type(settings).__module__ == "snakemake_executor_plugin_slurm":
-            cancel_orphans(self.build.root, _at_work(self.build.root))
+            cancel_orphans(self.build.root, lambda: _at_work(self.build.root))
 
 
 KINDS = {"training": ("pretrain", "retrain"), "evaluation": ("evaluate",)}
@@ -181,7 +191,7 @@ def profile_site(root: Path, profile: str) -> Site | None:
     resources = content.get("default-resources") if isinstance(content, dict) else None
     if resources is None:
         return None
-    pairs = resources.items() if isinstance(resources, dict) else (str(item).split("=", 1) for item in resources)
+    pairs = resources.items() if isinstance(resources, dict) else (str(item).partition("=")[::2] for item in resources)
     return read_site(dict(pairs), f"{os.path.relpath(file, root)}: default-resources")
 
 
@@ -207,7 +217,8 @@ def announce(root: Path, outputs: list[str]) -> None:
     mine = folder / f"{socket.gethostname()}-{os.getpid()}.json"
     with exclusive(folder / ".lock", "waiting for another build that starts here"):
         for path in folder.glob("*.json"):
-            with contextlib.suppress(FileNotFoundError), open(path) as file:
+            # A file that cannot be parsed was cut off when its build was killed on a file system without locks.
+            with contextlib.suppress(FileNotFoundError, ValueError), open(path) as file:
                 if not _held(file):
                     path.unlink()  # its build has ended
                 else:
@@ -215,7 +226,7 @@ def announce(root: Path, outputs: list[str]) -> None:
                     if both := sorted(set(outputs) & set(other["outputs"])):
                         raise UserError(
                             f"another build is at work in this folder and makes {len(both)} of the same files, such as {both[0]}: "
-                            f"{_words(other)}.\nWait for it, or stop it: kill {other['process']}"
+                            f"{_words(other)}.\nWait for it, or stop it: kill {other['process']}{_if_gone(other)}"
                         ) from None
         if made := _made_meanwhile(root, set(outputs)):
             raise UserError(
@@ -278,6 +289,13 @@ def _at_work(root: Path) -> list[dict[str, Any]]:
 
 def _words(other: dict[str, Any]) -> str:
     return f"process {other['process']} on {other['host']}, since {other['since']} ({other['command']})"
+
+
+def _if_gone(other: dict[str, Any]) -> str:
+    """Another host cannot be asked whether the process still lives, where the file system has no locks."""
+    if other["host"] == socket.gethostname():
+        return ""
+    return f" (if it is gone: rm results/builds/{other['host']}-{other['process']}.json)"
 
 
 def building(root: Path) -> list[str]:

@@ -434,12 +434,12 @@ class Build:
         return any(self.left_to_others(name, table) for name in self.evaluation_files(table))
 
     def _made_elsewhere(self, run: str | None) -> bool:
-        """Whether another build is making a run's checkpoint, or that of its guide."""
+        """Whether another build is making a run's checkpoint or its data set, or what the run's guide lacks."""
         if run is None:
             return False
-        return str(self.checkpoint(run)) in self.elsewhere or (
-            run not in self.receipts and self._made_elsewhere(self.plan.runs[run]["guide"])
-        )
+        entry = self.plan.runs[run]
+        own = {str(self.checkpoint(run)), f"data/{entry['dataset']}/dataset.json"}
+        return not own.isdisjoint(self.elsewhere) or (run in self.to_train and self._made_elsewhere(entry["guide"]))
 
     def waiting(self) -> list[str]:
         """Selected tables that other builds make, or must first make something for."""
