@@ -931,10 +931,11 @@ def test_without_locks_a_build_on_this_host_whose_process_is_gone_is_forgotten(t
 def test_without_locks_a_build_on_another_host_counts_as_alive_and_the_message_says_how_to_end_that(
     tmp_path, announced
 ):
-    another(tmp_path, "login2", 17, ["results/a.json"])
-    with pytest.raises(UserError, match=r"process 17 on login2.*\n.*if it is gone: rm results/builds/login2-17.json"):
+    path = another(tmp_path, "login2", GONE, ["results/a.json"])
+    with pytest.raises(UserError, match=rf"process {GONE} on login2.*\n.*if it is gone: rm results/builds/{path.name}"):
         announced(tmp_path, ["results/a.json"])
     announced(tmp_path, ["results/b.json"])
+    assert path.exists()
 
 
 @pytest.mark.parametrize("locks", [True, False])
@@ -1258,19 +1259,20 @@ def test_plan_with_a_profile_without_a_cluster_says_so(say):
     assert "Profile default: everything runs on this machine." in say("plan", TABLE, "--profile", "default")
 
 
-def test_runs_that_share_a_gpu_count_together_as_its_hours(say, root):
-    say("plan", TABLE, "--profile", "slurm")
-    text = (PROFILES / "slurm/config.yaml").read_text()
-    for name, more in (("whole", ""), ("shared", "  share_request: gres=shard:1\n  gpu_shares: 4\n")):
-        profile(
-            root,
-            text.replace("gpu_tflops: 20", "gpu_tflops: 1").replace("  gpus_per_node", f"{more}  gpus_per_node"),
-            name,
-        )
-    said = [say("plan", TABLE, "--profile", name) for name in ("whole", "shared")]
+@pytest.mark.usefixtures("say")
+def test_runs_that_share_a_gpu_count_together_as_its_hours(root, capsys):
+    images(root, 10_000_000, 500, 16, 1)
+    build = Build(plan(root), root)
+    facts = "default-resources:\n  gpu_request: gres=gpu\n  gpu_memory_gb: 40\n"
+    profile(root, facts, "whole")
+    profile(root, facts + "  share_request: gres=shard:1\n  gpu_shares: 4\n", "shared")
+    said = []
+    for name in ("whole", "shared"):
+        cli._say_requests(build, name, list(build.to_train), build.to_evaluate)
+        said.append(capsys.readouterr().out)
     assert "a share" in said[1]
-    hours = [re.search(r"about ([\d.,]+) GPU hours", text)[1] for text in said]
-    assert hours[0] == hours[1]
+    hours = [float(re.search(r"about ([\d.]+) GPU hours", text)[1]) for text in said]
+    assert hours[0] == hours[1] > 1
 
 
 def test_plan_names_a_training_of_several_jobs(say, root):
