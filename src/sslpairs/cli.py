@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import logging
+import math
 import os
 import sys
 import traceback
@@ -213,6 +214,9 @@ def _say_requests(build, profile: str, to_train: list[str], to_evaluate: list[st
     requests = Requests(build, site)
     asked = Counter(("training", requests.training(run)) for run in to_train)
     asked += Counter(("evaluation", requests.evaluation(name)) for name in to_evaluate)
+    if not asked:
+        out.print(f"Profile {profile}: there is nothing to ask for.")
+        return
     rows: dict[tuple, list] = {}
     for (kind, request), count in asked.items():
         gpus = "a share" if request.shares else str(request.gpus or "-")
@@ -238,7 +242,10 @@ def _say_requests(build, profile: str, to_train: list[str], to_evaluate: list[st
             basis,
         )
     out.print(view)
-    total = sum(count * request.seconds * max(1, request.processes) for (_, request), count in asked.items()) / 3600
+    total = sum(
+        count * request.seconds * request.processes / (site.gpu_shares if request.shares else 1) / 3600
+        for (_, request), count in asked.items()
+    )
     device = "GPU" if requests.on_gpu else "processor"
     size = sum(requests.checkpoint_bytes(run) for run in to_train) / 1e9
     out.print(f"Expected: about {total:,.1f} {device} hours of training and evaluation, {size:,.1f} GB of checkpoints.")
@@ -246,11 +253,10 @@ def _say_requests(build, profile: str, to_train: list[str], to_evaluate: list[st
     if guessed:
         guess = f"{site.gpu_tflops} x 10^12 operations a second and GPU" if requests.on_gpu else "a processor core"
         out.print(f"{guessed} of the jobs have no receipt to go by: the speed of {guess} is a guess.")
-    large = sum(request.gpu_memory_gb > site.gpu_memory_gb for kind, request in asked if kind == "training")
-    if large:
-        most = max(request.gpu_memory_gb for _, request in asked)
+    memory = [request.gpu_memory_gb for _, request in asked if request.gpu_memory_gb < math.inf]
+    if large := sum(size > site.gpu_memory_gb for size in memory):
         out.print(
-            f"{large} kinds of runs may need more memory than a GPU has ({most:,.0f} of {site.gpu_memory_gb} GB): write "
+            f"{large} kinds of runs may need more memory than a GPU has ({max(memory):,.0f} of {site.gpu_memory_gb} GB): write "
             "training.gpus into the recipe (docs/several-gpus.md)."
         )
 
@@ -582,8 +588,8 @@ def train(
 ) -> None:
     """Train one run: checkpoint, metrics, receipt; on as many GPUs as its recipe asks for."""
     start_log(log_file)
-    if not started_together():
-        build = open_build(sets, frozen)
+    build = None if started_together() else open_build(sets, frozen)
+    if build:
         entry = _known(run, build.plan.runs, "run")
         words = ["train", run, *(word for choice in sets for word in ("--set", choice))]
         words += (
@@ -594,7 +600,7 @@ def train(
     with together() as team:
         if not team.leads:
             logging.getLogger("sslpairs").setLevel(logging.ERROR)
-        build = open_build(sets, frozen)
+        build = build or open_build(sets, frozen)
         entry = _known(run, build.plan.runs, "run")
         with _run_to_train(build, run, force, team) as wanted:
             if not team.agree(lambda: wanted):

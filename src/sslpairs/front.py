@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -45,11 +46,14 @@ def make_build(root: Path, overrides: dict[str, Any] | None = None) -> Build:
 def leave_to_others(build: Build) -> Build:
     """The build without what other builds in its folder are making; says what it leaves to them."""
     others = _at_work(build.root)
+    if not others:
+        return build  # with all that it has read of the folder
     left = Build(build.plan, build.root, frozenset(file for other in others for file in other["outputs"]))
     if waiting := left.waiting():
         print(
             f"note: {len(waiting)} of {len(build.plan.selected)} tables need what another build is making ({_words(others[0])}); they "
-            f"are left out for now: {', '.join(waiting[:5])}{' ...' if len(waiting) > 5 else ''}.\nBuild again when it has ended.",
+            f"are left out for now: {', '.join(waiting[:5])}{' ...' if len(waiting) > 5 else ''}.\n"
+            f"Build again when it has ended{_if_gone(others[0])}.",
             file=sys.stderr,
         )
     return left
@@ -132,6 +136,8 @@ class Cluster:
         site = read_site({name: getattr(value, "raw", value) for name, value in profile.items()})
         self.requests = Requests(build, site)
         if workflow.remote_exec:  # it has what it was given, and no other job's receipts are read
+            if cores := os.environ.get("SLURM_CPUS_PER_TASK"):
+                os.environ["SSLPAIRS_CORES"] = cores
             self.training = given(self.requests)
             self.evaluation = {"cpus_per_task": self.training["cpus_per_task"]}
         else:
@@ -145,7 +151,12 @@ class Cluster:
     def launch(self, wildcards) -> str:
         """What starts a training's command: on several nodes srun, once on each."""
         nodes = self.requests.nodes(wildcards.run) if self.requests else 1
-        return f"srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 " if nodes > 1 else ""
+        if nodes == 1:
+            return ""
+        cores = os.environ.get("SSLPAIRS_CORES")
+        return f"srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 " + (
+            f"--cpus-per-task={cores} " if cores else ""
+        )
 
     def start(self) -> None:
         """Once Snakemake knows its executor: more attempts for trainings longer than a job may be, equal requests for arrays, and
@@ -154,13 +165,20 @@ class Cluster:
         if self.requests is None or self.workflow.local_exec:
             return
         in_arrays = (getattr(settings, "array_jobs", None) or "").replace(";", ",").replace(" ", "").split(",")
-        self.requests.equalise([kind for kind, rules in KINDS.items() if {"all", *rules} & set(in_arrays)])
-        requests = (self.requests.training(run) for run in self.build.to_train)
+        jobs = list(self.workflow.dag.needrun_jobs())
+        names = {
+            kind: [job.wildcards[0] for job in jobs if job.rule.name in rules]  # the run, the evaluation
+            for kind, rules in KINDS.items()
+        }
+        for kind, rules in KINDS.items():
+            if {"all", *rules} & set(in_arrays):
+                self.requests.equalise(kind, names[kind])
+        requests = map(self.requests.training, names["training"])
         more = max(map(self.requests.jobs_in_a_row, requests), default=1) - 1
         for rule in KINDS["training"]:
             self.workflow.get_rule(rule).restart_times = self.workflow.execution_settings.retries + more
         if type(settings).__module__ == "snakemake_executor_plugin_slurm":
-            cancel_orphans(self.build.root, _at_work(self.build.root))
+            cancel_orphans(self.build.root, lambda: _at_work(self.build.root))
 
 
 KINDS = {"training": ("pretrain", "retrain"), "evaluation": ("evaluate",)}
@@ -181,7 +199,7 @@ def profile_site(root: Path, profile: str) -> Site | None:
     resources = content.get("default-resources") if isinstance(content, dict) else None
     if resources is None:
         return None
-    pairs = resources.items() if isinstance(resources, dict) else (str(item).split("=", 1) for item in resources)
+    pairs = resources.items() if isinstance(resources, dict) else (str(item).partition("=")[::2] for item in resources)
     return read_site(dict(pairs), f"{os.path.relpath(file, root)}: default-resources")
 
 
@@ -207,7 +225,8 @@ def announce(root: Path, outputs: list[str]) -> None:
     mine = folder / f"{socket.gethostname()}-{os.getpid()}.json"
     with exclusive(folder / ".lock", "waiting for another build that starts here"):
         for path in folder.glob("*.json"):
-            with contextlib.suppress(FileNotFoundError), open(path) as file:
+            # A file that cannot be parsed was cut off when its build was killed on a file system without locks.
+            with contextlib.suppress(FileNotFoundError, ValueError), open(path) as file:
                 if not _held(file):
                     path.unlink()  # its build has ended
                 else:
@@ -215,7 +234,7 @@ def announce(root: Path, outputs: list[str]) -> None:
                     if both := sorted(set(outputs) & set(other["outputs"])):
                         raise UserError(
                             f"another build is at work in this folder and makes {len(both)} of the same files, such as {both[0]}: "
-                            f"{_words(other)}.\nWait for it, or stop it: kill {other['process']}"
+                            f"{_words(other)}.\nWait for it, or stop it: kill {other['process']}{_if_gone(other)}"
                         ) from None
         if made := _made_meanwhile(root, set(outputs)):
             raise UserError(
@@ -229,6 +248,7 @@ def announce(root: Path, outputs: list[str]) -> None:
         json.dump(facts | {"command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), "outputs": outputs}, file)
         file.flush()
         _announced.append(file)
+        _keep_dated(mine)
         atexit.register(mine.unlink, missing_ok=True)
 
 
@@ -236,17 +256,39 @@ _announced: list = []
 
 
 def _held(file) -> bool:
-    """Whether a build holds its announcement. Looking shares the lock, so that two who look do not deceive each other."""
+    """Whether a build holds its announcement. Looking shares the lock, so that two who look do not deceive each other.
+
+    Some cluster file systems have no locks, or keep them to one host: a build on another host counts as alive too while it dates
+    its announcement as of now, as it does every minute.
+    """
+    locked = True
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_UN)
     except BlockingIOError:
         return True
-    except OSError:  # some cluster file systems are mounted without locks: on another host it counts as alive
-        other = json.load(file)
-        file.seek(0)
-        return other["host"] != socket.gethostname() or Path(f"/proc/{other['process']}").exists()
-    fcntl.flock(file, fcntl.LOCK_UN)
-    return False
+    except OSError:
+        locked = False
+    other = json.load(file)
+    file.seek(0)
+    if other["host"] != socket.gethostname():
+        return time.time() - os.fstat(file.fileno()).st_mtime < SILENCE
+    return not locked and Path(f"/proc/{other['process']}").exists()
+
+
+SILENCE = 600
+"""Seconds after which a build on another host that has not dated its announcement anew is gone."""
+
+
+def _keep_dated(path: Path) -> None:
+    """Date an announcement as of now every minute."""
+
+    def work() -> None:
+        while path.exists():
+            date_now([path])
+            time.sleep(60)
+
+    threading.Thread(target=work, daemon=True).start()
 
 
 def _made_meanwhile(root: Path, outputs: set[str]) -> str | None:
@@ -278,6 +320,13 @@ def _at_work(root: Path) -> list[dict[str, Any]]:
 
 def _words(other: dict[str, Any]) -> str:
     return f"process {other['process']} on {other['host']}, since {other['since']} ({other['command']})"
+
+
+def _if_gone(other: dict[str, Any]) -> str:
+    """Another host cannot be asked whether the process still lives, where the file system has no locks."""
+    if other["host"] == socket.gethostname():
+        return ""
+    return f" (if it is gone: rm results/builds/{other['host']}-{other['process']}.json)"
 
 
 def building(root: Path) -> list[str]:

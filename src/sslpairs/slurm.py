@@ -6,7 +6,10 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+
+from sslpairs.errors import UserError
 
 ARRAY = "--slurm-jobstep-array-execs"
 PATIENCE = 60
@@ -31,14 +34,16 @@ def become_own_member(arguments: list[str]) -> None:
     os.execv("/bin/sh", ["sh", "-c", command])  # noqa: S606 - what the executor itself would run
 
 
-def cancel_orphans(root: Path, others: list[dict]) -> int:
+def cancel_orphans(root: Path, at_work: Callable[[], list[dict]]) -> int:
     """Cancel jobs that this user has in the queue for this folder and that no build at work waits for; answers how many.
 
     Snakemake knows nothing of them when it starts again, and would submit each a second time; such a job would begin by removing
-    what the other has made. ``others`` are the announcements of builds at work. Trainings go on from their last epoch.
+    what the other has made. ``at_work`` gives the announcements of builds at work; it is asked after the queue, since a build
+    announces itself before it submits. Trainings go on from their last epoch.
     """
-    made = {file for other in others for file in other["outputs"]}
-    orphans = [job for job, comment in _queued(root) if not _output_of(comment) & made]
+    queued = _queued(root)
+    made = {file for other in at_work() for file in other["outputs"]}
+    orphans = list(dict.fromkeys(job for job, comment in queued if not _output_of(comment) & made))
     if not orphans:
         return 0
     subprocess.run(["scancel", *orphans], capture_output=True)
@@ -48,7 +53,12 @@ def cancel_orphans(root: Path, others: list[dict]) -> int:
         file=sys.stderr,
     )
     end = time.monotonic() + PATIENCE
-    while time.monotonic() < end and {job for job, _ in _queued(root)} & set(orphans):
+    while left := {job for job, _ in _queued(root)} & set(orphans):
+        if time.monotonic() > end:
+            raise UserError(
+                f"{len(left)} Slurm jobs of an earlier build in this folder do not end: scancel {' '.join(sorted(left)[:5])}; then run the "
+                "same command again"
+            )
         time.sleep(1)
     return len(orphans)
 

@@ -13,7 +13,7 @@ UNITS = {"m": 1, "h": 60, "d": 24 * 60}
 
 def _minutes(value: Any) -> Any:
     """'90', '36h' or '2d' in minutes."""
-    found = re.fullmatch(r"(\d+)([mhd]?)", str(value).strip("'\" "))
+    found = re.fullmatch(r"(\d+)([mhd]?)", str(value))
     if not found:
         raise ValueError(f"'{value}' is no time: write minutes, or for example 36h or 2d")
     return int(found[1]) * UNITS[found[2] or "m"]
@@ -48,22 +48,27 @@ class Site(BaseModel):
 def read_site(resources: Mapping[str, Any], where: str = "profile: default-resources") -> Site:
     """The cluster that a profile's ``default-resources`` describe; ``UserError`` for a value that fits none."""
     known = list(Site.model_fields)
-    values = {key: value for key, value in resources.items() if value not in (None, "", "null", "none")}
-    for key in values.keys() - set(known):
+    plain = {key: value.strip("'\" ") if isinstance(value, str) else value for key, value in resources.items()}
+    values = {key: value for key, value in plain.items() if value not in (None, "", "null", "none")}
+    for key in sorted(values.keys() - set(known)):
         if key not in FOREIGN and (hint := nearest(key, known)):
             raise UserError(f"{where}: {key}: unknown resource{hint}")
     try:
-        return Site.model_validate(values)
+        site = Site.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         message = first["msg"].removeprefix("Value error, ")
         key = first["loc"][0]
         raise UserError(f"{where}: {key}: {values[key]!r}: {message} (docs/cluster.md says what it means)") from None
+    if site.share_request and not site.gpu_request:
+        raise UserError(f"{where}: share_request: write gpu_request too: what a run asks for that does not share a GPU")
+    return site
 
 
 FOREIGN = {
-    *("tmpdir", "mem", "mem_mb", "disk", "disk_mb", "runtime", "gpu", "gpus", "gres", "gpu_model", "gpu_manufacturer"),
-    *("nodes", "tasks", "mpi", "constraint", "qos", "clusters", "cpus_per_task", "tasks_per_gpu", "tasks_per_node"),
+    *("tmpdir", "mem", "mem_mb", "mem_mib", "mem_mb_per_cpu", "disk", "disk_mb", "disk_mib", "runtime"),
+    *("gpu", "gpus", "gres", "gpu_model", "gpu_manufacturer", "nvidia_gpu", "tasks", "tasks_per_gpu", "tasks_per_node"),
+    *("node", "nodes", "mpi", "constraint", "qos", "cluster", "clusters", "cpus_per_task", "requeue"),
     *("slurm_partition", "slurm_account", "slurm_extra", "slurm_cluster", "machine_type", "scale", "reservation"),
 }
 """Resources of Snakemake and of its executors, which are not ours misspelt."""

@@ -418,35 +418,42 @@ class Build:
         runs = self.runs_of(table)
         records = [self.receipt_file(run) for run in runs]
         records += [f"results/runs/{run}/metrics.csv" for run in runs if run not in self.receipts]
-        wanted = [*self.outputs(table), *self.evaluation_files(table), *records]
-        return [file for file in wanted if not self.left_to_others(file, table)] if self.elsewhere else wanted
+        records = [*self.evaluation_files(table), *records]
+        if not self.elsewhere:
+            return [*self.outputs(table), *records]
+        outputs = [] if self.waits(table) else self.outputs(table)
+        return [
+            *(file for file in outputs if file not in self.elsewhere),
+            *(file for file in records if not self.left_to_others(file)),
+        ]
 
-    def left_to_others(self, file: str, table: str) -> bool:
-        """Whether another build is making a wanted file, or something that it is made from."""
-        if file in self.elsewhere:
+    def left_to_others(self, record: str) -> bool:
+        """Whether another build is making a record of a run or an evaluation, or something that it is made from."""
+        if record in self.elsewhere:
             return True
-        kind, run = file.split("/")[1:3]
+        kind, run = record.split("/")[1:3]
         if kind == "runs":
             return run not in self.receipts and self._made_elsewhere(run)
-        if kind == "evals":
-            return file.removeprefix("results/evals/").removesuffix(".json") not in self.evaluated and (
-                self._made_elsewhere(run)
-            )
-        return any(self.left_to_others(name, table) for name in self.evaluation_files(table))
+        evaluation = record.removeprefix("results/evals/").removesuffix(".json")
+        return evaluation not in self.evaluated and self._made_elsewhere(run)
+
+    def waits(self, table: str) -> bool:
+        """Whether another build is making a table, or something that it is made from."""
+        return self.outputs(table)[0] in self.elsewhere or any(map(self.left_to_others, self.evaluation_files(table)))
 
     def _made_elsewhere(self, run: str | None) -> bool:
-        """Whether another build is making a run's checkpoint, or that of its guide."""
+        """Whether another build is making a run's checkpoint or its data set, or what the run's guide lacks."""
         if run is None:
             return False
-        return str(self.checkpoint(run)) in self.elsewhere or (
-            run not in self.receipts and self._made_elsewhere(self.plan.runs[run]["guide"])
-        )
+        entry = self.plan.runs[run]
+        own = {str(self.checkpoint(run)), f"data/{entry['dataset']}/dataset.json"}
+        return not own.isdisjoint(self.elsewhere) or (run in self.to_train and self._made_elsewhere(entry["guide"]))
 
     def waiting(self) -> list[str]:
         """Selected tables that other builds make, or must first make something for."""
         if not self.elsewhere:
             return []
-        return [table for table in self.plan.selected if self.left_to_others(self.outputs(table)[0], table)]
+        return [table for table in self.plan.selected if self.waits(table)]
 
     def targets(self) -> dict[str, list[str]]:
         """Names that a user can ask for -> their tables: each paper, and each table."""

@@ -524,8 +524,9 @@ class _Planner:
         gpus = (change and change.gpus) or training.gpus
         shares = gpus * (1 + ("mixco" in strategies))
         if place.batch_size % shares:
+            key = f"methods.{label.base}.training.gpus" if change and change.gpus else "training.gpus"
             raise UserError(
-                f"{self.recipe_file}: training.gpus: a batch of {place.batch_size} cannot be shared equally by {gpus} GPUs"
+                f"{self.recipe_file}: {key}: a batch of {place.batch_size} cannot be shared equally by {gpus} GPUs"
                 f"{', each with partners for MixCo' if 'mixco' in strategies else ''}; write a number that divides it ({self.where})"
             )
         schedule = (change and change.schedule) or training.schedule

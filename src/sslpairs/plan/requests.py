@@ -2,7 +2,8 @@
 
 import math
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import median
@@ -27,6 +28,8 @@ STEP_SECONDS = 0.01
 """What a step takes however small it is: some hundred starts of kernels. A guess of ours too."""
 LIBRARIES_MB = {"cpu": 1900, "gpu": 6000}
 """Main memory of a job's processes without data: Snakemake twice, Python with torch, on a GPU CUDA's libraries too."""
+GROWTHS = 3
+"""Times that memory grows at most: most attempts of a training that takes many jobs fail for their time only."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,13 @@ class Request:
     basis: str
     """What time comes from: 'like runs', 'other runs' (their speed) or 'recipe' (a guessed speed)."""
     gpu_memory_gb: float = 0.0
-    """On each GPU, estimated."""
+    """On each GPU, estimated; infinite where the data set's size is not known."""
 
     def grown(self, attempt: int, site: Site) -> "Request":
-        """The request of a later attempt: twice the time and half as much memory again each time, within the site's limits."""
+        """The request of a later attempt: twice the time and half as much memory again each time, memory ``GROWTHS`` times at
+        most, within the site's limits."""
         minutes = self.minutes * 2 ** (attempt - 1)
-        memory = _megabytes(self.memory_mb * 1.5 ** (attempt - 1))
+        memory = _megabytes(self.memory_mb * 1.5 ** min(attempt - 1, GROWTHS))
         longest, most = site.longest_job or minutes, 1000 * (site.node_memory_gb or math.inf)
         return replace(self, minutes=min(minutes, longest), memory_mb=min(memory, most))
 
@@ -81,17 +85,16 @@ class Requests:
 
     def _alike(self, run: str) -> tuple:
         entry = self.plan.runs[run]
-        spec = entry["spec"]
-        names = (entry["label"], entry["dataset"], entry["backbone"], entry["augmentation"], entry["gpus"])
-        return (*names, spec["batch_size"], spec["epochs"], spec["precision"])
+        return (self.build.likeness(run)[0], entry["gpus"], entry["spec"]["epochs"], self._cost(run))
 
     def _training(self, run: str) -> Request:
         site = self.site
         seconds, basis = self.seconds(run)
         processes, nodes = self.processes(run), self.nodes(run)
-        here = math.ceil(processes / nodes)
+        here = processes // nodes
         gpu_memory = self._gpu_memory(run) / processes if self.on_gpu else 0.0
-        small = self._cost(run) is not None and self._cost(run).flops_per_step < SMALL_STEP
+        cost = self._cost(run)
+        small = cost is not None and cost.flops_per_step < SMALL_STEP
         fits = gpu_memory * 1e-9 < site.gpu_memory_gb / site.gpu_shares
         shares = self.on_gpu and processes == 1 and bool(site.share_request) and site.gpu_shares > 1 and small and fits
         if shares:
@@ -116,8 +119,10 @@ class Requests:
         return self.plan.runs[run]["gpus"] if self.on_gpu or self.plan.settings["device"] == "cpu" else 1
 
     def nodes(self, run: str) -> int:
-        """On which they run."""
-        return math.ceil(self.processes(run) / self.site.gpus_per_node)
+        """On which they run: as few as can have equally many processes each."""
+        processes = self.processes(run)
+        fewest = math.ceil(processes / self.site.gpus_per_node)
+        return next(nodes for nodes in range(fewest, processes + 1) if processes % nodes == 0)
 
     def evaluation(self, name: str) -> Request:
         """Of the job that evaluates a run: passes over the data without gradients, then a linear layer; seconds to minutes."""
@@ -131,47 +136,46 @@ class Requests:
         site, entry = self.site, self.plan.evaluations[name]
         images = self._images_of(entry.get("dataset", self.plan.runs[run]["dataset"]))
         how = entry["protocols"]["linear"]
-        seconds = 600.0
+        seconds, basis = 600.0, "recipe"
         if images:
             spec = self.plan.runs[run]["spec"]
             both = images.train + images.test
-            speed = self._speed(run) or self._guess()
-            seconds = features_flops(spec, both, images.size, images.channels) / speed
-            seconds += (
-                how["epochs"] * images.train * (1 / how["batch_size"] * 1e-3 + 2e-7)
-            )  # steps, and rows brought into order
+            speed = self._speed(run)
+            basis = "other runs" if speed else "recipe"
+            seconds = features_flops(spec, both, images.size, images.channels) / (speed or self._guess())
+            seconds += how["epochs"] * images.train / how["batch_size"] * 1e-3  # steps
+            seconds += how["epochs"] * images.train * 2e-7  # rows brought into order
             seconds += images.train * images.test * 1e-9  # similarities for kNN
         shares = self.on_gpu and bool(site.share_request) and site.gpu_shares > 1
+        if shares:
+            seconds *= site.gpu_shares
         return Request(
             gpus=1 if self.on_gpu else 0,
             shares=shares,
             nodes=1,
             processes=1,
             cpus=max(self.plan.scale["threads"], site.cpus_per_gpu if self.on_gpu and not shares else 0),
-            minutes=_minutes(START + MARGIN["recipe"] * seconds * (site.gpu_shares if shares else 1) / 60),
+            minutes=_minutes(START + MARGIN[basis] * seconds / 60),
             memory_mb=_megabytes(self._memory(run) + (images.train * 2048 * 4e-6 * 3 if images else 2000)),
             seconds=seconds,
-            basis="recipe",
+            basis=basis,
         )
 
-    def equalise(self, kinds: list[str]) -> None:
-        """Let all jobs of a kind ask for the same, the most that any needs: members of an array can only ask for the same."""
-        wanted = {"training": self.build.to_train, "evaluation": self.build.to_evaluate}
-        for kind in kinds:
-            known = self.trainings if kind == "training" else self.evaluations
-            found = {getattr(self, kind)(name) for name in wanted[kind]}
-            if len(counts := {request.gpus for request in found}) > 1:
-                raise UserError(
-                    "slurm-array-jobs: members of an array ask for the same, and trainings of this build ask for "
-                    f"{' and '.join(map(str, sorted(counts)))} GPUs; leave out pretrain and retrain, or build their tables one "
-                    "after the other"
-                )
-            if found:
-                most = {
-                    name: max(getattr(request, name) for request in found) for name in ("cpus", "minutes", "memory_mb")
-                }
-                shares = all(request.shares for request in found)
-                known.update({like: replace(request, shares=shares, **most) for like, request in known.items()})
+    def equalise(self, kind: str, names: Iterable[str]) -> None:
+        """Let these trainings or evaluations ask for the same, the most that any needs: members of an array can only ask for the
+        same."""
+        known = self.trainings if kind == "training" else self.evaluations
+        found = {getattr(self, kind)(name) for name in names}
+        if len(counts := {request.processes for request in found}) > 1:
+            raise UserError(
+                "slurm-array-jobs: members of an array ask for the same, and trainings of this build ask for "
+                f"{' and '.join(map(str, sorted(counts)))} {'GPUs' if self.on_gpu else 'processes'}; leave out pretrain and "
+                "retrain, or build their tables one after the other"
+            )
+        if found:
+            most = {name: max(getattr(request, name) for request in found) for name in ("cpus", "minutes", "memory_mb")}
+            shares = all(request.shares for request in found)
+            known.update({like: replace(request, shares=shares, **most) for like, request in known.items()})
 
     def jobs_in_a_row(self, request: Request) -> int:
         """Jobs that it takes where the partition's limit is shorter than what is asked for."""
@@ -190,19 +194,17 @@ class Requests:
             "runtime": asked.minutes,
             "mem_mb": asked.memory_mb,
             "cpus_per_task": asked.cpus,
-            "processes": asked.processes,
         }
         if asked.shares:
             name, _, value = site.share_request.partition("=")
             found[name] = value
         elif asked.gpus:
             name, _, value = site.gpu_request.partition("=")
-            here = math.ceil(asked.gpus / asked.nodes)
-            found[name] = f"{value}:{here}" if value else here
-        if asked.gpus:
-            found["on_gpu"] = 1
+            # gres is meant for each node, --gpus for all of them
+            found[name] = f"{value}:{asked.gpus // asked.nodes}" if value else asked.gpus
         if asked.nodes > 1:
-            found |= {"nodes": asked.nodes, "tasks": asked.nodes, "mpi": "srun"}
+            # Without the last one the Slurm executor would ask for as many tasks on each GPU as there are in all.
+            found |= {"nodes": asked.nodes, "tasks": asked.nodes, "mpi": "srun", "tasks_per_gpu": 0}
         return found
 
     # --- what is known -------------------------------------------------------------------------------------------
@@ -237,9 +239,10 @@ class Requests:
         kind = "cuda" if self.on_gpu else "cpu"
         found = {}
         for run, receipt in self.build.receipts.items():
-            device, _, count = str(receipt["device"]).partition(") x ")
+            device = str(receipt["device"])
             if device.startswith(kind):
-                found[run] = (receipt, int(count or 1))
+                several = re.search(r" x (\d+)$", device)
+                found[run] = (receipt, int(several[1]) if several else 1)
         return found
 
     @cached_property
@@ -283,7 +286,8 @@ class Requests:
         images, cost = self._images(run), self._cost(run)
         if not (images and cost):
             return math.inf
-        return 1.3 * cost.activations + cost.state + images.bytes + 1e9
+        resident = images.bytes if images.bytes < 0.5e9 * self.site.gpu_memory_gb else 0  # as `data.arrays` decides
+        return 1.3 * cost.activations + cost.state + resident + 1e9
 
     def _cost(self, run: str):
         images = self._images(run)
@@ -302,7 +306,7 @@ class Requests:
         return {}
 
     def _look_at(self, dataset: str) -> "Images | None":
-        """From what was prepared, else from what ``config/datasets.yaml`` says."""
+        """From what was prepared, else from what ``config/datasets.yaml`` expects."""
         receipt = read_json(self.build.root / "data" / dataset / "dataset.json")
         if receipt:
             channels, size = receipt["image"][0], receipt["image"][-1]
@@ -361,7 +365,7 @@ def _megabytes(value: float) -> int:
 def functions(requests: Requests, kind: str) -> dict[str, Callable]:
     """Functions for the ``resources`` of Snakemake's rules: name -> wildcards and attempt to value, None where a job asks for none."""
     wildcard = {"training": "run", "evaluation": "evaluation"}[kind]
-    names = ["runtime", "mem_mb", "cpus_per_task", "processes", "on_gpu", "nodes", "tasks", "mpi"]
+    names = ["runtime", "mem_mb", "cpus_per_task", "nodes", "tasks", "mpi", "tasks_per_gpu"]
     for how in (requests.site.gpu_request, requests.site.share_request):
         if how and (name := how.partition("=")[0]) not in names:
             names.append(name)
@@ -386,5 +390,6 @@ def given(requests: Requests) -> dict[str, Callable]:
 
         return value
 
-    cores = int(os.environ.get("SLURM_CPUS_PER_TASK", "0")) or None
+    # The executor's inner process is not told by Slurm any more.
+    cores = int(os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SSLPAIRS_CORES") or 0) or None
     return {name: on_several(name) for name in ("nodes", "tasks", "mpi")} | {"cpus_per_task": lambda wildcards: cores}
