@@ -50,6 +50,11 @@ SMALL, LARGE = (1297, 500, 16, 1), (1297, 500, 512, 3)
 """Training images, test images, edge and channels: of the digits, and of large photographs."""
 
 
+@pytest.fixture(autouse=True)
+def _no_cores_left_over(monkeypatch):
+    monkeypatch.setenv("SSLPAIRS_CORES", "")
+
+
 @pytest.fixture(scope="module")
 def template(tmp_path_factory) -> Path:
     """A project with the tables of GPS and MixCo, in which a run of BYOL guides GPS; two seeds."""
