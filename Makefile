@@ -29,7 +29,7 @@ report: tables   ## Write results/report.html: tables, figures and provenance in
 	@echo "Report: results/report.html"
 
 test: setup      ## Run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(or $(JOBS),auto) --maxprocesses 4 --dist loadfile
 
 lint: setup      ## Check style, formatting and the workflow
 	@$(BIN)/ruff check .
@@ -50,5 +50,5 @@ $(VENV)/.ready-%: requirements.txt pyproject.toml
 	@rm -f $(VENV)/.ready-*
 	@touch $@
 
-clean:           ## Remove the tables and figures (runs, evaluations and data stay)
-	@rm -rf results/tables results/figures results/provenance results/report.html results/plans
+clean:           ## Remove the tables and figures (runs, evaluations, data and the plans of jobs in a queue stay)
+	@rm -rf results/tables results/figures results/provenance results/report.html
