@@ -128,14 +128,15 @@ class Cluster:
         profile = workflow.resource_settings.default_resources
         if profile is None:
             return
-        site = read_site({name: getattr(value, "raw", value) for name, value in profile.items()})
+        defaults = {name: getattr(value, "raw", value) for name, value in profile.items()}
+        site = read_site(defaults)
         self.requests = Requests(build, site)
         if workflow.remote_exec:  # it has what it was given, and no other job's receipts are read
             self.training = given(self.requests)
             self.evaluation = {"cpus_per_task": self.training["cpus_per_task"]}
         else:
-            self.training = functions(self.requests, "training")
-            self.evaluation = functions(self.requests, "evaluation")
+            self.training = functions(self.requests, "training", defaults)
+            self.evaluation = functions(self.requests, "evaluation", defaults)
 
     def device(self, wildcards) -> str:
         """Who was given a GPU must not compute without one unnoticed."""
