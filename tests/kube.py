@@ -17,7 +17,10 @@ class Kube:
         self.folder = folder
         self.bodies: dict[str, dict] = {}
         self.processes: dict[str, subprocess.Popen] = {}
+        self.taken: list[dict] = []
         self.deleted: list[str] = []
+        self.kill = 0
+        """Jobs that die as soon as they start."""
         self.refuse: list[int] = []
         """Codes of the next answers to lists of jobs."""
         (folder / "empty").mkdir(parents=True)
@@ -43,13 +46,21 @@ class Kube:
         (container,) = pod["containers"]
         for kind in ("requests", "limits"):
             assert all(re.fullmatch(r"\d+M?", amount) for amount in container["resources"][kind].values())
-        assert not [key for key in container["resources"]["requests"] if "/" in key and key not in container["resources"]["limits"]]
+        assert not [
+            key
+            for key in container["resources"]["requests"]
+            if "/" in key and key not in container["resources"]["limits"]
+        ]
         assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
         environment = {"PATH": "/usr/bin:/bin"} | {item["name"]: item["value"] for item in container["env"]}
         self.bodies[name] = body
+        self.taken.append(body)
+        command = container["command"]
+        if self.kill:
+            self.kill, command = self.kill - 1, ["sh", "-c", "echo Killed; exit 137"]
         with (self.folder / f"{name}.out").open("w") as out:
             self.processes[name] = subprocess.Popen(
-                container["command"], cwd=self.folder / "empty", env=environment, stdout=out, stderr=out, start_new_session=True
+                command, cwd=self.folder / "empty", env=environment, stdout=out, stderr=out, start_new_session=True
             )
 
     def status(self, name: str) -> dict:
@@ -57,11 +68,17 @@ class Kube:
         if code is None:
             return {"active": 1}
         kind = "Failed" if code else "Complete"
-        return {"conditions": [{"type": kind, "status": "True", "message": "Job has reached the specified backoff limit"}]}
+        return {
+            "conditions": [{"type": kind, "status": "True", "message": "Job has reached the specified backoff limit"}]
+        }
 
     def pod(self, name: str) -> dict:
         code = self.processes[name].poll()
-        state = {"terminated": {"exitCode": code, "reason": "Error" if code else "Completed"}} if code is not None else {"running": {}}
+        state = (
+            {"terminated": {"exitCode": code, "reason": "Error" if code else "Completed"}}
+            if code is not None
+            else {"running": {}}
+        )
         container = {"name": "job", "image": "", "imageID": "", "ready": False, "restartCount": 0, "state": state}
         return {"metadata": {"name": f"{name}-pod"}, "spec": None, "status": {"containerStatuses": [container]}}
 
@@ -108,7 +125,9 @@ class Handler(BaseHTTPRequestHandler):
             if self.kube.refuse:
                 return self.refuse(self.kube.refuse.pop(), "not now")
             found = [body for body in self.kube.bodies.values() if body["metadata"]["labels"].get(key) == value]
-            items = [{"metadata": body["metadata"], "status": self.kube.status(body["metadata"]["name"])} for body in found]
+            items = [
+                {"metadata": body["metadata"], "status": self.kube.status(body["metadata"]["name"])} for body in found
+            ]
             return self.answer({"kind": "JobList", "apiVersion": "batch/v1", "metadata": {}, "items": items})
         if path == "/api/v1/namespaces/research/pods" and key == "job-name":
             return self.answer({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [self.kube.pod(value)]})

@@ -6,6 +6,7 @@ and its pods start in an empty folder. ``docs/engines.md`` has the details.
 """
 
 import os
+import shlex
 import uuid
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
@@ -39,11 +40,14 @@ class ExecutorSettings(ExecutorSettingsBase):
     node_selector: list[str] = field(
         default_factory=list, metadata={"help": "Labels of the nodes that jobs may use: KEY=VALUE ...", "nargs": "+"}
     )
-    service_account: str | None = field(default=None, metadata={"help": "Service account of the pods"})
+    service_account: str = field(default="", metadata={"help": "Service account of the pods"})
 
 
 common_settings = CommonSettings(
-    non_local_exec=True, implies_no_shared_fs=False, job_deploy_sources=False, auto_deploy_default_storage_provider=False
+    non_local_exec=True,
+    implies_no_shared_fs=False,
+    job_deploy_sources=False,
+    auto_deploy_default_storage_provider=False,
 )
 
 
@@ -55,7 +59,9 @@ def manifest(
     limits, requests = {"memory": memory}, {"memory": memory, "cpu": str(resources.get("cpus_per_task") or 1)}
     tolerations = []
     if gpus := int(resources.get("gpu") or 0):
-        limits[settings.gpu_resource] = str(gpus)  # a limit is the request too, and without one Kubernetes refuses the job
+        limits[settings.gpu_resource] = str(
+            gpus
+        )  # a limit is the request too, and without one Kubernetes refuses the job
         tolerations.append({"key": settings.gpu_resource, "operator": "Exists", "effect": "NoSchedule"})
     volumes = [{"name": "memory", "emptyDir": {"medium": "Memory"}}]
     mounts = [{"name": "memory", "mountPath": "/dev/shm"}]  # noqa: S108 - of 64 MB by default, too little for NCCL and for workers
@@ -80,7 +86,9 @@ def manifest(
         "securityContext": {"runAsUser": os.getuid(), "runAsGroup": os.getgid()},  # files belong to who builds
     }
     if "runtime" in resources:
-        pod["activeDeadlineSeconds"] = 60 * int(resources["runtime"])  # of the pod, whose time begins when it has a node
+        pod["activeDeadlineSeconds"] = 60 * int(
+            resources["runtime"]
+        )  # of the pod, whose time begins when it has a node
     if settings.service_account:
         pod["serviceAccountName"] = settings.service_account
     disruption = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
@@ -90,7 +98,9 @@ def manifest(
         "metadata": {"name": name, "labels": labels},
         "spec": {
             "backoffLimit": 0,  # Snakemake tries again, and then asks for more
-            "podFailurePolicy": {"rules": [disruption]},  # a preempted or evicted pod is started again by Kubernetes itself
+            "podFailurePolicy": {
+                "rules": [disruption]
+            },  # a preempted or evicted pod is started again by Kubernetes itself
             "ttlSecondsAfterFinished": KEPT,
             "template": {"metadata": {"labels": labels}, "spec": pod},
         },
@@ -100,7 +110,9 @@ def manifest(
 def _pairs(items: list[str], sign: str, key: str) -> list[tuple[str, str]]:
     for item in items:
         if not all(item.partition(sign)):
-            raise WorkflowError(f"kubernetes-shared-{key}: '{item}': write {'CLAIM:PATH' if sign == ':' else 'KEY=VALUE'}")
+            raise WorkflowError(
+                f"kubernetes-shared-{key}: '{item}': write {'CLAIM:PATH' if sign == ':' else 'KEY=VALUE'}"
+            )
     return [tuple(item.split(sign, 1)) for item in items]
 
 
@@ -115,7 +127,9 @@ class Executor(RemoteExecutor):
         try:
             kubernetes.config.load_config()
         except kubernetes.config.ConfigException as error:
-            raise WorkflowError(f"Kubernetes: neither a kubeconfig nor a pod's service account was found: {error}") from None
+            raise WorkflowError(
+                f"Kubernetes: neither a kubeconfig nor a pod's service account was found: {error}"
+            ) from None
         self.failures = (kubernetes.client.ApiException, OSError, kubernetes.client.rest.urllib3.exceptions.HTTPError)
         self.jobs, self.pods = kubernetes.client.BatchV1Api(), kubernetes.client.CoreV1Api()
         self.settings: ExecutorSettings = self.workflow.executor_settings
@@ -124,17 +138,21 @@ class Executor(RemoteExecutor):
         self.logs = Path("logs/kubernetes")
         mounted = [path for _, path in _pairs(self.settings.volumes, ":", "volumes")]
         if not any(self.folder.is_relative_to(path) for path in mounted):
-            raise WorkflowError(f"kubernetes-shared-volumes: {' '.join(self.settings.volumes)}: {self.folder} is on none of them")
+            raise WorkflowError(
+                f"kubernetes-shared-volumes: {' '.join(self.settings.volumes)}: {self.folder} is on none of them"
+            )
 
     def get_job_exec_prefix(self, job: JobExecutorInterface) -> str:
         """Into the project's folder."""
-        return f"cd '{self.folder}'"
+        return f"cd {shlex.quote(str(self.folder))}"
 
     def run_job(self, job: JobExecutorInterface) -> None:
         """Submit a job."""
         resources = dict(job.resources.items())
         if int(resources.get("nodes") or 1) > 1:
-            raise WorkflowError(f"{job}: asks for {resources['nodes']} nodes, and a pod is on one: fewer training.gpus, or Slurm")
+            raise WorkflowError(
+                f"{job}: asks for {resources['nodes']} nodes, and a pod is on one: fewer training.gpus, or Slurm"
+            )
         name = f"{self.build}-{job.jobid}-{job.attempt}"
         labels = {"app": "sslpairs", "build": self.build, "rule": "group" if job.is_group() else job.rule.name}
         image = self.workflow.remote_execution_settings.container_image
@@ -166,12 +184,16 @@ class Executor(RemoteExecutor):
         for info in active_jobs:
             name = info.external_jobid
             conditions = getattr(statuses.get(name), "conditions", None) or []
-            ended = {item.type: item for item in conditions if item.status == "True" and item.type in ("Complete", "Failed")}
+            ended = {
+                item.type: item for item in conditions if item.status == "True" and item.type in ("Complete", "Failed")
+            }
             if name not in statuses:
                 self.report_job_error(info, msg=f"Kubernetes has no job {name} any more: somebody deleted it.\n")
             elif "Failed" in ended:
                 why, log = self._last_words(name)
-                self.report_job_error(info, msg=f"{why or ended['Failed'].message}\n", aux_logs=[str(log)] if log else [])
+                self.report_job_error(
+                    info, msg=f"{why or ended['Failed'].message}\n", aux_logs=[str(log)] if log else []
+                )
                 self._remove(name)
             elif "Complete" in ended:
                 self.report_job_success(info)
