@@ -55,8 +55,6 @@ def test_every_profile_describes_its_cluster_and_works_where_no_scheduler_is_ins
         text = done.stdout + done.stderr
         assert done.returncode == 0, text
         assert re.search(r"^pretrain +4$", text, re.MULTILINE), text
-        assert re.search(r"runtime=\d+", text)
-        assert site.gpu_request.partition("=")[0] + "=" in text
         done = say(project, "sslpairs", "plan", TABLE, "--profile", name, "--set", "seeds=3", PATH=path)
         assert done.returncode == 0, done.stderr
         assert f"as profile {name} asks for them" in done.stdout

@@ -1,8 +1,7 @@
 """Snakemake's jobs as Kubernetes jobs in the project's own folder, which lies on a volume that all pods mount.
 
 Snakemake finds this package by its name (``executor: kubernetes-shared``). The published plugin ``kubernetes`` is for data in an
-object store: it declares that nothing is shared, whereupon Snakemake demands a storage provider before it reads the Snakefile,
-and its pods start in an empty folder. ``docs/engines.md`` has the details.
+object store; ``docs/engines.md`` says what keeps it from working with a volume.
 """
 
 import os
