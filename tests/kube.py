@@ -23,6 +23,8 @@ class Kube:
         """Jobs that die as soon as they start."""
         self.refuse: list[int] = []
         """Codes of the next answers to lists of jobs."""
+        self.obstacle = ""
+        """Why no pod starts, for whoever asks first."""
         (folder / "empty").mkdir(parents=True)
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"kube": self}))
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -79,6 +81,8 @@ class Kube:
             if code is not None
             else {"running": {}}
         )
+        if self.obstacle:
+            state = {"waiting": {"reason": self.obstacle, "message": "because"}}
         container = {"name": "job", "image": "", "imageID": "", "ready": False, "restartCount": 0, "state": state}
         return {"metadata": {"name": f"{name}-pod"}, "spec": None, "status": {"containerStatuses": [container]}}
 
@@ -129,8 +133,13 @@ class Handler(BaseHTTPRequestHandler):
                 {"metadata": body["metadata"], "status": self.kube.status(body["metadata"]["name"])} for body in found
             ]
             return self.answer({"kind": "JobList", "apiVersion": "batch/v1", "metadata": {}, "items": items})
-        if path == "/api/v1/namespaces/research/pods" and key == "job-name":
-            return self.answer({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [self.kube.pod(value)]})
+        if path == "/api/v1/namespaces/research/pods":
+            found = [
+                name for name, body in self.kube.bodies.items() if value in (name, body["metadata"]["labels"].get(key))
+            ]
+            items = [self.kube.pod(name) for name in found]
+            self.kube.obstacle = ""
+            return self.answer({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
         if found := re.fullmatch(r"/api/v1/namespaces/research/pods/(.+)-pod/log", path):
             if "true" in query.get("previous", []):
                 return self.refuse(400, "previous terminated container not found")

@@ -161,7 +161,7 @@ def through_kubernetes(project: Path, kube: Kube, mount: Path) -> subprocess.Com
 
 def test_a_build_through_kubernetes_makes_the_same_table_although_a_pod_dies(project, kube):
     tables = without(project, "simclr+gps-*-weak-*-s1-*")
-    kube.kill, kube.refuse = 1, [500]
+    kube.kill, kube.refuse, kube.obstacle = 1, [500], "ErrImagePull"
     done = through_kubernetes(project, kube, project.parent)
     text = done.stdout + done.stderr
     assert done.returncode == 0, text
@@ -170,6 +170,7 @@ def test_a_build_through_kubernetes_makes_the_same_table_although_a_pod_dies(pro
     assert [body["metadata"]["labels"]["rule"] for body in kube.taken] == ["pretrain", "pretrain", "evaluate"]
     assert kube.deleted == [body["metadata"]["name"] for body in kube.taken]
     assert "Kubernetes does not say how the jobs are" in text
+    assert text.count("waits: ErrImagePull: because") == 1
     assert re.search(r"Pod .*-pod: Error \(exit code 137\)", text), text
     assert (project / f"logs/kubernetes/{kube.deleted[0]}.log").read_text() == "Killed\n"
     pods = [body["spec"]["template"]["spec"] for body in (first, second, evaluation)]

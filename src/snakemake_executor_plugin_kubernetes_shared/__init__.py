@@ -135,6 +135,7 @@ class Executor(RemoteExecutor):
         self.folder = Path(self.workflow.workdir_init)
         self.build = f"sslpairs-{uuid.uuid4().hex[:8]}"
         self.logs = Path("logs/kubernetes")
+        self.told: set[str] = set()
         mounted = [path for _, path in _pairs(self.settings.volumes, ":", "volumes")]
         if not any(self.folder.is_relative_to(path) for path in mounted):
             raise WorkflowError(
@@ -166,7 +167,7 @@ class Executor(RemoteExecutor):
         self.report_job_submission(info)
 
     async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncGenerator[SubmittedJobInfo, None]:
-        """Report what has ended; yields the others, all of them while Kubernetes does not answer."""
+        """Report what has ended and what keeps jobs from starting; yields the others, all of them while Kubernetes does not answer."""
         if not active_jobs:
             return
         try:
@@ -174,6 +175,7 @@ class Executor(RemoteExecutor):
                 found = self.jobs.list_namespaced_job(
                     self.settings.namespace, label_selector=f"build={self.build}", _request_timeout=TIMEOUT
                 )
+                self._say_what_keeps_pods()
         except self.failures as error:
             self.logger.warning(f"Kubernetes does not say how the jobs are, asking again: {error}")
             for info in active_jobs:
@@ -204,6 +206,20 @@ class Executor(RemoteExecutor):
         """Remove jobs and their pods."""
         for info in active_jobs:
             self._remove(info.external_jobid)
+
+    def _say_what_keeps_pods(self) -> None:
+        """One line for each kind of obstacle: no node with room, no image, no volume. Kubernetes itself waits forever."""
+        pods = self.pods.list_namespaced_pod(
+            self.settings.namespace, label_selector=f"build={self.build}", _request_timeout=TIMEOUT
+        )
+        for pod in pods.items:
+            found = [(item.reason, item.message) for item in pod.status.conditions or [] if item.type == "PodScheduled"]
+            waiting = [item.state.waiting for item in pod.status.container_statuses or [] if item.state]
+            found += [(item.reason, item.message) for item in waiting if item and item.reason != "ContainerCreating"]
+            for reason, message in found:
+                if reason and reason not in self.told:
+                    self.told.add(reason)
+                    self.logger.warning(f"Pod {pod.metadata.name} waits: {reason}: {message}")
 
     def _last_words(self, name: str) -> tuple[str, Path | None]:
         """Why the pod of a failed job ended, and the file with what it printed; as far as the pod is still there."""
