@@ -22,6 +22,9 @@ from sslpairs.front import (
     trained_from,
 )
 from sslpairs.plan.build import Build, any_of, thaw
+from sslpairs.slurm import become_own_member
+
+become_own_member(sys.argv)
 
 root = Path.cwd()
 on_node = (

@@ -1,16 +1,18 @@
-"""How long a plan of thousands of runs takes, and a build that has nothing to do.
+"""How long a plan of thousands of runs takes, a dry run of it, and a build that has nothing to do; and how much memory.
 
-    python benchmarks/planning.py [--seeds 41] [--repeats 5] [--json FILE] [--keep FOLDER]
+    python benchmarks/planning.py [--scale digits] [--seeds 41] [--repeats 5] [--json FILE] [--keep FOLDER]
 
-Makes a project in a temporary folder in which every run, evaluation, table and figure of all papers is finished (made-up
-records of the sizes that real ones have), and measures, alternating: Snakemake with an empty Snakefile, ``sslpairs plan``
-and ``snakemake``. Times are seconds of whole processes: of the clock, and of the processor (which a busy machine distorts less).
+Makes two projects in a temporary folder with made-up records of the sizes that real ones have: in one every run, evaluation,
+table and figure is finished, in the other there is nothing but data. ``--scale paper`` takes every table and paper, optional ones
+too, with made-up data sets. Measures, alternating: Snakemake with an empty Snakefile, ``sslpairs plan``, ``snakemake -n`` where
+nothing is done, and ``snakemake`` where everything is. Times are seconds of whole processes: of the clock, and of the processor
+(which a busy machine distorts less). Memory is the largest resident size of the process.
 """
 
 import argparse
 import json
 import os
-import resource
+import re
 import shutil
 import statistics
 import subprocess
@@ -18,40 +20,67 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "workflow", "profiles", "config", "src", "data.dvc", "environment.yml")
 
 
-def say(project: Path, *words: str) -> tuple[tuple[float, float], str]:
-    """Run a Python module in a project; its seconds of the clock and of the processor, and its output."""
+class Use(NamedTuple):
+    """What one process took."""
+
+    clock: float
+    processor: float
+    megabytes: float
+
+
+def say(project: Path, *words: str) -> tuple[Use, str]:
+    """Run a Python module in a project; what it took, with the processes that it started, and its output."""
     environment = os.environ | {"PYTHONPATH": str(project / "src"), "COLUMNS": "200"}
-    start, used = time.perf_counter(), processor()
-    done = subprocess.run([sys.executable, "-m", *words], cwd=project, capture_output=True, text=True, env=environment)
-    seconds = time.perf_counter() - start, processor() - used
-    if done.returncode:
-        sys.exit(f"{' '.join(words)}: {done.stdout}{done.stderr}")
-    return seconds, done.stdout + done.stderr
+    with tempfile.TemporaryFile("w+") as file:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", *words], cwd=project, stdout=file, stderr=subprocess.STDOUT, env=environment
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        clock = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        file.seek(0)
+        output = file.read()
+    if process.returncode:
+        sys.exit(f"{' '.join(words)}: {output[-3000:]}")
+    return Use(clock, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024), output
 
 
-def processor() -> float:
-    """Processor seconds of all processes that this one has started and that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def make_project(project: Path, seeds: int) -> dict[str, int]:
-    """Everything finished, with older files behind newer ones; counts of what there is."""
+def copy_project(project: Path, scale: str, seeds: int) -> None:
+    """The parts of this project that a build reads, with these choices; data sets as if they were prepared."""
+    project.mkdir(parents=True)
     for name in PARTS:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, project / name)
     settings = project / "config/config.yaml"
     text = settings.read_text()
-    assert "seeds: 3 " in text
-    settings.write_text(text.replace("seeds: 3 ", f"seeds: {seeds} "))
-    say(project, "sslpairs", "fetch", "digits")
+    wanted = {"scale": scale, "seeds": seeds} | ({} if scale == "digits" else {"papers": "every", "tables": "every"})
+    for key, value in wanted.items():
+        text, count = re.subn(rf"(?m)^{key}: \S+", f"{key}: {value}", text)
+        assert count == 1, key
+    settings.write_text(text)
+    if scale == "digits":
+        say(project, "sslpairs", "fetch", "digits")
+        return
+    from sslpairs.config.reading import read_config
+    from sslpairs.files import sha256_text, write_record
 
-    sys.path.insert(0, str(ROOT / "src"))
+    contents = {name: sha256_text(name) for name in read_config(project).datasets}
+    lines = [f"    {name}: {content}\n" for name, content in contents.items()]
+    (project / "data.dvc").write_text("meta:\n  datasets:\n" + "".join(lines))
+    for name, content in contents.items():
+        (project / "data" / name).mkdir(parents=True)
+        write_record(project / "data" / name / "dataset.json", {"format": 1, "name": name, "content": content})
+
+
+def finish(project: Path) -> dict[str, int]:
+    """Everything finished, with older files behind newer ones; counts of what there is."""
     from sslpairs.files import sha256_text, write_record
     from sslpairs.front import make_build
     from sslpairs.plan.build import evaluation_file, run_folder
@@ -108,55 +137,60 @@ def make_project(project: Path, seeds: int) -> dict[str, int]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("made up")
             dated(path, age)
-    return {"runs": len(plan.runs), "evaluations": len(plan.evaluations), "tables": len(plan.tables)}
+    counts = {name: len(getattr(plan, name)) for name in ("runs", "evaluations", "tables", "figures")}
+    return counts | {"selected tables": len(plan.selected)}
 
 
-def measure(project: Path, repeats: int) -> dict[str, list[tuple[float, float]]]:
-    """Seconds of each command, one after the other in every repetition; the first one warms the files up."""
-    empty = project / "empty"
+def measure(empty: Path, fresh: Path, project: Path, repeats: int) -> dict[str, list[Use]]:
+    """What each command takes, one after the other in every repetition; the first one warms the files up."""
     empty.mkdir()
     (empty / "Snakefile").write_text("rule all:\n")
-    found: dict[str, list[tuple[float, float]]] = {
-        "empty snakemake": [],
-        "sslpairs plan": [],
-        "snakemake, nothing to do": [],
-    }
+    found: dict[str, list[Use]] = {}
     for number in range(repeats + 1):
-        bare, _ = say(empty, "snakemake", "--cores", "1", "--quiet")
-        planned, said = say(project, "sslpairs", "plan")
-        idle, answer = say(project, "snakemake", "--cores", "1")
-        if "Nothing to be done" not in answer:
+        uses = {"empty snakemake": say(empty, "snakemake", "--cores", "1", "--quiet")[0]}
+        uses["sslpairs plan"], said = say(project, "sslpairs", "plan")
+        uses["snakemake -n, nothing done"], jobs = say(fresh, "snakemake", "--cores", "1", "-n")
+        uses["snakemake, nothing to do"], answer = say(project, "snakemake", "--cores", "1")
+        if "Nothing to be done" not in answer or "pretrain" not in jobs or "prepare_data" in jobs:
             sys.exit(
-                f"the build has something to do, so this would not measure what it should:\n{said}\n{answer[:3000]}"
+                f"a build has other things to do than what this would measure:\n{said}\n{jobs[-3000:]}\n{answer[:3000]}"
             )
-        if number:
-            for name, seconds in zip(found, (bare, planned, idle), strict=True):
-                found[name].append(seconds)
+        if number or not repeats:
+            for name, use in uses.items():
+                found.setdefault(name, []).append(use)
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seeds", type=int, default=41, help="41 give about 5,000 runs")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--scale", default="digits", help="digits, or paper for every table of the papers at their own scale"
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=41, help="41 give about 5,000 runs at digits; paper has 392 runs a seed"
+    )
+    parser.add_argument("--repeats", type=int, default=5, help="0 measures once, without warming up")
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
-    parser.add_argument("--keep", type=Path, help="make the project in this new folder, and leave it there")
+    parser.add_argument("--keep", type=Path, help="make the projects in this new folder, and leave them there")
     asked = parser.parse_args()
+    sys.path.insert(0, str(ROOT / "src"))
     with tempfile.TemporaryDirectory(prefix="sslpairs-planning-") as temporary:
-        project = asked.keep or Path(temporary) / "project"
-        project.mkdir(parents=True)
-        counts = make_project(project, asked.seeds)
-        print(", ".join(f"{count:,} {name}" for name, count in counts.items()))
-        found = measure(project, asked.repeats)
-    print(f"{'':38} {'median s':>9} {'lowest':>7} {'highest':>8} {'x empty':>8}")
-    for place, kind in enumerate(("clock", "processor")):
-        bare = statistics.median(times[place] for times in found["empty snakemake"])
-        for name, times in found.items():
-            seconds = [pair[place] for pair in times]
-            median = statistics.median(seconds)
-            print(f"{kind:10} {name:27} {median:9.2f} {min(seconds):7.2f} {max(seconds):8.2f} {median / bare:8.2f}")
+        folder = asked.keep or Path(temporary)
+        for name in ("fresh", "project"):
+            copy_project(folder / name, asked.scale, asked.seeds)
+        counts = finish(folder / "project")
+        print(", ".join(f"{count:,} {name}" for name, count in counts.items()), flush=True)
+        found = measure(folder / "empty", folder / "fresh", folder / "project", asked.repeats)
+    print(f"{'':38} {'median':>9} {'lowest':>8} {'highest':>8} {'x empty':>8}")
+    for place, kind in enumerate(("clock s", "processor s", "peak MB")):
+        bare = statistics.median(uses[place] for uses in found["empty snakemake"])
+        for name, uses in found.items():
+            values = [use[place] for use in uses]
+            median = statistics.median(values)
+            print(f"{kind:11} {name:26} {median:9.2f} {min(values):8.2f} {max(values):8.2f} {median / bare:8.2f}")
     if asked.json:
-        asked.json.write_text(json.dumps({"counts": counts, "clock and processor seconds": found}, indent=2) + "\n")
+        numbers = {name: [use._asdict() for use in uses] for name, uses in found.items()}
+        asked.json.write_text(json.dumps({"counts": counts, "uses": numbers}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

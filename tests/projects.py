@@ -92,7 +92,9 @@ def copy_parts(names: Iterable[str], to: Path) -> None:
     """Copy files and folders of this project, without what builds left there and without the remotes of whoever tests it."""
     ignore = shutil.ignore_patterns("cache", "tmp", "config.local", "__pycache__", "*.egg-info")
     for name in names:
-        if (ROOT / name).is_dir():
+        if (ROOT / name).is_symlink():
+            (to / name).symlink_to((ROOT / name).readlink())
+        elif (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, to / name, ignore=ignore)
         else:
             shutil.copy(ROOT / name, to / name)
@@ -144,4 +146,4 @@ def pulled(original: Path, to: Path) -> Path:
 
 def built(original: Path, to: Path) -> Path:
     """The folder of the build itself, with tables, figures and Snakemake's records; times of files are kept."""
-    return Path(shutil.copytree(original, to))
+    return Path(shutil.copytree(original, to, symlinks=True))

@@ -75,17 +75,141 @@ def named_line(root: Path, message: str) -> str:
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_shipped_configuration_reads_and_every_table_can_be_planned_at_every_scale(scale):
     papers = read_config(PROJECT).papers
-    main = [table for paper in papers.values() if not paper.optional for table in paper.tables]
-    optional = [table for paper in papers.values() if paper.optional for table in paper.tables]
+    tables = {name: (paper, table) for paper in papers.values() for name, table in paper.tables.items()}
     made = plan(PROJECT, {"scale": scale})
-    assert made.selected == main
-    assert sorted(made.tables) == sorted(main + optional)
+    assert made.selected == [name for name, (paper, table) in tables.items() if not (paper.optional or table.optional)]
+    assert list(made.tables) == [name for name, (_, table) in tables.items() if not table.optional]
+    assert made.left_out == [name for name, (_, table) in tables.items() if table.optional]
+    every = plan(PROJECT, {"scale": scale, "papers": "every", "tables": "every"})
+    assert every.selected == list(every.tables) == list(tables)
 
 
 def test_an_optional_paper_is_built_when_it_or_its_table_is_named():
     assert plan(PROJECT, {"papers": "beyond"}).selected == ["strategies"]
     assert plan(PROJECT, {"tables": "strategies"}).selected == ["strategies"]
     assert plan(PROJECT, {"papers": "beyond,clae"}).selected == ["strategies", "clae-main"]
+
+
+@pytest.mark.parametrize(
+    ("papers", "tables", "selected"),
+    [
+        ("clae", "all", ["clae-main"]),
+        ("clae", "every", ["clae-main", "clae-batch", "clae-ablation", "clae-transfer"]),
+        ("clae", "clae-batch", ["clae-batch"]),
+        ("all", "clae-batch,strategies", ["strategies", "clae-batch"]),
+        ("every", "clae-batch", ["clae-batch"]),
+        ("beyond", "all", ["strategies"]),
+        ("beyond", "every", ["strategies", "combinations", "guides"]),
+    ],
+)
+def test_an_optional_table_is_built_when_it_is_named_or_every_is_written(papers, tables, selected):
+    assert plan(PROJECT, {"papers": papers, "tables": tables}).selected == selected
+
+
+def test_every_of_the_papers_alone_adds_optional_papers_and_no_optional_tables():
+    whole = read_config(PROJECT).papers
+    tables = [name for paper in whole.values() for name, table in paper.tables.items() if not table.optional]
+    assert plan(PROJECT, {"papers": "every"}).selected == tables
+
+
+def test_a_choice_of_optional_tables_only_is_answered_and_not_built_as_nothing(root):
+    edit(root, "papers/clae.yaml", "tables.clae-main.optional", True)
+    message = error(root, {"papers": "clae"})
+    assert re.match(r"config/config.yaml:\d+: tables: all tables of the chosen papers are optional", message)
+    assert "write 'every', or name some (clae-main, clae-batch, clae-ablation, clae-transfer)" in message
+
+
+@pytest.mark.parametrize("choice", ["eve", "evry"])
+def test_a_misspelt_every_is_answered_with_the_right_word(root, choice):
+    assert "did you mean 'every'" in error(root, {"papers": choice})
+    assert "did you mean 'every'" in error(root, {"tables": choice})
+
+
+def test_every_leaves_out_optional_tables_that_the_scale_is_not_made_for_and_a_name_does_not(root):
+    edit(root, SCALE, "epochs", {"10": 10, "100": 10, "200": 10, "800": 10, "1000": 10})
+    edit(
+        root,
+        SCALE,
+        "unnamed",
+        {name: {"default": {"epochs": 10}} for name in ("clae", "gps", "spps", "dimcl", "beyond")},
+    )
+    both = {"papers": "every", "tables": "every"}
+    made = plan(root, both)
+    assert "spps-epochs" not in made.tables, "400 epochs stand for nothing"
+    assert {"spps-batch", "gps-k"} <= set(made.selected)
+    assert "nothing stands for '400'" in error(root, {"tables": "spps-epochs"})
+    edit(root, "papers/spps.yaml", "tables.spps-methods.setting", {"epochs": 400})
+    assert "nothing stands for '400'" in error(root, both), "a main table is not left out"
+
+
+def test_what_a_table_leaves_open_is_the_scales_unnamed_value_for_that_paper_and_data_set(root):
+    edit(root, SCALE, "epochs", {"default": 10, "20": 20, "30": 30})
+    edit(root, SCALE, "datasets", {"default": "digits", "CIFAR-100": "digits"})
+    edit(root, SCALE, "unnamed", {"clae": {"default": {"epochs": 20}, "CIFAR-100": {"epochs": 30}}})
+    made = plan(root)
+    epochs = {tuple(c["stands_for"]): c["settings"]["epochs"] for c in made.tables["clae-main"]["columns"]}
+    assert epochs == {
+        ("CIFAR-10, resnet18-cifar", "TinyImageNet, resnet18-cifar"): 20,
+        ("CIFAR-100, resnet18-cifar",): 30,
+    }
+    assert {c["settings"]["epochs"] for c in made.tables["spps-methods"]["columns"]} == {10}
+    edit(root, SCALE, "unnamed", {"clea": {}})
+    assert "unnamed: 'clea' is no file of config/papers, did you mean 'clae'" in error(root).replace(";", ",")
+    edit(root, SCALE, "unnamed", {"clae": {"CIFAR100": {"epochs": 30}}})
+    assert "'CIFAR100' is not among the scale's datasets" in error(root)
+
+
+OF_SPEC = {
+    "spps-batch",
+    "spps-methods",
+    "spps-epochs",
+    "spps-threshold",
+    "mixco-tinyimagenet",
+    "mixco-transfer",
+    "mixco-size",
+    "mixco-temperature",
+    "dimcl-frameworks",
+    "dimcl-datasets",
+    "dimcl-backbones",
+    "dimcl-ablation",
+    "gps-strong",
+    "gps-weak",
+    "gps-rhid",
+    "gps-embedding",
+    "gps-lr",
+    "gps-k",
+    "clae-main",
+    "clae-batch",
+    "clae-transfer",
+    "clae-ablation",
+    "lightly-cifar10",
+    "sololearn-cifar",
+    "combinations",
+    "guides",
+}
+"""The tables and figures that the project means to regenerate."""
+
+
+def test_every_table_that_the_papers_have_is_declared():
+    declared = {name for paper in read_config(PROJECT).papers.values() for name in paper.tables}
+    assert declared >= OF_SPEC
+    assert declared - OF_SPEC == {"strategies", "gps-augmentation"}, "tables of our own"
+
+
+def test_every_published_value_of_the_reference_tables_may_stand_beside_results_at_the_papers_scale_only():
+    for scale, comparable in (("paper", True), ("digits", False)):
+        made = plan(PROJECT, {"scale": scale, "tables": "lightly-cifar10,sololearn-cifar"})
+        values = [value for name in ("lightly-cifar10", "sololearn-cifar") for value in made.tables[name]["published"]]
+        assert {value["comparable"] for value in values} == {comparable}
+        assert len(values) == 24 + 18
+        assert all("github.com" in value["source"] for value in values)
+
+
+def test_the_papers_scale_trains_what_the_tables_name_and_shrinks_nothing():
+    scale = read_config(PROJECT, {"scale": "paper"}).scale
+    for sizes in (scale.batch_sizes, scale.epochs):
+        assert all(name == str(size) for name, size in sizes.items())
+    assert not any("default" in mapped for mapped in (scale.datasets, scale.backbones, scale.batch_sizes, scale.epochs))
 
 
 def test_every_shipped_paper_names_its_own_strategy_and_has_a_table_with_and_without_it():
@@ -631,7 +755,8 @@ def test_a_blur_whose_range_falls_is_refused_as_a_crop_is(root):
 )
 def test_a_column_may_change_any_value_of_the_recipe(root, key, value):
     edit(root, PAPER, f"{TABLE}.columns.0.set", {key: value})
-    assert plan(root, {"papers": "mixco"}).tables["mixco-tinyimagenet"]["columns"][0]["settings"][key] == value
+    shown = value["kind"] if isinstance(value, dict) else value
+    assert plan(root, {"papers": "mixco"}).tables["mixco-tinyimagenet"]["columns"][0]["settings"][key] == shown
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ import yaml
 from kills import every_moment
 from PIL import Image
 
-from sslpairs.config.datasets import Dataset
+from sslpairs.config.datasets import Dataset, Expected
 from sslpairs.data import prepare as preparing
 from sslpairs.data import record as recording
 from sslpairs.data import sources
@@ -33,6 +33,7 @@ from sslpairs.data.record import record, recorded
 from sslpairs.data.sources import enlarge_digits, read
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_file, write_record
+from sslpairs.front import fetch_datasets
 
 PROJECT = Path(__file__).resolve().parents[1]
 # Recipes and receipts of published results name this: a change of it makes every digits run a new run.
@@ -202,6 +203,35 @@ def test_paths_expand_home_and_variables_and_start_at_the_project(tmp_path, monk
         assert len(read("small", folder(path), tmp_path)[0]["test"][0]) == 4
     monkeypatch.delenv("RAW_DATA")
     assert "the environment variable ${RAW_DATA} is not set" in refusal(tmp_path, folder("${RAW_DATA}/raw"))
+
+
+def test_another_number_of_images_than_expected_is_refused_with_file_key_and_both_numbers(tmp_path, small):
+    held = {"train": 6, "test": 4}
+    for split, other in (("train", 50_000), ("test", 1)):
+        dataset = small.model_copy(update={"expected": Expected(**held | {split: other})})
+        with pytest.raises(UserError) as caught:
+            prepare("small", dataset, tmp_path)
+        message = str(caught.value)
+        assert f"config/datasets.yaml: datasets.small.expected.{split}: {other:,} images expected" in message
+        assert f"has {held[split]};" in message
+        assert not (tmp_path / "data" / "small").exists()
+    assert prepare("small", small.model_copy(update={"expected": Expected(**held)}), tmp_path)["counts"] == held
+
+
+def test_expected_numbers_change_neither_the_content_nor_the_record_of_the_source(tmp_path, small):
+    before = prepare("small", small, tmp_path)
+    expecting = small.model_copy(update={"expected": Expected(**before["counts"])})
+    assert prepare("small", expecting, tmp_path) == before
+
+
+def test_what_is_prepared_already_is_compared_with_the_expected_numbers_too(tmp_path, small):
+    shutil.copytree(PROJECT / "config", tmp_path / "config")
+    entry = small.model_dump(exclude={"expected"}) | {"expected": {"train": 7, "test": 4}}
+    (tmp_path / "config/datasets.yaml").write_text(yaml.safe_dump({"datasets": {"small": entry}}))
+    known = {"datasets": {"small": prepare("small", small, tmp_path)["content"]}}
+    (tmp_path / "data.dvc").write_text(yaml.safe_dump({"meta": known}))
+    with pytest.raises(UserError, match=r"datasets.small.expected.train: 7 images expected, and data/small has 6"):
+        list(fetch_datasets(tmp_path, ["small"], {}, None, False, False))
 
 
 def test_links_to_class_folders_are_followed_in_a_folder(tmp_path):

@@ -418,6 +418,58 @@ def test_a_guide_is_a_run_of_the_plan_on_the_same_data_with_the_same_network_and
         assert (guide["label"], guide["augmentation"]) == wanted
 
 
+def transferred(root, **settings) -> Plan:
+    """MixCo's table, its encoders evaluated on the other data set (of which there is one at this scale) in a second column."""
+    edit(root, SCALE, "datasets", {"default": "digits", "Elsewhere": "other"})
+    columns = [{"dataset": "CIFAR-10"}, {"dataset": "CIFAR-10", "evaluate_on": "Elsewhere"}]
+    edit(root, "papers/mixco.yaml", "tables.mixco-tinyimagenet.columns", columns)
+    edit(root, "papers/mixco.yaml", "tables.mixco-tinyimagenet.claims", [])
+    return plan(root, papers="mixco", **settings)
+
+
+def test_encoders_that_are_evaluated_elsewhere_are_the_same_runs_with_another_evaluation(root):
+    made = transferred(root)
+    cells = {(cell["row"], cell["column"]): cell["replicates"] for cell in made.tables["mixco-tinyimagenet"]["cells"]}
+    for (row, column), here in cells.items():
+        if column == "c0":
+            there = cells[row, "c1"]
+            assert [one["run"] for one in here] == [one["run"] for one in there]
+            assert not {one["evaluation"] for one in here} & {one["evaluation"] for one in there}
+            own, other = (made.evaluations[one[0]["evaluation"]] for one in (here, there))
+            assert ("dataset" in own, other["dataset"], other["content"]) == (False, "other", CONTENTS["other"])
+            assert own["protocols"] == other["protocols"]
+            build = Build(made, root)
+            assert build.evaluation_inputs(here[0]["evaluation"])[0] == "data/digits/dataset.json"
+            assert build.evaluation_inputs(there[0]["evaluation"])[0] == "data/other/dataset.json"
+    assert made.datasets.keys() == {"digits", "other"}, "both are fetched"
+    labels = [(column["label"], column["stands_for"]) for column in made.tables["mixco-tinyimagenet"]["columns"]]
+    assert labels == [("Digits", ["CIFAR-10"]), ("Other", ["CIFAR-10, evaluated on Elsewhere"])]
+
+
+def test_other_content_of_the_data_of_an_evaluation_renames_that_evaluation_and_no_run(root):
+    before = transferred(root)
+    after = make_plan(read_config(root, {"papers": "mixco"}), CONTENTS | {"other": "f" * 64})
+    assert before.runs.keys() == after.runs.keys()
+    gone = before.evaluations.keys() - after.evaluations.keys()
+    assert gone == {name for name, entry in before.evaluations.items() if "dataset" in entry}
+
+
+def test_what_is_evaluated_on_its_own_data_is_an_ordinary_evaluation(root):
+    made = transferred(root)
+    edit(root, SCALE, "datasets.Elsewhere", "digits")
+    merged = plan(root, papers="mixco")
+    assert [column["stands_for"] for column in merged.tables["mixco-tinyimagenet"]["columns"]] == [
+        ["CIFAR-10", "CIFAR-10, evaluated on Elsewhere"]
+    ]
+    assert merged.evaluations.keys() < made.evaluations.keys()
+
+
+def test_online_is_refused_where_encoders_are_evaluated_elsewhere(root):
+    edit(root, "papers/mixco.yaml", "tables.mixco-tinyimagenet.metrics", ["linear", "knn", "online"])
+    with pytest.raises(UserError, match=r"config/papers/mixco.yaml: tables.mixco-tinyimagenet.metrics: 'online'"):
+        transferred(root)
+
+
 def test_a_guide_that_is_a_row_of_a_table_too_is_one_run(root):
     made = plan(root)
     shown = {entry["run"] for entry in made.evaluations.values()}

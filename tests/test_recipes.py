@@ -75,7 +75,7 @@ def test_every_recipe_that_ships_can_be_read(path):
     assert Recipe.model_validate(load_yaml(path, PROJECT)).about.strip()
 
 
-@pytest.mark.parametrize("paper", PAPERS)
+@pytest.mark.parametrize("paper", [*PAPERS, "sololearn"])
 def test_every_number_of_a_papers_recipe_has_a_source(paper):
     assert unsourced((PROJECT / f"config/recipes/{paper}.yaml").read_text()) == []
 

@@ -911,6 +911,31 @@ def test_evaluating_twice_gives_equal_numbers_and_leaves_the_checkpoint_alone(tr
     assert sha256_file(folder_of(root) / "checkpoint.pt") == receipt["checkpoint"]["sha256"]
 
 
+def test_an_encoder_can_be_evaluated_on_other_data_than_it_was_trained_on(trained, prepared, data):
+    root, receipt = trained
+    (root / "data").unlink()
+    shutil.copytree(prepared, root / "data")
+    enlarged = Dataset.model_validate({"title": "Other", "source": {"kind": "digits", "size": 24}})
+    content = prepare("other", enlarged, root)["content"]
+    result = evaluate("a run", "other", PROTOCOLS, root, "cpu", 1, ("other", content))
+    assert set(result["protocols"]) == {"linear", "knn"}, "online was measured on the training's own data"
+    assert (result["dataset"], result["content"]) == ("other", content)
+    assert result["checkpoint"] == receipt["checkpoint"]["sha256"]
+    other = load("other", root)
+    network = checkpoint.load_backbone(folder_of(root) / "checkpoint.pt", 1)
+    known, asked = (features(network, s.images, other.mean, other.std) for s in (other.train, other.test))
+    right = knn_predict(known, other.train.labels, asked, 5, 0.1, 10) == other.test.labels
+    assert result["protocols"]["knn"]["last"] == pytest.approx(100 * right.double().mean().item())
+    with pytest.raises(UserError, match="not the images of this run"):
+        evaluate("a run", "other", PROTOCOLS, root, "cpu", 1, ("other", data.content))
+
+
+def test_an_encoder_is_not_called_damaged_where_the_images_have_other_channels(trained):
+    root, _ = trained
+    with pytest.raises(UserError, match="trained on images of 1 channels, and these have 3"):
+        checkpoint.load_backbone(folder_of(root) / "checkpoint.pt", 3)
+
+
 def test_floors_are_the_evaluation_of_pixels_and_of_the_network_at_its_start(root, data):
     entry = {"spec": tiny_spec("simclr", dataset=data.content).plain(), "dataset": "digits"}
     found = floors(entry, PROTOCOLS, root, "cpu", 1)

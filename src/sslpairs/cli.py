@@ -115,6 +115,10 @@ def chosen_tables(build, targets: list[str], what: str = "neither a paper nor a 
         return build.plan.selected
     known = build.targets()
     for target in targets:
+        if target in build.plan.left_out:
+            raise UserError(
+                f"'{target}' is an optional table: choose it with --set tables={target} (make: TABLES={target})"
+            )
         if target not in known:
             raise UserError(f"'{target}' is {what}{nearest(target, list(known))} ({', '.join(known)})")
     return list(dict.fromkeys(table for target in targets for table in known[target]))
@@ -663,6 +667,7 @@ def evaluate(
             build.root,
             device or build.plan.settings["device"],
             build.plan.scale["threads"],
+            (entry["dataset"], entry["content"]) if "dataset" in entry else None,
         )
         numbers = ", ".join(f"{name} {value['last']:.1f} %" for name, value in result["protocols"].items())
         log.info("%s: %s", run, numbers)

@@ -23,6 +23,7 @@ from sslpairs.files import date_now, dated_ahead, exclusive
 from sslpairs.plan.build import Build, any_of, freeze, thaw
 from sslpairs.plan.planner import make_plan
 from sslpairs.plan.requests import Requests, functions, given
+from sslpairs.slurm import cancel_orphans
 from sslpairs.training.provenance import git_state
 
 
@@ -148,16 +149,23 @@ class Cluster:
         return f"srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 " if nodes > 1 else ""
 
     def start(self) -> None:
-        """Once Snakemake knows its executor: more attempts for trainings longer than a job may be; equal requests for arrays."""
-        if self.requests is None:
+        """Once Snakemake knows its executor: more attempts for trainings longer than a job may be, equal requests for arrays, and
+        no job left over from a build that was killed."""
+        settings = self.workflow.executor_settings
+        if self.requests is None or self.workflow.local_exec:
             return
-        arrays = (getattr(self.workflow.executor_settings, "array_jobs", None) or "").replace(";", ",")
-        if {rule.strip() for rule in arrays.split(",")} & {"all", "pretrain", "retrain"}:
-            self.requests.equalise()
+        in_arrays = (getattr(settings, "array_jobs", None) or "").replace(";", ",").replace(" ", "").split(",")
+        self.requests.equalise([kind for kind, rules in KINDS.items() if {"all", *rules} & set(in_arrays)])
         requests = (self.requests.training(run) for run in self.build.to_train)
         more = max(map(self.requests.jobs_in_a_row, requests), default=1) - 1
-        for rule in ("pretrain", "retrain"):
+        for rule in KINDS["training"]:
             self.workflow.get_rule(rule).restart_times = self.workflow.execution_settings.retries + more
+        if type(settings).__module__ == "snakemake_executor_plugin_slurm":
+            cancel_orphans(self.build.root, _at_work(self.build.root))
+
+
+KINDS = {"training": ("pretrain", "retrain"), "evaluation": ("evaluate",)}
+"""Rules whose jobs run on a cluster's nodes."""
 
 
 def profile_site(root: Path, profile: str) -> Site | None:
@@ -180,6 +188,8 @@ def profile_site(root: Path, profile: str) -> Site | None:
 
 def trained_from(build: Build, run: str) -> list[str]:
     """What a training reads. Where training is forbidden, the build ends here, before its first job."""
+    if run not in build.plan.runs:
+        stop(f"'{run}' is no run of this plan{nearest(run, list(build.plan.runs))}; `sslpairs plan --runs` lists them")
     if build.plan.settings["train"] == "never":
         stop(
             f"training is forbidden (train: never), and {run} would have to be trained: {build.to_train.get(run, 'new')}.\n`sslpairs "
@@ -297,7 +307,7 @@ def fetch_datasets(
     anew what is there. Under a ``frozen`` plan the content must be the planned one.
     """
     from sslpairs.config.datasets import Dataset
-    from sslpairs.data.prepare import read_receipt, source_record
+    from sslpairs.data.prepare import check_expected, read_receipt, source_record
 
     known = recorded(root)
     if frozen:
@@ -323,6 +333,7 @@ def fetch_datasets(
         )
         if not in_place:
             receipt = _obtain(name, datasets[name], root, known)
+        check_expected(name, datasets[name], receipt["counts"], f"data/{name}")
         content = receipt["content"]
         if name in planned and content != planned[name]["content"]:
             raise UserError(
@@ -381,9 +392,14 @@ def _needed(config: Config) -> list[str]:
     plan = make_plan(config, dict.fromkeys(config.datasets, "not prepared"))
     return list(
         dict.fromkeys(
-            plan.runs[replicate["run"]]["dataset"]
+            name
             for table in plan.selected
             for cell in plan.tables[table]["cells"]
             for replicate in cell["replicates"]
+            for name in (
+                plan.runs[replicate["run"]]["dataset"],
+                plan.evaluations[replicate["evaluation"]].get("dataset"),
+            )
+            if name
         )
     )

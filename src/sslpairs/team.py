@@ -85,7 +85,7 @@ def start_together(wanted: int, device: str, words: list[str], run: str) -> None
         meeting += [f"--rdzv-endpoint={first}:{20000 + job % 20000}"]
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # torchrun would set and announce it; `settle` sets the plan's number
     torchrun = ["-m", "torch.distributed.run", *meeting, f"--nproc-per-node={here}"]
-    os.execv(sys.executable, [sys.executable, *torchrun, "-m", "sslpairs", *words])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, *torchrun, "-m", "--", "sslpairs", *words])  # noqa: S606
 
 
 @contextmanager

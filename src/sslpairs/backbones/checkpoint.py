@@ -72,11 +72,14 @@ def check_digest(path: Path, root: Path) -> dict[str, Any]:
 
 
 def load_backbone(path: Path, channels: int) -> nn.Module:
-    """The trained backbone of a checkpoint, on the CPU."""
+    """The trained backbone of a checkpoint, on the CPU. ``UserError`` for images of other channels than it was trained on."""
     content = load(path)
     try:
+        first = next(iter(content["backbone"].values()))
+        if first.ndim == 4 and first.shape[1] != channels:
+            raise UserError(f"{path}: trained on images of {first.shape[1]} channels, and these have {channels}")
         network, _ = build_backbone(TypeAdapter(Backbone).validate_python(content["architecture"]), channels)
         network.load_state_dict(content["backbone"])
-    except (KeyError, TypeError, ValueError, RuntimeError):
+    except (AttributeError, KeyError, StopIteration, TypeError, ValueError, RuntimeError):
         raise UserError(f"{path}: not the checkpoint of a backbone; delete it and build again") from None
     return network

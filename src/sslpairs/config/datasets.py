@@ -36,12 +36,21 @@ class ImageFolder(Model):
     """Keep decoded arrays, or the files as they are; auto: arrays, unless they would take more than 32 GiB. Results are the same."""
 
 
+class Expected(Model):
+    """How many images a data set has, as its authors say."""
+
+    train: Annotated[int, Field(ge=1)]
+    test: Annotated[int, Field(ge=1)]
+
+
 class Dataset(Model):
     """One data set."""
 
     title: str
     """The name that tables print, for example 'CIFAR-10 (JPEG)'."""
     source: Annotated[Digits | ImageFolder, Field(discriminator="kind")]
+    expected: Expected | None = None
+    """How many images ``sslpairs fetch`` must find; another number is refused. No part of the content or of a run's name."""
 
 
 class Datasets(Model):

@@ -19,6 +19,8 @@ class Setting(Model):
     epochs: PositiveInt | None = None
     augmentation: str | None = None
     """Name of one of the recipe's augmentations, for example 'weak'."""
+    evaluate_on: str | None = None
+    """Another data set on which the trained encoder is evaluated; ``linear`` and ``knn`` only."""
     set: dict[str, Any] = {}
     """Changes to the recipe by dotted key, for example {'mixco.temperature': 0.1}."""
 
@@ -70,6 +72,8 @@ class Table(Model):
     """One table: methods by settings."""
 
     title: str
+    optional: bool = False
+    """Not among ``tables: all``: it must be named, or ``tables: every`` written."""
     axes: Literal["paper", "ours"]
     """Whether rows and columns are the paper's, or ours because no source at hand confirms them."""
     note: str = ""
@@ -91,6 +95,6 @@ class Paper(Model):
     """The paper's pair strategy; null for tables that no paper has."""
     arxiv: str | None
     optional: bool = False
-    """Not among ``papers: all``: it must be named."""
+    """Not among ``papers: all``: it must be named, or ``papers: every`` written."""
     tables: dict[str, Table]
     figures: dict[str, Figure] = {}

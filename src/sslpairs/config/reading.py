@@ -71,6 +71,17 @@ class Config:
             raise UserError(f"{self.scale_file}: recipes: nothing for '{paper}' and no 'default'; add one")
         return self.recipes[name], f"config/recipes/{name}.yaml"
 
+    def is_chosen(self, paper: str, table: str) -> bool:
+        """Whether a table is to be built: an optional one, and one of an optional paper, only where it is named or ``every``
+        is written."""
+        papers, tables = self.settings.papers, self.settings.tables
+        named = isinstance(tables, list) and table in tables
+        in_paper = papers == "every" or paper in papers
+        if papers == "all":
+            in_paper = named or not self.papers[paper].optional
+        optional = self.papers[paper].tables[table].optional
+        return in_paper and (named or tables == "every" or (tables == "all" and not optional))
+
 
 def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Config:
     """Read ``root/config``; ``overrides`` are settings given on the command line.
@@ -95,28 +106,40 @@ def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Config:
         if name != "default" and name not in papers:
             hint = nearest(name, ["default", *papers])
             raise UserError(f"{_where(scale_file, 'recipes')}: {name!r} is no file of config/papers{hint}")
-    for name in [] if settings.papers == "all" else settings.papers:
+    for name in settings.papers if isinstance(settings.papers, list) else []:
         if name not in papers:
-            hint = nearest(name, ["all", *papers])
+            hint = nearest(name, ["all", "every", *papers])
             raise UserError(f"{where('papers')}: {name!r} is no file of config/papers{hint} ({', '.join(papers)})")
     tables = [table for paper in papers.values() for table in paper.tables]
-    for name in [] if settings.tables == "all" else settings.tables:
+    for name in settings.tables if isinstance(settings.tables, list) else []:
         if name not in tables:
-            raise UserError(f"{where('tables')}: {name!r} is no table{nearest(name, tables)} ({', '.join(tables)})")
+            raise UserError(
+                f"{where('tables')}: {name!r} is no table{nearest(name, ['all', 'every', *tables])} ({', '.join(tables)})"
+            )
     chosen = [
         table
         for name, paper in papers.items()
-        if settings.papers == "all" or name in settings.papers
+        if settings.papers in ("all", "every") or name in settings.papers
         for table in paper.tables
     ]
-    if settings.tables != "all" and not set(chosen) & set(settings.tables):
+    if isinstance(settings.tables, list) and not set(chosen) & set(settings.tables):
         raise UserError(
             f"{where('tables')}: none of {', '.join(settings.tables)} belongs to the chosen papers; mend either list"
         )
     doubled = {name for name in tables if tables.count(name) > 1}
     if doubled:
         raise UserError(f"config/papers: table '{min(doubled)}' stands in two papers; rename one")
-    return Config(root, settings, datasets, settings.scale, scale, recipes, papers)
+    config = Config(root, settings, datasets, settings.scale, scale, recipes, papers)
+    if not any(config.is_chosen(name, table) for name, paper in papers.items() for table in paper.tables):
+        raise UserError(
+            f"{where('tables')}: all tables of the chosen papers are optional; write 'every', or name some ({', '.join(chosen)})"
+        )
+    for name in scale.unnamed:
+        if name not in papers:
+            raise UserError(
+                f"{_where(scale_file, 'unnamed')}: {name!r} is no file of config/papers{nearest(name, list(papers))}"
+            )
+    return config
 
 
 def _where(path: Path, key: str, overrides: dict[str, Any] | None = None) -> str:

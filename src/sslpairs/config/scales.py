@@ -2,10 +2,19 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from sslpairs.config.base import Model
 from sslpairs.config.recipes import Backbone
+from sslpairs.errors import nearest
+
+
+class Unnamed(Model):
+    """What a table leaves open, in the paper's own words."""
+
+    backbone: str | None = None
+    batch_size: PositiveInt | None = None
+    epochs: PositiveInt | None = None
 
 
 class Scale(Model):
@@ -22,6 +31,9 @@ class Scale(Model):
     """The paper's network -> the network to train."""
     batch_sizes: Annotated[dict[str, PositiveInt], Field(min_length=1)]
     epochs: Annotated[dict[str, PositiveInt], Field(min_length=1)]
+    unnamed: dict[str, dict[str, Unnamed]] = {}
+    """Where a paper's table names no network, batch size or epochs: paper -> its data set, or ``default`` -> these, in the paper's
+    own words. They go before a ``default`` of the maps above, and what a table names goes before them."""
     comparable: bool
     """Whether published values of the same setting may stand beside the results: only at the papers' own sizes."""
     threads: Annotated[int, Field(ge=1, le=64)]
@@ -35,3 +47,12 @@ class Scale(Model):
     def _text_keys(cls, value: Any) -> Any:
         """``256: 64`` and ``"256": 64`` alike."""
         return {str(key): item for key, item in value.items()} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _known_data_sets(self):
+        for paper, places in self.unnamed.items():
+            for name in places:
+                if name not in ("default", *self.datasets):
+                    hint = nearest(name, ["default", *self.datasets])
+                    raise ValueError(f"unnamed.{paper}: '{name}' is not among the scale's datasets{hint}")
+        return self

@@ -11,7 +11,7 @@ from sslpairs.errors import nearest
 
 def _words(value: Any) -> Any:
     """A list from the command line: 'mixco,clae' and '[mixco, clae]' alike."""
-    if isinstance(value, str) and value != "all":
+    if isinstance(value, str) and value not in ("all", "every"):
         return [word.strip() for word in value.strip("[] ").split(",") if word.strip()]
     return value
 
@@ -26,10 +26,10 @@ class Settings(Model):
 
     scale: str
     """A file of ``config/scales/``."""
-    papers: list[str] | Literal["all"]
-    """Files of ``config/papers/``."""
-    tables: list[str] | Literal["all"]
-    """Only these tables of those papers."""
+    papers: list[str] | Literal["all", "every"]
+    """Files of ``config/papers/``; ``all`` leaves out optional papers, ``every`` does not."""
+    tables: list[str] | Literal["all", "every"]
+    """Only these tables of those papers; ``all`` leaves out optional tables, ``every`` does not."""
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
     """A number n means the seeds 0 to n-1; a list names them."""
     device: str

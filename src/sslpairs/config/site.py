@@ -36,6 +36,8 @@ class Site(BaseModel):
     """A run that asks for more GPUs spreads over nodes."""
     gpu_memory_gb: PositiveInt = 16
     """Of one GPU."""
+    node_memory_gb: PositiveInt | None = None
+    """The most main memory that a job may ask for."""
     cpus_per_gpu: PositiveInt = 4
     """Processor cores that a job asks for with each GPU: they decode images that do not fit into memory."""
     gpu_tflops: PositiveInt = 10

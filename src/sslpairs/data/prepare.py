@@ -46,12 +46,24 @@ def prepare(name: str, dataset: Dataset, root: Path) -> dict:
         if isinstance(dataset.source, ImageFolder):
             start = time.monotonic()
             listed = list_images(name, dataset.source, root)
+            check_expected(name, dataset, {split: len(labels) for split, labels in listed.labels.items()}, listed.where)
             if _storage(dataset.source, listed) == "files":
                 return _pack(folder, name, dataset, listed, start)
         splits, classes = read(name, dataset, root, listed)
+        check_expected(name, dataset, {split: len(labels) for split, (_, labels) in splits.items()}, name)
         return _write(folder, name, dataset, splits, classes)
 
     return place(name, root, fill)
+
+
+def check_expected(name: str, dataset: Dataset, counts: dict[str, int], where: str) -> None:
+    """``UserError`` when the splits do not have as many images as ``config/datasets.yaml`` expects; ``where`` names the source."""
+    for split, expected in dataset.expected or ():
+        if counts[split] != expected:
+            raise UserError(
+                f"config/datasets.yaml: datasets.{name}.expected.{split}: {expected:,} images expected, and {where} has "
+                f"{counts[split]:,}; complete the source, or write the number that is meant (or leave 'expected' out)"
+            )
 
 
 def stored_as(receipt: dict) -> str:

@@ -28,10 +28,19 @@ def weights_digest(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def evaluate(run: str, key: str, protocols: dict[str, Any], root: Path, device: str, threads: int) -> dict[str, Any]:
+def evaluate(
+    run: str,
+    key: str,
+    protocols: dict[str, Any],
+    root: Path,
+    device: str,
+    threads: int,
+    other: tuple[str, str] | None = None,
+) -> dict[str, Any]:
     """Evaluate a finished run and answer (and write) its evaluation.
 
-    ``online`` was measured while the run trained; it is copied from the receipt, so that tables read one file.
+    ``online`` was measured while the run trained; it is copied from the receipt, so that tables read one file. ``other`` is a data
+    set (name and content hash) to evaluate on instead of the run's own; then there is no ``online``.
     Raises ``UserError`` when the checkpoint is not the one that the receipt names.
     """
     settle(threads)
@@ -40,7 +49,8 @@ def evaluate(run: str, key: str, protocols: dict[str, Any], root: Path, device: 
     path = folder / "checkpoint.pt"
     receipt = check_digest(path, root)
     place = pick_device(device)
-    data = load(receipt["dataset"], root, place, receipt["spec"]["dataset"])
+    name, content = other or (receipt["dataset"], receipt["spec"]["dataset"])
+    data = load(name, root, place, content)
     network = load_backbone(path, data.train.images.shape[1]).to(place)
     before = weights_digest(network)
     train, test = (
@@ -52,6 +62,8 @@ def evaluate(run: str, key: str, protocols: dict[str, Any], root: Path, device: 
         "online": receipt["online"],
         "knn": evaluate_knn(how.knn, train, test, classes),
     }
+    if other:
+        results.pop("online")
     if weights_digest(network) != before:
         raise RuntimeError(f"{run}: the backbone changed during its evaluation; this is a mistake in the code")
     result = {
@@ -61,6 +73,7 @@ def evaluate(run: str, key: str, protocols: dict[str, Any], root: Path, device: 
         "protocols": results,
         "settings": protocols,
         "checkpoint": receipt["checkpoint"]["sha256"],
+        **({"dataset": name, "content": content} if other else {}),
         "backbone_unchanged": True,
         "features": train[0].shape[1],
         "device": describe(place, threads),

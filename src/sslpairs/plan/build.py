@@ -390,10 +390,11 @@ class Build:
 
     def evaluation_inputs(self, evaluation: str) -> list[str]:
         """The data, the checkpoint and its receipt."""
-        run = self.plan.evaluations[evaluation]["run"]
+        entry = self.plan.evaluations[evaluation]
+        run = entry["run"]
         folder = run_folder(run)
         return [
-            f"data/{self.plan.runs[run]['dataset']}/dataset.json",
+            f"data/{entry.get('dataset', self.plan.runs[run]['dataset'])}/dataset.json",
             str(folder / "checkpoint.pt"),
             str(folder / "run.json"),
         ]

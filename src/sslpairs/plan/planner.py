@@ -26,13 +26,15 @@ class Plan:
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     """run id -> label, dataset, backbone, seed, spec, gpus, guide (run id or null)."""
     evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """'run id/key' -> run, key, protocols."""
+    """'run id/key' -> run, key, protocols; dataset and content where it is not on the run's own data."""
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
     selected: list[str] = field(default_factory=list)
     """The tables that were asked for; a plan may hold others, so that they can be named as targets."""
     git: dict[str, Any] | None = None
     """Commit and dirtiness, where the jobs' machines may have no git."""
+    left_out: list[str] = field(default_factory=list)
+    """Optional tables that nobody asked for: not planned, so that they cost nothing."""
 
 
 class _NotAtThisScale(UserError):
@@ -49,13 +51,18 @@ class _Place:
     epochs: int
     augmentation: str | None
     changes: tuple[tuple[str, Any], ...]
+    evaluate_on: str | None = None
+    """The data set of the evaluation where it is not the one of the training."""
+    guide_batch: int | None = field(default=None, compare=False)
+    """Batch size of a guide's run, as the paper says it; None for the scale's default."""
 
 
 def make_plan(config: Config, contents: dict[str, str], strict: bool = False) -> Plan:
-    """Plan every table that can be planned.
+    """Plan every table that can be planned, but for optional tables that nobody asked for.
 
-    ``contents`` maps prepared data sets to their content hash. Tables that were asked for must be possible;
-    others are left out silently. ``strict`` leaves out just those for which the scale is not made, asked for or not.
+    ``contents`` maps prepared data sets to their content hash. Tables that were asked for must be possible; others are left out
+    silently, and so are optional ones for which the scale is not made, unless they were named. ``strict`` leaves out just those
+    for which the scale is not made, asked for or not.
     """
     settings = config.settings
     plan = Plan(
@@ -72,13 +79,19 @@ def make_plan(config: Config, contents: dict[str, str], strict: bool = False) ->
     planner = _Planner(config, contents, plan)
     for paper_id, paper in config.papers.items():
         for table_id, table in paper.tables.items():
-            named = table_id in settings.tables if settings.tables != "all" else None
-            in_paper = (named or not paper.optional) if settings.papers == "all" else paper_id in settings.papers
-            wanted = in_paper and named is not False
+            wanted = config.is_chosen(paper_id, table_id)
+            if table.optional and not wanted:
+                plan.left_out.append(table_id)
+                continue
+            named = isinstance(settings.tables, list) or (isinstance(settings.papers, list) and not table.optional)
             try:
                 planner.add_table(paper_id, paper, table_id, table)
-            except UserError as error:
-                if not isinstance(error, _NotAtThisScale) if strict else wanted:
+            except _NotAtThisScale:
+                if wanted and not strict and (named or not (table.optional or paper.optional)):
+                    raise
+                continue
+            except UserError:
+                if strict or wanted:
                     raise
                 continue
             if wanted:
@@ -98,10 +111,9 @@ class _Planner:
 
     def add_table(self, paper_id: str, paper: Paper, table_id: str, table: Table) -> None:
         """Plan one table, with its runs and evaluations."""
-        self.where = f"config/papers/{paper_id}.yaml: tables.{table_id}"
+        self.where, self.paper_id = f"config/papers/{paper_id}.yaml: tables.{table_id}", paper_id
         self.recipe, self.recipe_file = self.config.recipe_of(paper_id)
         protocols = self.recipe.evaluation.model_dump(mode="json")
-        evaluation_key = digest(protocols)
         rows = {}
         for text in table.rows:
             label = self._label(text, "rows")
@@ -109,15 +121,23 @@ class _Planner:
                 raise UserError(f"{self.where}.rows: '{text}' stands twice; keep one")
             rows[str(label)] = label
         columns = self._columns(table)
+        if "online" in table.metrics and any(c.evaluate_on for c in (table.setting, *table.columns)):
+            raise UserError(
+                f"{self.where}.metrics: 'online' is measured on the data of the training, and the table has evaluate_on; leave "
+                "'online' out"
+            )
         draft = Plan(settings={}, scale={}, datasets={})
         cells = []
+        used: dict[str, None] = {}
         for row, label in rows.items():
             for column, place in columns.items():
+                evaluating = self._evaluating(protocols, place)
+                used |= {evaluating["dataset"]: None} if "dataset" in evaluating else {}
                 replicates = []
                 for seed in self.config.settings.seeds:
                     run = self._run(draft, label, place, seed)
-                    evaluation = f"{run}/{evaluation_key}"
-                    draft.evaluations[evaluation] = {"run": run, "key": evaluation_key, "protocols": protocols}
+                    evaluation = f"{run}/{evaluating['key']}"
+                    draft.evaluations[evaluation] = {"run": run, **evaluating}
                     replicates.append({"seed": seed, "run": run, "evaluation": evaluation})
                 cells.append({"row": row, "column": column, "replicates": replicates})
         entry = {
@@ -142,16 +162,32 @@ class _Planner:
         }
         entry["key"] = digest([entry, self.table_code])
         self.plan.tables[table_id] = entry
-        self.plan.runs |= draft.runs
+        for run, entry in draft.runs.items():  # of several tables, the one that asks for most GPUs counts
+            known = self.plan.runs.setdefault(run, entry)
+            known["gpus"] = max(known["gpus"], entry["gpus"])
         self.plan.evaluations |= draft.evaluations
-        for run in draft.runs.values():
-            name = run["dataset"]
+        for name in dict.fromkeys([run["dataset"] for run in draft.runs.values()]) | used:
             dataset = self.config.datasets[name]
             self.plan.datasets[name] = {
                 "title": dataset.title,
                 "content": self.contents[name],
                 "config": dataset.model_dump(mode="json"),
             }
+
+    def _evaluating(self, protocols: dict[str, Any], place: _Place) -> dict[str, Any]:
+        """What an evaluation is, but for its run. Its key holds the data where these are not the run's own."""
+        name = place.evaluate_on
+        if name is None:
+            return {"key": digest(protocols), "protocols": protocols}
+        content = self._content(name)
+        return {"key": digest([protocols, content]), "protocols": protocols, "dataset": name, "content": content}
+
+    def _content(self, dataset: str) -> str:
+        if dataset not in self.contents:
+            raise UserError(
+                f"data set '{dataset}' is not prepared, so its content is not known: run `sslpairs fetch {dataset}`"
+            )
+        return self.contents[dataset]
 
     def add_figures(self, paper_id: str, paper: Paper) -> None:
         """Figures of the tables that could be planned."""
@@ -182,10 +218,14 @@ class _Planner:
             given = setting.model_dump(exclude_none=True)
             value["set"] = value["set"] | given.pop("set")
             value |= given
+        unnamed = self._unnamed(value.get("dataset"))
+        value = unnamed | value
         dataset = self._mapped("datasets", value.get("dataset"))
-        if dataset not in self.config.datasets:
-            hint = nearest(dataset, list(self.config.datasets))
-            raise UserError(f"{self.config.scale_file}: datasets: '{dataset}' is not in config/datasets.yaml{hint}")
+        evaluate_on = self._mapped("datasets", value["evaluate_on"]) if "evaluate_on" in value else dataset
+        for name in (dataset, evaluate_on):
+            if name not in self.config.datasets:
+                hint = nearest(name, list(self.config.datasets))
+                raise UserError(f"{self.config.scale_file}: datasets: '{name}' is not in config/datasets.yaml{hint}")
         return _Place(
             dataset,
             self._mapped("backbones", value.get("backbone")),
@@ -193,7 +233,18 @@ class _Planner:
             self._mapped("epochs", value.get("epochs")),
             value.get("augmentation"),
             tuple(sorted(value["set"].items())),
+            evaluate_on if evaluate_on != dataset else None,
+            unnamed.get("batch_size"),
         )
+
+    def _unnamed(self, dataset: str | None) -> dict[str, Any]:
+        """What the scale says for this paper's tables where they name nothing."""
+        own = self.config.scale.unnamed.get(self.paper_id, {})
+        value: dict[str, Any] = {}
+        for key in ("default", str(dataset)):
+            if key in own:
+                value |= own[key].model_dump(exclude_none=True)
+        return value
 
     def _mapped(self, kind: str, value: Any) -> Any:
         table = getattr(self.config.scale, kind)
@@ -227,7 +278,8 @@ class _Planner:
                 "batch_size": place.batch_size,
                 "epochs": place.epochs,
                 "augmentation": place.augmentation or self.recipe.training.augmentation,
-                **dict(place.changes),
+                **({"evaluated on": self.config.datasets[place.evaluate_on].title} if place.evaluate_on else {}),
+                **{key: _in_words(item) for key, item in place.changes},
             }
             stands_for = [
                 _describe(table.setting, column)
@@ -433,10 +485,7 @@ class _Planner:
         if augmentation not in recipe.augmentations:
             hint = nearest(augmentation, list(recipe.augmentations))
             raise UserError(f"{self.where}: augmentation: '{augmentation}' is not in {self.recipe_file}{hint}")
-        if place.dataset not in self.contents:
-            raise UserError(
-                f"data set '{place.dataset}' is not prepared, so its content is not known: run `sslpairs fetch {place.dataset}`"
-            )
+        content = self._content(place.dataset)
         self._check_changes(recipe, label, place)
         strategies, guides = {}, {}
         for name in label.strategies:
@@ -487,7 +536,7 @@ class _Planner:
             )
         spec = RunSpec.model_validate(
             {
-                "dataset": self.contents[place.dataset],
+                "dataset": content,
                 "backbone": place.backbone.model_dump(),
                 "method": {label.base: method.model_dump()},
                 "strategies": strategies,
@@ -536,7 +585,7 @@ class _Planner:
         at = _Place(
             place.dataset,
             place.backbone,
-            self._mapped("batch_sizes", None),
+            self._mapped("batch_sizes", place.guide_batch),
             place.epochs,
             guide.augmentation,
             (),
@@ -553,9 +602,13 @@ def _gain(better: str, than: str, column: str, sign: int) -> list[dict[str, Any]
 
 def _alike(a: _Place, b: _Place, but: set[str]) -> bool:
     """Whether two places agree in everything except the named keys."""
-    return all(getattr(a, name) == getattr(b, name) for name in vars(a) if name not in but and name != "changes") and (
-        "set" in but or a.changes == b.changes
-    )
+    names = [name for name in vars(a) if name not in but and name not in ("changes", "guide_batch")]
+    return all(getattr(a, name) == getattr(b, name) for name in names) and ("set" in but or a.changes == b.changes)
+
+
+def _in_words(value: Any) -> Any:
+    """A changed value as tables show it: of a guide, its kind and its method."""
+    return " ".join(str(value[key]) for key in ("kind", "method") if key in value) if isinstance(value, dict) else value
 
 
 def _describe(*settings: Setting) -> str:
@@ -565,9 +618,11 @@ def _describe(*settings: Setting) -> str:
         given = setting.model_dump(exclude_none=True)
         value = value | {key: item for key, item in given.items() if key != "set"} | given["set"]
     words = {"batch_size": "batch {}", "epochs": "{} epochs", "augmentation": "{} augmentation"}
-    order = ["dataset", "backbone", "batch_size", "epochs", "augmentation"]
+    words["evaluate_on"] = "evaluated on {}"
+    order = ["dataset", "backbone", "batch_size", "epochs", "augmentation", "evaluate_on"]
     keys = sorted(value, key=lambda key: order.index(key) if key in order else len(order))
-    return ", ".join(words.get(key, "{}" if key in order else f"{key} {{}}").format(value[key]) for key in keys)
+    known = {key: _in_words(value[key]) for key in keys}
+    return ", ".join(words.get(key, "{}" if key in order else f"{key} {{}}").format(known[key]) for key in keys)
 
 
 def _let_through(value: dict, key: str) -> None:

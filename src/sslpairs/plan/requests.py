@@ -25,7 +25,7 @@ CPU_FLOPS = 2e10
 """Operations a second of one processor core, for as long as no receipt is there to go by: ``make tables`` reaches about twice that."""
 STEP_SECONDS = 0.01
 """What a step takes however small it is: some hundred starts of kernels. A guess of ours too."""
-LIBRARIES_MB = {"cpu": 2500, "gpu": 6000}
+LIBRARIES_MB = {"cpu": 1900, "gpu": 6000}
 """Main memory of a job's processes without data: Snakemake twice, Python with torch, on a GPU CUDA's libraries too."""
 
 
@@ -52,11 +52,12 @@ class Request:
     gpu_memory_gb: float = 0.0
     """On each GPU, estimated."""
 
-    def grown(self, attempt: int, longest: int | None) -> "Request":
-        """The request of a later attempt: twice the time and half as much memory again each time, within the partition's limit."""
+    def grown(self, attempt: int, site: Site) -> "Request":
+        """The request of a later attempt: twice the time and half as much memory again each time, within the site's limits."""
         minutes = self.minutes * 2 ** (attempt - 1)
-        memory = self.memory_mb * 1.5 ** (attempt - 1)
-        return replace(self, minutes=min(minutes, longest) if longest else minutes, memory_mb=_megabytes(memory))
+        memory = _megabytes(self.memory_mb * 1.5 ** (attempt - 1))
+        longest, most = site.longest_job or minutes, 1000 * (site.node_memory_gb or math.inf)
+        return replace(self, minutes=min(minutes, longest), memory_mb=min(memory, most))
 
 
 class Requests:
@@ -127,8 +128,9 @@ class Requests:
         return self.evaluations[like]
 
     def _evaluation(self, name: str, run: str) -> Request:
-        site, images = self.site, self._images(run)
-        how = self.plan.evaluations[name]["protocols"]["linear"]
+        site, entry = self.site, self.plan.evaluations[name]
+        images = self._images_of(entry.get("dataset", self.plan.runs[run]["dataset"]))
+        how = entry["protocols"]["linear"]
         seconds = 600.0
         if images:
             spec = self.plan.runs[run]["spec"]
@@ -152,21 +154,24 @@ class Requests:
             basis="recipe",
         )
 
-    def equalise(self) -> None:
-        """Let all trainings ask for the same, the most that any needs: members of an array can only ask for the same."""
-        runs = {self._alike(run): run for run in self.build.to_train}.values()
-        found = [self.training(run) for run in runs]
-        if len(kinds := {(request.gpus, request.nodes) for request in found}) > 1:
-            counts = sorted({gpus for gpus, _ in kinds})
-            raise UserError(
-                "slurm-array-jobs: members of an array ask for the same, and trainings of this build ask for "
-                f"{' and '.join(map(str, counts))} GPUs; leave out pretrain and retrain, or build their tables one after the other"
-            )
-        if found:
-            most = {name: max(getattr(request, name) for request in found) for name in ("cpus", "minutes", "memory_mb")}
-            shares = all(request.shares for request in found)
-            for run, request in zip(runs, found, strict=True):
-                self.trainings[self._alike(run)] = replace(request, shares=shares, **most)
+    def equalise(self, kinds: list[str]) -> None:
+        """Let all jobs of a kind ask for the same, the most that any needs: members of an array can only ask for the same."""
+        wanted = {"training": self.build.to_train, "evaluation": self.build.to_evaluate}
+        for kind in kinds:
+            known = self.trainings if kind == "training" else self.evaluations
+            found = {getattr(self, kind)(name) for name in wanted[kind]}
+            if len(counts := {request.gpus for request in found}) > 1:
+                raise UserError(
+                    "slurm-array-jobs: members of an array ask for the same, and trainings of this build ask for "
+                    f"{' and '.join(map(str, sorted(counts)))} GPUs; leave out pretrain and retrain, or build their tables one "
+                    "after the other"
+                )
+            if found:
+                most = {
+                    name: max(getattr(request, name) for request in found) for name in ("cpus", "minutes", "memory_mb")
+                }
+                shares = all(request.shares for request in found)
+                known.update({like: replace(request, shares=shares, **most) for like, request in known.items()})
 
     def jobs_in_a_row(self, request: Request) -> int:
         """Jobs that it takes where the partition's limit is shorter than what is asked for."""
@@ -180,7 +185,7 @@ class Requests:
 
     def resources(self, request: Request, attempt: int) -> dict[str, Any]:
         """A request in the names of Snakemake and its executors."""
-        site, asked = self.site, request.grown(attempt, self.site.longest_job)
+        site, asked = self.site, request.grown(attempt, self.site)
         found: dict[str, Any] = {
             "runtime": asked.minutes,
             "mem_mb": asked.memory_mb,
@@ -285,7 +290,9 @@ class Requests:
         return step_cost(self.plan.runs[run]["spec"], images.size, images.channels) if images else None
 
     def _images(self, run: str) -> "Images | None":
-        dataset = self.plan.runs[run]["dataset"]
+        return self._images_of(self.plan.runs[run]["dataset"])
+
+    def _images_of(self, dataset: str) -> "Images | None":
         if dataset not in self._datasets:
             self._datasets[dataset] = self._look_at(dataset)
         return self._datasets[dataset]

@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 COLUMNS = ("epoch", "steps", "loss", "learning_rate", "online_top1")
 """Of metrics.csv: nothing that a clock measured, so that equal trainings give equal bytes."""
-STATE = {"run", "made_by", "rows", "seconds", "method", "pairs", "optimizer", "online"}
+STATE = {"run", "made_by", "rows", "seconds", "resumed", "method", "pairs", "optimizer", "online"}
 """Keys of a resumable state."""
 STEPS_PLANNED = 16
 """Steps whose views are planned at once, at least."""
@@ -136,6 +136,7 @@ def train(
         "loss": rows[-1]["loss"],
         "items": len(trainer.items),
         "notes": trainer.notes,
+        "resumed_after": trainer.resumed,
         "device": describe(place, threads),
         "threads": threads,
         "compiled": compiled,
@@ -165,6 +166,8 @@ class Trainer:
         self.run, self.spec, self.data, self.device = run, spec, data, device
         self.seconds = 0.0
         """Spent before an interruption."""
+        self.resumed: list[int] = []
+        """Epochs that were done at each interruption."""
         self.notes: list[str] = []
         channels = data.train.images.shape[1]
         self.team = current()
@@ -413,6 +416,7 @@ class Trainer:
             "made_by": made_by,
             "rows": rows,
             "seconds": self.seconds,
+            "resumed": self.resumed,
             "method": self.method.state_dict(),
             "pairs": {strategy.name: strategy.state() for strategy in self.pairs},
             "optimizer": self.optimizer.state_dict(),
@@ -448,6 +452,7 @@ class Trainer:
         self.optimizer.load_state_dict(content["optimizer"])
         self.online.restore(content["online"])
         self.seconds = content["seconds"]
+        self.resumed = [*content["resumed"], len(content["rows"])]
         log.info("resuming after epoch %d of %d", len(content["rows"]), self.spec.epochs)
         return content["rows"]
 
