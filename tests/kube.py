@@ -1,5 +1,6 @@
 """A stand-in for Kubernetes: it takes jobs as the API server does, and runs their commands on this machine."""
 
+import base64
 import json
 import os
 import re
@@ -11,20 +12,18 @@ from urllib.parse import parse_qs, urlsplit
 
 
 class Kube:
-    """Jobs of ``bodies`` run as processes, in an empty folder and with no environment but their own."""
+    """Jobs run as processes, in an empty folder and with no environment but their own."""
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.bodies: dict[str, dict] = {}
+        self.secrets: dict[str, dict[str, str]] = {}
         self.processes: dict[str, subprocess.Popen] = {}
         self.taken: list[dict] = []
         self.deleted: list[str] = []
-        self.kill = 0
-        """Jobs that die as soon as they start."""
-        self.refuse: list[int] = []
-        """Codes of the next answers to lists of jobs."""
-        self.obstacle = ""
-        """Why no pod starts, for whoever asks first."""
+        self.kill: list[str] = []
+        """What happens to the next jobs: 'pod' dies as soon as it starts, or its 'node' does, and the pod with it."""
+        self.gone: set[str] = set()
+        """Jobs whose pod went with its node."""
         (folder / "empty").mkdir(parents=True)
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"kube": self}))
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -46,20 +45,19 @@ class Kube:
         assert len(name) <= 63
         assert pod["restartPolicy"] == "Never"
         (container,) = pod["containers"]
-        for kind in ("requests", "limits"):
-            assert all(re.fullmatch(r"\d+M?", amount) for amount in container["resources"][kind].values())
-        assert not [
-            key
-            for key in container["resources"]["requests"]
-            if "/" in key and key not in container["resources"]["limits"]
-        ]
+        requests, limits = (container["resources"].get(kind, {}) for kind in ("requests", "limits"))
+        assert all(re.fullmatch(r"\d+[mM]?", amount) for amount in (requests | limits).values())
+        assert not [name for name in requests if "/" in name and requests[name] != limits.get(name)]
         assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
-        environment = {"PATH": "/usr/bin:/bin"} | {item["name"]: item["value"] for item in container["env"]}
-        self.bodies[name] = body
+        environment = {"PATH": "/usr/bin:/bin"}
+        for item in container["env"]:
+            reference = item["valueFrom"]["secretKeyRef"]
+            environment[item["name"]] = base64.b64decode(self.secrets[reference["name"]][reference["key"]]).decode()
         self.taken.append(body)
-        command = container["command"]
-        if self.kill:
-            self.kill, command = self.kill - 1, ["sh", "-c", "echo Killed; exit 137"]
+        command = container["command"] + container["args"]
+        if what := self.kill and self.kill.pop(0):
+            command = ["sh", "-c", "echo Killed; exit 137"]
+            self.gone |= {name} if what == "node" else set()
         with (self.folder / f"{name}.out").open("w") as out:
             self.processes[name] = subprocess.Popen(
                 command, cwd=self.folder / "empty", env=environment, stdout=out, stderr=out, start_new_session=True
@@ -67,24 +65,22 @@ class Kube:
 
     def status(self, name: str) -> dict:
         code = self.processes[name].poll()
-        if code is None:
-            return {"active": 1}
-        kind = "Failed" if code else "Complete"
-        return {
-            "conditions": [{"type": kind, "status": "True", "message": "Job has reached the specified backoff limit"}]
-        }
+        return {"active": 1} if code is None else {"failed": 1} if code else {"succeeded": 1}
 
-    def pod(self, name: str) -> dict:
+    def pods(self, name: str) -> list[dict]:
+        if name in self.gone:
+            return []
         code = self.processes[name].poll()
-        state = (
-            {"terminated": {"exitCode": code, "reason": "Error" if code else "Completed"}}
-            if code is not None
-            else {"running": {}}
-        )
-        if self.obstacle:
-            state = {"waiting": {"reason": self.obstacle, "message": "because"}}
-        container = {"name": "job", "image": "", "imageID": "", "ready": False, "restartCount": 0, "state": state}
-        return {"metadata": {"name": f"{name}-pod"}, "spec": None, "status": {"containerStatuses": [container]}}
+        state = {"running": {}} if code is None else {"terminated": {"exitCode": code}}
+        container = {
+            "name": "snakemake",
+            "image": "",
+            "imageID": "",
+            "ready": False,
+            "restartCount": 0,
+            "state": state,
+        }
+        return [{"metadata": {"name": f"{name}-pod"}, "spec": None, "status": {"containerStatuses": [container]}}]
 
     def stop(self) -> None:
         for process in self.processes.values():
@@ -112,47 +108,44 @@ class Handler(BaseHTTPRequestHandler):
     def refuse(self, code: int, why: str) -> None:
         self.answer({"kind": "Status", "status": "Failure", "message": why, "code": code}, code)
 
+    def body(self) -> dict:
+        return json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
+
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if urlsplit(self.path).path != "/apis/batch/v1/namespaces/research/jobs":
-            return self.refuse(404, self.path)
-        try:
-            self.kube.start(body)
-        except (AssertionError, KeyError) as error:
-            return self.refuse(422, repr(error))
+        body = self.body()
+        path = urlsplit(self.path).path
+        if path == "/api/v1/namespaces/research/secrets":
+            self.kube.secrets[body["metadata"]["name"]] = body["data"]
+        elif path == "/apis/batch/v1/namespaces/research/jobs":
+            try:
+                self.kube.start(body)
+            except (AssertionError, KeyError) as error:
+                return self.refuse(422, repr(error))
+        else:
+            return self.refuse(404, path)
         return self.answer(body, 201)
 
     def do_GET(self) -> None:
         path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
-        key, _, value = query.get("labelSelector", [""])[0].partition("=")
-        if path == "/apis/batch/v1/namespaces/research/jobs":
-            if self.kube.refuse:
-                return self.refuse(self.kube.refuse.pop(), "not now")
-            found = [body for body in self.kube.bodies.values() if body["metadata"]["labels"].get(key) == value]
-            items = [
-                {"metadata": body["metadata"], "status": self.kube.status(body["metadata"]["name"])} for body in found
-            ]
-            return self.answer({"kind": "JobList", "apiVersion": "batch/v1", "metadata": {}, "items": items})
+        if found := re.fullmatch(r"/apis/batch/v1/namespaces/research/jobs/(.+)/status", path):
+            if found[1] in self.kube.deleted:
+                return self.refuse(404, path)
+            status = self.kube.status(found[1])
+            return self.answer({"kind": "Job", "apiVersion": "batch/v1", "metadata": {}, "status": status})
         if path == "/api/v1/namespaces/research/pods":
-            found = [
-                name for name, body in self.kube.bodies.items() if value in (name, body["metadata"]["labels"].get(key))
-            ]
-            items = [self.kube.pod(name) for name in found]
-            self.kube.obstacle = ""
+            items = self.kube.pods(query["labelSelector"][0].removeprefix("job-name="))
             return self.answer({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
         if found := re.fullmatch(r"/api/v1/namespaces/research/pods/(.+)-pod/log", path):
-            if "true" in query.get("previous", []):
-                return self.refuse(400, "previous terminated container not found")
+            if query.get("previous", [""])[0].lower() == "true":  # of a container that was restarted; none of ours is
+                return self.refuse(400, f'previous terminated container "snakemake" in pod "{found[1]}" not found')
             return self.answer((self.kube.folder / f"{found[1]}.out").read_text())
-        return self.refuse(404, self.path)
+        return self.refuse(404, path)
 
     def do_DELETE(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        self.rfile.read(length)
-        name = urlsplit(self.path).path.rpartition("/")[2]
-        if self.kube.bodies.pop(name, None) is None:
-            return self.refuse(404, name)
-        self.kube.deleted.append(name)
-        if self.kube.processes[name].poll() is None:
-            os.killpg(self.kube.processes[name].pid, 9)
+        self.body()
+        folder, _, name = urlsplit(self.path).path.rpartition("/")
+        if folder.endswith("/jobs"):
+            self.kube.deleted.append(name)
+            if self.kube.processes[name].poll() is None:
+                os.killpg(self.kube.processes[name].pid, 9)
         return self.answer({"kind": "Status", "status": "Success"})

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -138,6 +139,10 @@ class Cluster:
         else:
             self.training = functions(self.requests, "training", defaults)
             self.evaluation = functions(self.requests, "evaluation", defaults)
+            if find_spec("snakemake_executor_plugin_kubernetes"):
+                from sslpairs.kubernetes import share_folder
+
+                share_folder()
 
     def device(self, wildcards) -> str:
         """Who was given a GPU must not compute without one unnoticed."""
@@ -149,18 +154,26 @@ class Cluster:
         return f"srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 " if nodes > 1 else ""
 
     def start(self) -> None:
-        """Once Snakemake knows its executor: more attempts for trainings longer than a job may be, equal requests for arrays, and
-        no job left over from a build that was killed."""
+        """Once Snakemake knows its executor: more attempts for trainings longer than a job may be, equal requests for arrays,
+        no run on several nodes but through Slurm, and no job left over from a build that was killed."""
         settings = self.workflow.executor_settings
         if self.requests is None or self.workflow.local_exec:
             return
         in_arrays = (getattr(settings, "array_jobs", None) or "").replace(";", ",").replace(" ", "").split(",")
         self.requests.equalise([kind for kind, rules in KINDS.items() if {"all", *rules} & set(in_arrays)])
+        slurm = type(settings).__module__ == "snakemake_executor_plugin_slurm"
+        for job in self.workflow.dag.needrun_jobs():
+            run = job.wildcards.get("run") if job.rule.name in KINDS["training"] else None
+            if run and self.requests.nodes(run) > 1 and not slurm:
+                raise UserError(
+                    f"{run} trains on {self.requests.processes(run)} GPUs, a node has {self.requests.site.gpus_per_node} (gpus_per_node "
+                    "of the profile), and only Slurm trains one run on several nodes: change training.gpus or the profile"
+                )
         requests = (self.requests.training(run) for run in self.build.to_train)
         more = max(map(self.requests.jobs_in_a_row, requests), default=1) - 1
         for rule in KINDS["training"]:
             self.workflow.get_rule(rule).restart_times = self.workflow.execution_settings.retries + more
-        if type(settings).__module__ == "snakemake_executor_plugin_slurm":
+        if slurm:
             cancel_orphans(self.build.root, _at_work(self.build.root))
 
 
