@@ -14,11 +14,11 @@ import yaml
 from kube import Kube
 from projects import ROOT, TABLE, build, built, edit, say, side_by_side
 
-from snakemake_executor_plugin_kubernetes_shared import ExecutorSettings, manifest
 from sslpairs.front import profile_site
 
 PROFILES = ("slurm", "generic", "kubernetes")
 GENERIC = (ROOT / "workflow/profiles/generic/config.yaml").read_text()
+ONE_RUN = "simclr+gps-*-weak-*-s1-*"
 SOON = ("--seconds-between-status-checks", "1", "--latency-wait", "10")
 
 
@@ -126,7 +126,7 @@ def test_a_killed_job_has_failed_a_minute_after_the_scheduler_lost_it(tmp_path):
 
 
 def test_a_build_through_a_submit_command_makes_the_same_table(project):
-    tables = without(project, "*-strong-*-s1-*")
+    tables = without(project, ONE_RUN)
     profile = project / "profiles/generic/config.yaml"
     commands = variant("No scheduler")
     start, end = GENERIC.index("cluster-generic-submit-cmd"), GENERIC.index("# PBS:")
@@ -134,10 +134,23 @@ def test_a_build_through_a_submit_command_makes_the_same_table(project):
     done = build(project, TABLE, "--workflow-profile", "generic", *SOON, "--config", "device=cpu")
     text = done.stdout + done.stderr
     assert done.returncode == 0, text
-    assert len(re.findall(r"Submitted job \d+ with external jobid '\d+'", text)) == 4  # two trainings, two evaluations
+    assert len(re.findall(r"Submitted job \d+ with external jobid '\d+'", text)) == 2  # a training and an evaluation
     assert tables_of(project) == tables
     assert "trained simclr" in "".join(path.read_text() for path in (project / "logs/generic").glob("pretrain-*.log"))
     assert not list((project / ".snakemake/generic").iterdir())
+
+
+def test_only_slurm_trains_a_run_on_several_nodes(project):
+    without(project, ONE_RUN)
+    paper = project / "config/papers/gps.yaml"
+    edit(paper, "- {augmentation: weak}", "- {augmentation: weak, set: {training.gpus: 8}}")
+    done = build(project, TABLE, "--workflow-profile", "generic")
+    text = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert re.search(
+        r"error: simclr\S+-s1-\w+: trains on 8 GPUs, and a node has 4 \(gpus_per_node of the profile\)", text
+    ), text
+    assert "Submitted" not in text
 
 
 # --- Kubernetes -----------------------------------------------------------------------------------------------------
@@ -145,80 +158,63 @@ def test_a_build_through_a_submit_command_makes_the_same_table(project):
 
 @pytest.fixture
 def kube(tmp_path):
-    pytest.importorskip("kubernetes")
+    pytest.importorskip("snakemake_executor_plugin_kubernetes")
     kube = Kube(tmp_path / "kube")
     yield kube
     kube.stop()
 
 
-def through_kubernetes(project: Path, kube: Kube, mount: Path) -> subprocess.CompletedProcess:
+def through_kubernetes(project: Path, kube: Kube, mount: Path, *words: str) -> subprocess.CompletedProcess:
     profile = project / "profiles/kubernetes/config.yaml"
     edit(profile, "namespace: default", "namespace: research")
     edit(profile, "research:/research", f"research:{mount}")
-    words = ("--workflow-profile", "kubernetes", *SOON, "--envvars", "PYTHONPATH", "--config", "device=cpu")
+    words = ("--workflow-profile", "kubernetes", *SOON, "--envvars", "PYTHONPATH", *words)
     return say(project, "snakemake", TABLE, *words, KUBECONFIG=str(kube.config))
 
 
-def test_a_build_through_kubernetes_makes_the_same_table_although_a_pod_dies(project, kube):
-    tables = without(project, "simclr+gps-*-weak-*-s1-*")
-    kube.kill, kube.refuse, kube.obstacle = 1, [500], "ErrImagePull"
-    done = through_kubernetes(project, kube, project.parent)
+def test_a_build_through_kubernetes_makes_the_same_table_although_a_pod_and_a_node_die(project, kube):
+    tables = without(project, ONE_RUN)
+    kube.kill = ["pod", "node"]
+    done = through_kubernetes(project, kube, project.parent, "--config", "device=cpu")
     text = done.stdout + done.stderr
     assert done.returncode == 0, text
     assert tables_of(project) == tables
-    first, second, evaluation = kube.taken
-    assert [body["metadata"]["labels"]["rule"] for body in kube.taken] == ["pretrain", "pretrain", "evaluate"]
-    assert kube.deleted == [body["metadata"]["name"] for body in kube.taken]
-    assert "Kubernetes does not say how the jobs are" in text
-    assert text.count("waits: ErrImagePull: because") == 1
-    assert re.search(r"Pod .*-pod: Error \(exit code 137\)", text), text
-    assert (project / f"logs/kubernetes/{kube.deleted[0]}.log").read_text() == "Killed\n"
-    pods = [body["spec"]["template"]["spec"] for body in (first, second, evaluation)]
-    assert [pod["containers"][0]["image"] for pod in pods] == ["python:3.12"] * 3
-    volume, mount = pods[0]["volumes"][-1], pods[0]["containers"][0]["volumeMounts"][-1]
-    assert volume == {"name": "volume0", "persistentVolumeClaim": {"claimName": "research"}}
-    assert mount == {"name": "volume0", "mountPath": str(project.parent)}
-    for pod in pods:
-        command = pod["containers"][0]["command"]
-        assert command[:2] == ["/bin/sh", "-c"]
-        assert command[2].startswith(
-            f"cd {project} && export PYTHONPATH='{project}/src' && {sys.executable} -m snakemake"
-        )
-        assert {item["name"] for item in pod["containers"][0]["env"]} == {"HOME", "USER"}
-    assert pods[1]["activeDeadlineSeconds"] == 2 * pods[0]["activeDeadlineSeconds"]
-    asked = [pod["containers"][0]["resources"]["requests"] for pod in pods]
-    assert set(asked[0]) == {"memory", "cpu"}
-    assert int(asked[1]["memory"][:-1]) >= 1.5 * int(asked[0]["memory"][:-1])
+    assert text.count("Trying to restart job") == 2
+    assert re.search(r"^Logfile .*/kubernetes-logs/.*:\n=+\nKilled$", text, re.MULTILINE), text
+    pods = [body["spec"]["template"]["spec"] for body in kube.taken]
+    containers = [container for pod in pods for container in pod["containers"]]
+    rules = [re.search(r"--allowed-rules (\w+)", container["args"][1])[1] for container in containers]
+    assert rules == ["pretrain", "pretrain", "pretrain", "evaluate"]
+    for pod, container in zip(pods, containers, strict=True):
+        assert container["image"] == "python:3.12"
+        assert container["args"][1].startswith(f"cd {project} && {sys.executable} -m snakemake")
+        assert container["volumeMounts"][-1] == {"name": "research", "mountPath": str(project.parent)}
+        assert pod["volumes"][-1] == {"name": "research", "persistentVolumeClaim": {"claimName": "research"}}
+        assert not pod.get("tolerations")
+        assert set(container["resources"]["limits"]) == {"cpu", "memory", "ephemeral-storage"}
+    memory = [int(container["resources"]["limits"]["memory"][:-1]) for container in containers]
+    assert memory[0] < memory[1] < memory[2]
 
 
-def test_a_folder_that_pods_do_not_see_is_refused_before_any_job(project, kube, tmp_path):
-    without(project, "simclr+gps-*-weak-*-s1-*")
+def test_pods_ask_for_gpus_and_a_failed_one_says_why(project, kube):
+    without(project, ONE_RUN)
+    kube.kill = ["pod"]
+    done = through_kubernetes(project, kube, project.parent, "--retries", "0")
+    assert done.returncode != 0
+    assert "Killed" in done.stdout + done.stderr
+    (body,) = kube.taken
+    pod = body["spec"]["template"]["spec"]
+    resources = pod["containers"][0]["resources"]
+    assert resources["limits"]["nvidia.com/gpu"] == resources["requests"]["nvidia.com/gpu"] == "1"
+    assert resources["limits"]["cpu"] == "7000m"
+    assert pod["tolerations"][0]["key"] == "nvidia.com/gpu"
+
+
+def test_a_folder_that_pods_do_not_see_is_refused_before_any_job(project, kube):
+    without(project, ONE_RUN)
     done = through_kubernetes(project, kube, Path("/elsewhere"))
     text = done.stdout + done.stderr
     assert done.returncode != 0
-    assert f"kubernetes-shared-volumes: research:/elsewhere: {project} is on none of them" in text
+    assert f"kubernetes-persistent-volumes: {project} is on none of them (research:/elsewhere)" in text
     assert "Traceback" not in text
     assert not kube.taken
-
-
-def test_gpus_are_limits_and_a_preempted_pod_is_started_again_by_kubernetes(kube):
-    settings = ExecutorSettings(
-        volumes=["research:/research", "sets:/sets"], node_selector=["pool=a100"], gpu_resource="amd.com/gpu"
-    )
-    resources = {"gpu": 2, "cpus_per_task": 14, "mem_mb": 12000, "runtime": 90}
-    body = manifest("sslpairs-0-1-1", "true", "python:3.12", settings, resources, {"build": "sslpairs-0"})
-    kube.start(body)
-    pod = body["spec"]["template"]["spec"]
-    assert pod["containers"][0]["resources"] == {
-        "requests": {"memory": "12000M", "cpu": "14"},
-        "limits": {"memory": "12000M", "amd.com/gpu": "2"},
-    }
-    assert pod["tolerations"] == [{"key": "amd.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
-    assert pod["nodeSelector"] == {"pool": "a100"}
-    assert pod["activeDeadlineSeconds"] == 5400
-    assert [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]] == ["/dev/shm", "/research", "/sets"]
-    assert body["spec"]["podFailurePolicy"]["rules"][0]["onPodConditions"][0]["type"] == "DisruptionTarget"
-    resources["gpu"] = 0
-    body = manifest("sslpairs-0-2-1", "true", "python:3.12", settings, resources, {})
-    assert body["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"] == {"memory": "12000M"}
-    assert body["spec"]["template"]["spec"]["tolerations"] == []

@@ -162,13 +162,12 @@ class Cluster:
         in_arrays = (getattr(settings, "array_jobs", None) or "").replace(";", ",").replace(" ", "").split(",")
         self.requests.equalise([kind for kind, rules in KINDS.items() if {"all", *rules} & set(in_arrays)])
         slurm = type(settings).__module__ == "snakemake_executor_plugin_slurm"
-        for job in self.workflow.dag.needrun_jobs():
-            run = job.wildcards.get("run") if job.rule.name in KINDS["training"] else None
-            if run and self.requests.nodes(run) > 1 and not slurm:
-                raise UserError(
-                    f"{run} trains on {self.requests.processes(run)} GPUs, a node has {self.requests.site.gpus_per_node} (gpus_per_node "
-                    "of the profile), and only Slurm trains one run on several nodes: change training.gpus or the profile"
-                )
+        runs = [job.wildcards.run for job in self.workflow.dag.needrun_jobs() if job.rule.name in KINDS["training"]]
+        if not slurm and (wide := [run for run in runs if self.requests.nodes(run) > 1]):
+            raise UserError(
+                f"{wide[0]}: trains on {self.requests.processes(wide[0])} GPUs, and a node has {self.requests.site.gpus_per_node} "
+                "(gpus_per_node of the profile): several nodes train one run only through Slurm; else ask for fewer (training.gpus)"
+            )
         requests = (self.requests.training(run) for run in self.build.to_train)
         more = max(map(self.requests.jobs_in_a_row, requests), default=1) - 1
         for rule in KINDS["training"]:

@@ -19,7 +19,7 @@ class InSharedFolder(Executor):
         super().__post_init__()
         # It asks for the log of the container before a failed one, which there is not, and that would end the whole build.
         log = self.kubeapi.read_namespaced_pod_log
-        self.kubeapi.read_namespaced_pod_log = lambda previous, **pod: log(**pod)
+        self.kubeapi.read_namespaced_pod_log = lambda previous=False, **pod: log(**pod)
 
     def get_job_exec_prefix(self, job) -> str:
         """What comes before a job's command."""
