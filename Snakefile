@@ -13,6 +13,7 @@ from sslpairs.front import (
     announce,
     check,
     equip_jobs,
+    files_for,
     freeze_build,
     leave_to_others,
     make_build,
@@ -62,7 +63,7 @@ report: "workflow/report/workflow.rst"
 rule all:
     default_target: True
     input:
-        [file for table in asked_for for file in build.wanted(table)],
+        files_for(build, asked_for),
         build.provenance_files() if asked_for else [],
 
 
@@ -79,9 +80,7 @@ for target, tables in build.targets().items():
             target
         input:
             # A function, so that the thousands of files are only looked at when somebody asks for the target.
-            lambda wildcards, tables=tables: [
-                file for table in tables for file in build.wanted(table)
-            ],
+            lambda wildcards, tables=tables: files_for(build, tables),
 
 
 onstart:

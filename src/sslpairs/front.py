@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -57,6 +58,18 @@ def leave_to_others(build: Build) -> Build:
             file=sys.stderr,
         )
     return left
+
+
+def files_for(build: Build, tables: list[str]) -> list[str]:
+    """What a build of these tables must leave. Where another build makes all that is missing of it, this one ends here."""
+    files = [file for table in tables for file in build.wanted(table)]
+    if build.elsewhere and tables and all(map(build.waits, tables)) and all((build.root / file).exists() for file in files):
+        other = _at_work(build.root)
+        stop(
+            "another build is at work in this folder and makes all that is missing here"
+            + (f": {_words(other[0])}.\nWait for it, or stop it: kill {other[0]['process']}{_if_gone(other[0])}" if other else "")
+        )
+    return files
 
 
 def check(build: Build) -> None:
@@ -133,7 +146,8 @@ class Cluster:
         profile = workflow.resource_settings.default_resources
         if profile is None:
             return
-        site = read_site({name: getattr(value, "raw", value) for name, value in profile.items()})
+        defaults = {name: getattr(value, "raw", value) for name, value in profile.items()}
+        site = read_site(defaults)
         self.requests = Requests(build, site)
         if workflow.remote_exec:  # it has what it was given, and no other job's receipts are read
             if cores := os.environ.get("SLURM_CPUS_PER_TASK"):
@@ -141,8 +155,12 @@ class Cluster:
             self.training = given(self.requests)
             self.evaluation = {"cpus_per_task": self.training["cpus_per_task"]}
         else:
-            self.training = functions(self.requests, "training")
-            self.evaluation = functions(self.requests, "evaluation")
+            self.training = functions(self.requests, "training", defaults)
+            self.evaluation = functions(self.requests, "evaluation", defaults)
+            if find_spec("snakemake_executor_plugin_kubernetes"):
+                from sslpairs.kubernetes import share_folder
+
+                share_folder()
 
     def device(self, wildcards) -> str:
         """Who was given a GPU must not compute without one unnoticed."""
@@ -159,8 +177,8 @@ class Cluster:
         )
 
     def start(self) -> None:
-        """Once Snakemake knows its executor: more attempts for trainings longer than a job may be, equal requests for arrays, and
-        no job left over from a build that was killed."""
+        """Once Snakemake knows its executor: more attempts for trainings longer than a job may be, equal requests for arrays,
+        no run on several nodes but through Slurm, and no job left over from a build that was killed."""
         settings = self.workflow.executor_settings
         if self.requests is None or self.workflow.local_exec:
             return
@@ -170,6 +188,12 @@ class Cluster:
             kind: [job.wildcards[0] for job in jobs if job.rule.name in rules]  # the run, the evaluation
             for kind, rules in KINDS.items()
         }
+        slurm = type(settings).__module__ == "snakemake_executor_plugin_slurm"
+        if not slurm and (wide := [run for run in names["training"] if self.requests.nodes(run) > 1]):
+            raise UserError(
+                f"{wide[0]}: trains on {self.requests.processes(wide[0])} GPUs, and a node has {self.requests.site.gpus_per_node} "
+                "(gpus_per_node of the profile): several nodes train one run only through Slurm; else ask for fewer (training.gpus)"
+            )
         for kind, rules in KINDS.items():
             if {"all", *rules} & set(in_arrays):
                 self.requests.equalise(kind, names[kind])
@@ -177,7 +201,7 @@ class Cluster:
         more = max(map(self.requests.jobs_in_a_row, requests), default=1) - 1
         for rule in KINDS["training"]:
             self.workflow.get_rule(rule).restart_times = self.workflow.execution_settings.retries + more
-        if type(settings).__module__ == "snakemake_executor_plugin_slurm":
+        if slurm:
             cancel_orphans(self.build.root, lambda: _at_work(self.build.root))
 
 

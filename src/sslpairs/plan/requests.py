@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import median
@@ -362,18 +362,23 @@ def _megabytes(value: float) -> int:
     return math.ceil(value / to) * to
 
 
-def functions(requests: Requests, kind: str) -> dict[str, Callable]:
-    """Functions for the ``resources`` of Snakemake's rules: name -> wildcards and attempt to value, None where a job asks for none."""
+def functions(requests: Requests, kind: str, defaults: Mapping[str, Any]) -> dict[str, Callable]:
+    """Functions for the ``resources`` of Snakemake's rules: name -> wildcards and attempt to value.
+
+    None where a job asks for none; of GPUs what the profile's ``defaults`` say (``gpus: 0`` for a submit command that names them).
+    """
     wildcard = {"training": "run", "evaluation": "evaluation"}[kind]
     names = ["runtime", "mem_mb", "cpus_per_task", "nodes", "tasks", "mpi", "tasks_per_gpu"]
+    otherwise = {}
     for how in (requests.site.gpu_request, requests.site.share_request):
         if how and (name := how.partition("=")[0]) not in names:
             names.append(name)
+            otherwise[name] = defaults.get(name)
 
     def asked(name: str) -> Callable:
         def value(wildcards, attempt):
             request = getattr(requests, kind)(getattr(wildcards, wildcard))
-            return requests.resources(request, attempt).get(name)
+            return requests.resources(request, attempt).get(name, otherwise.get(name))
 
         return value
 
