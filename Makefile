@@ -13,6 +13,11 @@ CONFIG := $(if $(CHOICES),--config $(CHOICES))
 HOW := $(if $(PROFILE),--workflow-profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS)),$(if $(JOBS),--cores $(JOBS)))
 SETS := $(foreach choice,$(CHOICES),--set $(choice))
 
+sum = $(shell cat $(1) | cksum | cut -d' ' -f1)
+KUBERNETES := $(shell grep -qs '^executor: *kubernetes' $(PROFILE) $(PROFILE)/config.yaml workflow/profiles/$(PROFILE)/config.yaml && echo yes)
+ENGINE := $(if $(KUBERNETES),kubernetes,cluster)
+PLUGINS := $(VENV)/.$(ENGINE)-$(call sum,requirements-$(ENGINE).txt)
+
 .PHONY: tables report test lint setup clean help
 
 help:            ## Show the commands
@@ -28,8 +33,8 @@ report: tables   ## Write results/report.html: tables, figures and provenance in
 	@$(BIN)/snakemake $(TARGETS) --report results/report.html $(CONFIG)
 	@echo "Report: results/report.html"
 
-test: setup      ## Run the tests
-	@$(BIN)/python -m pytest -n $(or $(JOBS),auto) --maxprocesses 4 --dist loadfile
+test: setup $(PLUGINS)   ## Run the tests
+	@$(BIN)/python -m pytest -rs -n $(or $(JOBS),auto) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: setup      ## Check style, formatting and the workflow
 	@$(BIN)/ruff check .
@@ -38,9 +43,9 @@ lint: setup      ## Check style, formatting and the workflow
 	@$(BIN)/snakemake --lint
 	@$(BIN)/sslpairs schema --check
 
-setup: $(VENV)/.ready-$(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)   ## Make the virtual environment
+setup: $(VENV)/.ready-$(call sum,requirements.txt pyproject.toml) $(if $(PROFILE),$(PLUGINS))   ## Make the virtual environment
 
-# The stamp is named after what it was made from, so that new pins set the environment up again.
+# Each stamp is named after what it was made from, so that new pins set the environment up again.
 $(VENV)/.ready-%: requirements.txt pyproject.toml
 	@echo "Setting up $(VENV) (a few gigabytes, once) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -48,6 +53,11 @@ $(VENV)/.ready-%: requirements.txt pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@rm -f $(VENV)/.ready-*
+	@touch $@
+
+# Executors for clusters are for those who use them: every start of Snakemake imports what is installed.
+$(VENV)/.cluster-% $(VENV)/.kubernetes-%: | $(VENV)/.ready-$(call sum,requirements.txt pyproject.toml)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --requirement requirements-$(firstword $(subst -, ,$(@F:.%=%))).txt
 	@touch $@
 
 clean:           ## Remove the tables and figures (runs, evaluations, data and the plans of jobs in a queue stay)

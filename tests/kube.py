@@ -16,6 +16,8 @@ class Kube:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self.plugin: Path | None = None
+        """Where the executor is installed."""
         self.secrets: dict[str, dict[str, str]] = {}
         self.processes: dict[str, subprocess.Popen] = {}
         self.taken: list[dict] = []

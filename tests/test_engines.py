@@ -28,6 +28,16 @@ def project(original, tmp_path) -> Path:
     return built(original, tmp_path / "copy")
 
 
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory) -> Path:
+    """The Kubernetes executor, in a folder of its own: in the environment it would cost each of hundreds of starts of Snakemake."""
+    folder = tmp_path_factory.mktemp("plugin")
+    words = ["--quiet", "--python", sys.executable, "--target", folder, "--no-deps"]
+    uv = Path(sys.executable).with_name("uv")
+    subprocess.run([uv, "pip", "install", *words, "-r", ROOT / "requirements-kubernetes.txt"], check=True)
+    return folder
+
+
 def without(project: Path, pattern: str) -> dict[str, bytes]:
     """Forget the runs that a pattern names and what was made of them; the table as it was."""
     for folder in [*project.glob(f"results/runs/{pattern}"), *project.glob(f"results/evals/{pattern}")]:
@@ -41,21 +51,21 @@ def tables_of(project: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in project.glob("results/tables/digits/*")}
 
 
-def test_every_profile_describes_its_cluster_and_works_where_no_scheduler_is_installed(project, tmp_path):
+def test_every_profile_describes_its_cluster_and_works_where_no_scheduler_is_installed(project, tmp_path, plugin):
     assert sorted(path.name for path in (ROOT / "workflow/profiles").iterdir()) == sorted((*PROFILES, "default"))
     (tmp_path / "bin").mkdir()
     for name in ("bash", "sh", "git", "which"):
         (tmp_path / "bin" / name).symlink_to(shutil.which(name))
-    path = os.pathsep.join([str(Path(sys.executable).parent), str(tmp_path / "bin")])
+    found = {"PATH": f"{Path(sys.executable).parent}:{tmp_path / 'bin'}", "PYTHONPATH": f"{project / 'src'}:{plugin}"}
 
     def look(name: str) -> None:
         site = profile_site(ROOT, name)
         assert site.gpu_request
-        done = say(project, "snakemake", "-n", TABLE, "--workflow-profile", name, "--config", "seeds=3", PATH=path)
+        done = say(project, "snakemake", "-n", TABLE, "--workflow-profile", name, "--config", "seeds=3", **found)
         text = done.stdout + done.stderr
         assert done.returncode == 0, text
         assert re.search(r"^pretrain +4$", text, re.MULTILINE), text
-        done = say(project, "sslpairs", "plan", TABLE, "--profile", name, "--set", "seeds=3", PATH=path)
+        done = say(project, "sslpairs", "plan", TABLE, "--profile", name, "--set", "seeds=3", **found)
         assert done.returncode == 0, done.stderr
         assert f"as profile {name} asks for them" in done.stdout
         assert re.search(r"4 │ training +│ +1 │ +\d+ │ [\d.]+ GB │", done.stdout), done.stdout
@@ -157,9 +167,9 @@ def test_only_slurm_trains_a_run_on_several_nodes(project):
 
 
 @pytest.fixture
-def kube(tmp_path):
-    pytest.importorskip("snakemake_executor_plugin_kubernetes")
+def kube(tmp_path, plugin):
     kube = Kube(tmp_path / "kube")
+    kube.plugin = plugin
     yield kube
     kube.stop()
 
@@ -169,7 +179,8 @@ def through_kubernetes(project: Path, kube: Kube, mount: Path, *words: str) -> s
     edit(profile, "namespace: default", "namespace: research")
     edit(profile, "research:/research", f"research:{mount}")
     words = ("--workflow-profile", "kubernetes", *SOON, "--envvars", "PYTHONPATH", *words)
-    return say(project, "snakemake", TABLE, *words, KUBECONFIG=str(kube.config))
+    path = f"{project / 'src'}:{kube.plugin}"
+    return say(project, "snakemake", TABLE, *words, KUBECONFIG=str(kube.config), PYTHONPATH=path)
 
 
 def test_a_build_through_kubernetes_makes_the_same_table_although_a_pod_and_a_node_die(project, kube):

@@ -1,3 +1,5 @@
+import re
+
 """What a change makes anew, and what it leaves alone: the real Snakefile in copies of a published project.
 
 Three states of a copy. ``bare``: a fresh clone, nothing pulled. ``pulled``: a fresh clone with data and checkpoints.
@@ -6,6 +8,7 @@ Three states of a copy. ``bare``: a fresh clone, nothing pulled. ``pulled``: a f
 
 import csv
 import os
+import re
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -72,8 +75,9 @@ def without_gps(project: Path) -> None:
     path = project / "config/papers/gps.yaml"
     edit(path, "rows: [simclr, simclr+gps]\n", "rows: [simclr]\n")
     text = path.read_text()
-    claim, figures = text.index("    claims:\n      - text: GPS's gain on SimCLR is larger"), text.index("figures:\n")
-    path.write_text(text[:claim] + text[figures:])
+    claim = text.index("    claims:\n      - text: GPS's gain on SimCLR is larger")
+    after = re.compile(r"^( {2})?\w", re.MULTILINE).search(text, claim + 1).start()  # the next table, or the figures
+    path.write_text(text[:claim] + text[after:])
 
 
 def edited_and_reverted(project: Path) -> None:

@@ -393,7 +393,7 @@ def test_a_state_of_other_code_another_guide_or_other_libraries_is_not_gone_on_w
         write_record(folder_of(root, "the guide") / "run.json", receipt)
     else:
         other = "changed" if what == "code" else known["versions"] | {"torch": "3.0"}
-        monkeypatch.setattr(training, "code_and_versions", lambda root: known | {what: other})
+        monkeypatch.setattr(training, "code_and_versions", lambda root, git: known | {what: other})
     done = []
     with caplog.at_level("WARNING"):
         got = run(root, guide="the guide", epochs=4, progress=lambda epoch, *_: done.append(epoch))
