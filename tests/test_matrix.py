@@ -1,5 +1,3 @@
-import re
-
 """What a change makes anew, and what it leaves alone: the real Snakefile in copies of a published project.
 
 Three states of a copy. ``bare``: a fresh clone, nothing pulled. ``pulled``: a fresh clone with data and checkpoints.
