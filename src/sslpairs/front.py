@@ -63,11 +63,13 @@ def leave_to_others(build: Build) -> Build:
 def files_for(build: Build, tables: list[str]) -> list[str]:
     """What a build of these tables must leave. Where another build makes all that is missing of it, this one ends here."""
     files = [file for table in tables for file in build.wanted(table)]
-    if build.elsewhere and tables and all(map(build.waits, tables)) and all((build.root / file).exists() for file in files):
-        other = _at_work(build.root)
+    if not (build.elsewhere and tables and all(map(build.waits, tables))):
+        return files
+    others = _at_work(build.root)
+    if others and all((build.root / file).exists() for file in files):
         stop(
-            "another build is at work in this folder and makes all that is missing here"
-            + (f": {_words(other[0])}.\nWait for it, or stop it: kill {other[0]['process']}{_if_gone(other[0])}" if other else "")
+            f"another build is at work in this folder and makes all that is missing here: {_words(others[0])}.\nWait for it, or "
+            f"stop it: kill {others[0]['process']}{_if_gone(others[0])}"
         )
     return files
 
