@@ -28,9 +28,8 @@ from sslpairs.slurm import become_own_member
 become_own_member(sys.argv)
 
 root = Path.cwd()
-on_node = (
-    workflow.remote_exec
-)  # this process is one job on a cluster, and the build on the head node has looked at everything
+# Whether this process is one job on a cluster: the build on the head node has looked at everything.
+on_node = workflow.remote_exec
 
 try:
     if "plan" in config:

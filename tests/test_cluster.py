@@ -1335,3 +1335,13 @@ def test_requests_are_rounded_up_to_few_different_ones():
         90,
         *(60 * h for h in (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)),
     }
+
+
+def test_where_there_is_no_slurm_a_build_for_it_says_so_before_any_job(build, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    flow = workflow(GPU, [("pretrain", run_of(build, "simclr"))])
+    flow.executor_settings = type(
+        "ExecutorSettings", (), {"__module__": "snakemake_executor_plugin_slurm", "array_jobs": None}
+    )()
+    with pytest.raises(UserError, match="executor: slurm: there is no sbatch on this machine"):
+        Cluster(build, flow).start()

@@ -6,6 +6,7 @@ import fcntl
 import gc
 import json
 import os
+import shutil
 import socket
 import sys
 import tempfile
@@ -191,6 +192,10 @@ class Cluster:
             for kind, rules in KINDS.items()
         }
         slurm = type(settings).__module__ == "snakemake_executor_plugin_slurm"
+        if slurm and not shutil.which("sbatch"):
+            raise UserError(
+                "profile: executor: slurm: there is no sbatch on this machine; build on a head node of the cluster, or without PROFILE"
+            )
         if not slurm and (wide := [run for run in names["training"] if self.requests.nodes(run) > 1]):
             raise UserError(
                 f"{wide[0]}: trains on {self.requests.processes(wide[0])} GPUs, and a node has {self.requests.site.gpus_per_node} "
