@@ -52,7 +52,7 @@ def tables_of(project: Path) -> dict[str, bytes]:
 
 
 def test_every_profile_describes_its_cluster_and_works_where_no_scheduler_is_installed(project, tmp_path, plugin):
-    assert sorted(path.name for path in (ROOT / "workflow/profiles").iterdir()) == sorted((*PROFILES, "default"))
+    assert {*PROFILES, "default"} <= {path.name for path in (ROOT / "workflow/profiles").iterdir()}
     (tmp_path / "bin").mkdir()
     for name in ("bash", "sh", "git", "which"):
         (tmp_path / "bin" / name).symlink_to(shutil.which(name))

@@ -243,12 +243,13 @@ def _say_requests(build, profile: str, to_train: list[str], to_evaluate: list[st
         )
     out.print(view)
     total = sum(
-        count * request.seconds * request.processes / (site.gpu_shares if request.shares else 1) / 3600
+        count * request.seconds * request.processes / (site.gpu_shares if request.shares else 1)
         for (_, request), count in asked.items()
     )
     device = "GPU" if requests.on_gpu else "processor"
     size = sum(requests.checkpoint_bytes(run) for run in to_train) / 1e9
-    out.print(f"Expected: about {total:,.1f} {device} hours of training and evaluation, {size:,.1f} GB of checkpoints.")
+    work = f"{total / 3600:,.0f} {device} hours" if total > 36000 else f"{duration(total)} of a {device}"
+    out.print(f"Expected: about {work} for trainings and evaluations, {size:,.1f} GB of checkpoints.")
     guessed = sum(count for (_, request), count in asked.items() if request.basis == "recipe")
     if guessed:
         guess = f"{site.gpu_tflops} x 10^12 operations a second and GPU" if requests.on_gpu else "a processor core"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 
 from sslpairs.config.site import Site
@@ -362,7 +363,7 @@ def _megabytes(value: float) -> int:
     return math.ceil(value / to) * to
 
 
-def functions(requests: Requests, kind: str, defaults: Mapping[str, Any]) -> dict[str, Callable]:
+def functions(requests: Requests, kind: str, defaults: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Callable]:
     """Functions for the ``resources`` of Snakemake's rules: name -> wildcards and attempt to value.
 
     None where a job asks for none; of GPUs what the profile's ``defaults`` say (``gpus: 0`` for a submit command that names them).
