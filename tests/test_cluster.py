@@ -1253,7 +1253,9 @@ def test_plan_with_a_profile_says_what_the_jobs_ask_for(say):
     assert "Jobs, as profile slurm asks for them" in said
     assert re.search(r"10 .* training .* 1 .* 8 .* GB .* 10 min .* recipe", said)
     assert re.search(r"8 .* evaluation .* recipe", said)
-    assert re.search(r"Expected: about \S+ (s|min|h) .*a GPU for trainings and evaluations, [\d.]+ GB of checkpoints", said)
+    assert re.search(
+        r"Expected: about \S+ (s|min|h) .*a GPU for trainings and evaluations, [\d.]+ GB of checkpoints", said
+    )
     assert "the speed of 20 x 10^12 operations a second and GPU is a guess" in said
 
 
