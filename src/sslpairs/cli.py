@@ -249,16 +249,17 @@ def _say_requests(build, profile: str, to_train: list[str], to_evaluate: list[st
     device = "GPU" if requests.on_gpu else "processor"
     size = sum(requests.checkpoint_bytes(run) for run in to_train) / 1e9
     work = f"{total / 3600:,.0f} {device} hours" if total > 36000 else f"{duration(total)} of a {device}"
-    out.print(f"Expected: about {work} for trainings and evaluations, {size:,.1f} GB of checkpoints.")
+    out.print(f"Expected: about {work} for trainings and evaluations, {size:,.1f} GB of checkpoints.", soft_wrap=True)
     guessed = sum(count for (_, request), count in asked.items() if request.basis == "recipe")
     if guessed:
         guess = f"{site.gpu_tflops} x 10^12 operations a second and GPU" if requests.on_gpu else "a processor core"
-        out.print(f"{guessed} of the jobs have no receipt to go by: the speed of {guess} is a guess.")
+        out.print(f"{guessed} of the jobs have no receipt to go by: the speed of {guess} is a guess.", soft_wrap=True)
     memory = [request.gpu_memory_gb for _, request in asked if request.gpu_memory_gb < math.inf]
     if large := sum(size > site.gpu_memory_gb for size in memory):
         out.print(
             f"{large} kinds of runs may need more memory than a GPU has ({max(memory):,.0f} of {site.gpu_memory_gb} GB): write "
-            "training.gpus into the recipe (docs/several-gpus.md)."
+            "training.gpus into the recipe (docs/several-gpus.md).",
+            soft_wrap=True,
         )
 
 
