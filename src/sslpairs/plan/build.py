@@ -1,5 +1,6 @@
 """A plan beside what already exists: which runs are done, which would be trained, where every file lies."""
 
+import gc
 import hashlib
 import json
 import re
@@ -123,7 +124,11 @@ def thaw(path: Path) -> Plan:
         ) from None
     if sha256_text(text)[:12] != path.stem:
         raise UserError(f"{path}: its content does not fit its name, so it was altered; delete it and start again")
-    return Plan(**json.loads(text))
+    gc.disable()  # nothing in it is garbage, and looking for it among millions of values takes longer than reading them
+    try:
+        return Plan(**json.loads(text))
+    finally:
+        gc.enable()
 
 
 def any_of(names: Iterable[str], everything: Iterable[str] | None = None) -> str:
