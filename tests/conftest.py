@@ -6,14 +6,6 @@ import pytest
 import torch
 from projects import make_project
 
-FIRST = ("test_slurm.py", "test_damage.py", "test_engines.py")
-"""Files that mostly wait: side by side with the others they must not come last."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Otherwise in the order of the files."""
-    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
-
 
 @pytest.fixture(autouse=True)
 def _one_thread():
