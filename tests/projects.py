@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ROOT = Path(__file__).parents[1]
 TABLE = "gps-augmentation"
 PARTS = (
@@ -79,6 +81,26 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
+def edit_key(root: Path, file: str, key: str, value: Any) -> None:
+    """Set a dotted key of a file under ``config/``."""
+    path = root / "config" / file
+    whole = place = yaml.load(path.read_text(), Loader=yaml.CSafeLoader)
+    *parents, last = [int(word) if word.isdecimal() else word for word in key.split(".")]
+    for word in parents:
+        place = place[word]
+    place[last] = value
+    path.write_text(yaml.dump(whole, Dumper=yaml.CSafeDumper, sort_keys=False))
+
+
+def make_tiny(project: Path, epochs: int, seeds: int) -> None:
+    """The project's parts, with a network that trains in seconds."""
+    copy_parts(PARTS, project)
+    edit(project / "config/scales/digits.yaml", "widths: [32, 64, 128]", "widths: [8, 16]")
+    edit(project / "config/scales/digits.yaml", "epochs: {default: 10, 800: 30}", f"epochs: {{default: {epochs}}}")
+    edit(project / "config/recipes/digits.yaml", "epochs: 100", "epochs: 5")
+    edit(project / "config/config.yaml", "seeds: 3", f"seeds: {seeds}")
+
+
 def side_by_side(work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
     """``work`` for each item, a few at once."""
     with ThreadPoolExecutor(3) as pool:
@@ -111,11 +133,7 @@ def copy_parts(names: Iterable[str], to: Path) -> None:
 def make_project(project: Path) -> Path:
     """Two methods, two augmentations, two seeds: built, published to a folder beside the project, and committed."""
     project.mkdir(parents=True)
-    copy_parts(PARTS, project)
-    edit(project / "config/scales/digits.yaml", "widths: [32, 64, 128]", "widths: [8, 16]")
-    edit(project / "config/scales/digits.yaml", "epochs: {default: 10, 800: 30}", "epochs: {default: 2}")
-    edit(project / "config/recipes/digits.yaml", "epochs: 100", "epochs: 5")
-    edit(project / "config/config.yaml", "seeds: 3", "seeds: 2")
+    make_tiny(project, epochs=2, seeds=2)
     git(project, "init", "--quiet")
     for words in (
         ("dvc", "remote", "add", "--quiet", "--default", "store", str(project.parent / "store")),

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from projects import edit_key as edit
 
 from sslpairs import cli, front, slurm, team
 from sslpairs.config.reading import read_config
@@ -74,16 +75,6 @@ def root(template, tmp_path) -> Path:
     """A copy of that project to be changed."""
     shutil.copytree(template / "config", tmp_path / "config")
     return tmp_path
-
-
-def edit(root: Path, file: str, key: str, value) -> None:
-    path = root / "config" / file
-    whole = place = yaml.load(path.read_text(), Loader=yaml.CSafeLoader)
-    *parents, last = key.split(".")
-    for word in parents:
-        place = place[word]
-    place[last] = value
-    path.write_text(yaml.dump(whole, Dumper=yaml.CSafeDumper, sort_keys=False))
 
 
 def plan(root: Path, tables: str = TABLE, **overrides) -> Plan:

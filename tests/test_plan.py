@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from projects import edit_key as edit
 
 from sslpairs.config.methods import STRATEGIES, WITHOUT_MIXED_TEMPERATURE, parse_label
 from sslpairs.config.reading import read_config
@@ -61,16 +62,6 @@ def root(template, tmp_path) -> Path:
     """A copy of that project to be changed."""
     shutil.copytree(template / "config", tmp_path / "config")
     return tmp_path
-
-
-def edit(root: Path, file: str, key: str, value) -> None:
-    path = root / "config" / file
-    whole = place = yaml.load(path.read_text(), Loader=yaml.CSafeLoader)
-    *parents, last = [int(word) if word.isdecimal() else word for word in key.split(".")]
-    for word in parents:
-        place = place[word]
-    place[last] = value
-    path.write_text(yaml.dump(whole, Dumper=yaml.CSafeDumper, sort_keys=False))
 
 
 def plan(root: Path, contents: dict[str, str] = CONTENTS, **overrides) -> Plan:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from projects import PARTS, ROOT, TABLE, built, copy_parts, edit, git, say
+from projects import ROOT, TABLE, built, edit, git, make_tiny, say
 
 SLURM = ROOT / ".ci" / "slurm"
 ENDINGS = ("csv", "claims.csv", "md", "tex", "html")
@@ -147,11 +147,7 @@ class Faults:
     def __init__(self, folder: Path):
         local = folder / "local"
         local.mkdir(parents=True)
-        copy_parts(PARTS, local)
-        edit(local / "config/scales/digits.yaml", "widths: [32, 64, 128]", "widths: [8, 16]")
-        edit(local / "config/scales/digits.yaml", "epochs: {default: 10, 800: 30}", "epochs: {default: 300}")
-        edit(local / "config/recipes/digits.yaml", "epochs: 100", "epochs: 5")
-        edit(local / "config/config.yaml", "seeds: 3", "seeds: 1")
+        make_tiny(local, epochs=300, seeds=1)
         for words in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "--message=Start")):
             git(local, *words)
         assert say(local, "sslpairs", "fetch", "digits").returncode == 0
@@ -188,12 +184,14 @@ class Faults:
 
         node = self.job(self.cancelled)["node"]
         there = self.on(node)
+        assert self.cancelled in there
         control(str(SLURM), "break", node)
         control(str(SLURM), "mend", node)
         self.all_go_on(f"{node} broke", there)
 
         node = self.job(self.cancelled)["node"]
         there = self.on(node)
+        assert self.cancelled in there
         control(
             "sbatch", "--partition=urgent", f"--nodelist={node}", "--mem=8000", "--output=/dev/null", "--wrap=sleep 1"
         )
