@@ -7,12 +7,15 @@ this file again) read the frozen plan, so that editing config/ meanwhile changes
 import sys
 from pathlib import Path
 
+from sslpairs.build_log import say_briefly
 from sslpairs.errors import UserError
 from sslpairs.front import (
     Cluster,
     announce,
     check,
+    check_folder,
     equip_jobs,
+    figure_inputs,
     files_for,
     freeze_build,
     leave_to_others,
@@ -20,6 +23,7 @@ from sslpairs.front import (
     possible_jobs,
     share_warm_processes,
     stop,
+    table_inputs,
     trained_from,
 )
 from sslpairs.plan.build import Build, any_of, thaw
@@ -37,6 +41,7 @@ try:
         build = Build(thaw(Path(frozen)), root)
         cluster = Cluster(build, workflow)
     else:
+        check_folder(root, workflow.main_snakefile)
         build = make_build(root, config)
         check(build)
         build = leave_to_others(build)
@@ -80,6 +85,10 @@ for target, tables in build.targets().items():
         input:
             # A function, so that the thousands of files are only looked at when somebody asks for the target.
             lambda wildcards, tables=tables: files_for(build, tables),
+
+
+if not on_node:
+    say_briefly(workflow, build)
 
 
 onstart:

@@ -83,7 +83,8 @@ def finish(project: Path) -> dict[str, int]:
     """Everything finished, with older files behind newer ones; counts of what there is."""
     from sslpairs.files import sha256_text, write_record
     from sslpairs.front import make_build
-    from sslpairs.plan.build import evaluation_file, run_folder
+    from sslpairs.plan.build import ENDINGS, evaluation_file, run_folder
+    from sslpairs.plan.written import made_from, seal
 
     build = make_build(project)
     plan, now = build.plan, time.time()
@@ -128,15 +129,15 @@ def finish(project: Path) -> dict[str, int]:
         facts = {"format": 1, "run": entry["run"], "key": entry["key"], "protocols": protocols}
         write_record(path, facts | {"checkpoint": sha256_text(entry["run"])})
         dated(path, 300)
-    keyed = [file for table in plan.tables for file in build.keyed_table_files(table)]
-    keyed += [file for figure in plan.figures for file in build.keyed_figure_files(figure)]
-    stable = [file for table in plan.tables for file in build.outputs(table)]
-    for age, files in ((200, keyed), (100, [*stable, build.provenance_file()])):
-        for file in files:
-            path = project / file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("made up")
-            dated(path, age)
+    outputs = [file for table in plan.tables for file in build.outputs(table)]
+    for file in (*outputs, build.provenance_file()):
+        path = project / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("made up")
+        dated(path, 100)
+    for kind in ENDINGS:
+        for name in getattr(plan, kind):
+            seal(build, kind, name, project / build.stem(kind, name), made_from(build, kind, name))
     counts = {name: len(getattr(plan, name)) for name in ("runs", "evaluations", "tables", "figures")}
     return counts | {"selected tables": len(plan.selected)}
 

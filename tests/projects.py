@@ -1,5 +1,6 @@
 """A project with a tiny network, whose one table is built and published, copies of it, and what a user does there."""
 
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from sslpairs.front import make_build
+from sslpairs.plan.written import outdated
 
 ROOT = Path(__file__).parents[1]
 TABLE = "gps-augmentation"
@@ -60,7 +64,7 @@ def build(project: Path, *words: str) -> subprocess.CompletedProcess:
 
 
 def jobs(project: Path, *words: str) -> dict[str, int]:
-    """What a dry run would do: rule -> jobs. Those that only copy files to their stable names are left out."""
+    """What Snakemake would do: rule -> jobs, as a dry run counts them."""
     done = build(project, "-n", *words)
     text = done.stdout + done.stderr
     assert done.returncode == 0, text
@@ -68,6 +72,42 @@ def jobs(project: Path, *words: str) -> dict[str, int]:
         return {}
     found = dict(re.findall(r"^(\w+) +(\d+)$", text.split("Job stats:")[1].split("Reasons:")[0], re.MULTILINE))
     return {name: int(found[name]) for name in RULES if name in found}
+
+
+def planned(project: Path, table: str) -> dict[str, int]:
+    """What a build of a table would do, without Snakemake: rule -> jobs. ``test_matrix`` shows that both agree."""
+    found = make_build(project)
+    trained, evaluated, restored = found.needs([table])
+    again = set(trained) & found.to_retrain.keys()
+    written = {
+        "table": [("tables", table)],
+        "figure": [("figures", figure) for figure in found.figures_of(table)],
+    }
+    counts = {
+        "prepare_data": len(found.to_prepare) if trained or evaluated else 0,
+        "pretrain": len(trained) - len(again),
+        "retrain": len(again),
+        "restore_run": len(restored),
+        "evaluate": len(evaluated),
+    }
+    for rule, products in written.items():
+        counts[rule] = sum(bool(evaluated or outdated(found, *product)) for product in products)
+    return {rule: count for rule, count in counts.items() if count}
+
+
+def planned_by_own_code(project: Path, table: str) -> dict[str, int]:
+    """``planned``, by the code in the project instead of this one's."""
+    words = "import json, pathlib, sys, projects; print(json.dumps(projects.planned(pathlib.Path.cwd(), sys.argv[1])))"
+    own = {"PYTHONPATH": os.pathsep.join([str(project / "src"), str(Path(__file__).parent)])}
+    done = subprocess.run(
+        [sys.executable, "-c", words, table],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        env=os.environ | own,
+        check=True,
+    )
+    return json.loads(done.stdout)
 
 
 def git(project: Path, *words: str) -> str:

@@ -372,18 +372,6 @@ def test_files_dated_in_the_future_are_told_dated_as_of_now_and_cost_nothing(pro
     assert "clock: " not in build(project, "-n", TABLE, "--config", "seeds=3").stderr
 
 
-@pytest.mark.parametrize("part", ["tables", "figures"])
-def test_tables_and_figures_dated_in_the_future_are_copied_all_the_same(project, part):
-    before = state(project)
-    for path in project.glob(f"results/{part}/keyed/*"):
-        os.utime(path, (time.time() + 86_400,) * 2)
-    shutil.rmtree(project / f"results/{part}/digits")
-    done = build(project, TABLE)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "clock: " in done.stderr
-    assert state(project) == before
-
-
 def test_files_dated_long_ago_train_nothing(project):
     for path in [*project.glob("results/runs/**/*"), *project.glob("results/evals/**/*")]:
         os.utime(path, (0, 0))

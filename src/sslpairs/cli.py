@@ -18,6 +18,7 @@ from rich.markup import escape
 from sslpairs.errors import UserError, nearest
 from sslpairs.files import date_now, dated_ahead, exclusive, unwritable
 from sslpairs.team import Team, start_together, started_together, together
+from sslpairs.words import duration
 
 app = typer.Typer(
     add_completion=False,
@@ -112,16 +113,14 @@ def open_build(sets: list[str], frozen: Path | None = None):
 
 def chosen_tables(build, targets: list[str], what: str = "neither a paper nor a table") -> list[str]:
     """Table ids for names of papers and tables; all selected ones when there are none."""
+    from sslpairs.front import unknown_target
+
     if not targets:
         return build.plan.selected
-    known = build.targets()
     for target in targets:
-        if target in build.plan.left_out:
-            raise UserError(
-                f"'{target}' is an optional table: choose it with --set tables={target} (make: TABLES={target})"
-            )
-        if target not in known:
-            raise UserError(f"'{target}' is {what}{nearest(target, list(known))} ({', '.join(known)})")
+        if problem := unknown_target(build, target, what):
+            raise UserError(problem)
+    known = build.targets()
     return list(dict.fromkeys(table for target in targets for table in known[target]))
 
 
@@ -139,14 +138,6 @@ def start_log(path: Path | None) -> None:
         file = logging.FileHandler(path, mode="a")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         logger.addHandler(file)
-
-
-def duration(seconds: float) -> str:
-    """For people, for example '2 h 05 min'."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 # --- looking ------------------------------------------------------------------------------------------------------
@@ -289,6 +280,8 @@ def status(
     """Show how far each table is: runs done, of these with a checkpoint that can only be restored, missing and failed."""
     from rich.table import Table
 
+    from sslpairs.plan import written
+
     build = open_build(sets)
     failures = {run: lines for run in build.to_train if run not in build.receipts and (lines := _failure(build, run))}
     view = Table(title=f"Scale {build.plan.scale['title']}", title_justify="left")
@@ -301,7 +294,6 @@ def status(
         restorable = sum(build.is_published(run) and not build.has_checkpoint(run) for run in finished)
         failed = sum(run in failures for run in runs)
         evaluated = len(evaluations & build.evaluated)
-        keyed = build.root / f"results/tables/keyed/{table}.{build.plan.tables[table]['key']}.csv"
         filled = round(20 * evaluated / len(evaluations))
         view.add_row(
             table,
@@ -311,7 +303,7 @@ def status(
             str(len(runs) - len(finished) - failed),
             str(failed),
             f"{evaluated}/{len(evaluations)}",
-            "yes" if keyed.exists() else "no",
+            written.state(build, "tables", table),
             "█" * filled + "·" * (20 - filled),
         )
     out.print(view)
@@ -529,7 +521,8 @@ def doctor(sets: Sets = []) -> None:  # noqa: B006
 def _examine(build, say) -> None:
     """Compare every record, checkpoint and pointer of the plan with what it should be."""
     from sslpairs.files import sha256_file
-    from sslpairs.plan.build import pointer_of, read_pointer
+    from sslpairs.plan import written
+    from sslpairs.plan.build import ENDINGS, pointer_of, read_pointer
 
     for line in build.damaged:
         say(False, line)
@@ -547,6 +540,13 @@ def _examine(build, say) -> None:
             continue
         if pointer and pointer != pointer_of(build.receipts[run]):
             say(False, f"{run}: its pointer is of another checkpoint; `sslpairs publish` writes it anew")
+    products = [(kind, name) for kind in ENDINGS for name in getattr(build.plan, kind)]
+    for kind, name in products:
+        if written.state(build, kind, name) == written.OLD:
+            say(
+                False,
+                f"{build.stem(kind, name)}.*: not of the settings and results of now; the next build writes it again",
+            )
     say(
         True,
         f"{len(build.receipts)} of {len(build.plan.runs)} runs done, {len(build.evaluated)} of {len(build.plan.evaluations)} "
@@ -625,10 +625,16 @@ def train(
     if not team.leads:
         return
     _settle(build, build.training_inputs(run))
-    print(
+    _say_done(
+        log_file,
         f"trained {run}: {receipt['spec']['epochs']} epochs in {duration(receipt['timing']['seconds'])}, "
-        f"loss {receipt['loss']:.4f}, online {receipt['online']['last']:.1f} %"
+        f"loss {receipt['loss']:.4f}, online {receipt['online']['last']:.1f} %",
     )
+
+
+def _say_done(log_file: Path | None, text: str) -> None:
+    """How a job ended: to its log, from which the build takes the line that it shows; without one to the terminal."""
+    log.info(text) if log_file else print(text)
 
 
 @contextlib.contextmanager
@@ -678,9 +684,7 @@ def evaluate(
             (entry["dataset"], entry["content"]) if "dataset" in entry else None,
         )
         numbers = ", ".join(f"{name} {value['last']:.1f} %" for name, value in result["protocols"].items())
-        log.info("%s: %s", run, numbers)
-        if log_file is None:
-            print(f"evaluated {run}: {numbers}")
+        _say_done(log_file, f"evaluated {run}: {numbers}")
         _settle(build, build.evaluation_inputs(f"{run}/{entry['key']}"))
 
 
@@ -887,6 +891,7 @@ def tables(
 ) -> None:
     """Show the tables that are built; with --stem, write one."""
     from sslpairs.paper.tables import build_table, to_terminal, write_table
+    from sslpairs.plan import written
 
     start_log(log_file)
     build = open_build(sets, frozen)
@@ -894,7 +899,9 @@ def tables(
     if stem:
         if len(names) != 1:
             raise UserError("--stem: name exactly one table")
+        source = written.made_from(build, "tables", names[0])
         write_table(build_table(build.plan.tables[names[0]], build.root), stem)
+        written.seal(build, "tables", names[0], stem, source)
         _settle(build, build.evaluation_files(names[0]))
         return
     missing = [name for name in names if build.needs([name])[1]]
@@ -924,11 +931,14 @@ def figure(
 ) -> None:
     """Draw one figure."""
     from sslpairs.paper.figures import draw
+    from sslpairs.plan import written
 
     start_log(log_file)
     build = open_build(sets, frozen)
     entry = _known(name, build.plan.figures, "figure")
+    source = written.made_from(build, "figures", name)
     draw(entry, build.plan.tables[entry["table"]], build.root, stem)
+    written.seal(build, "figures", name, stem, source)
     _settle(build, build.figure_inputs(name))
 
 

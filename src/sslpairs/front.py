@@ -23,9 +23,10 @@ from sslpairs.config.site import Site, read_site
 from sslpairs.data.record import changed_sources, record, recorded
 from sslpairs.errors import UserError, nearest
 from sslpairs.files import date_now, dated_ahead, exclusive
-from sslpairs.plan.build import Build, any_of, freeze, thaw
+from sslpairs.plan.build import ENDINGS, Build, any_of, freeze, thaw
 from sslpairs.plan.planner import make_plan
 from sslpairs.plan.requests import Requests, functions, given
+from sslpairs.plan.written import outdated
 from sslpairs.slurm import cancel_orphans
 from sslpairs.training.provenance import git_state
 
@@ -75,6 +76,23 @@ def files_for(build: Build, tables: list[str]) -> list[str]:
     return files
 
 
+def check_folder(root: Path, snakefile: str) -> None:
+    """``UserError`` where Snakemake could not work in this folder, or would in another one than the project's."""
+    project = Path(snakefile).parent
+    if root != project and not (root / "config/config.yaml").exists():
+        raise UserError(
+            f"{root} is not the project's folder: run `snakemake` in {project}, or add --directory {project}"
+        )
+    if "{" in str(root) or "}" in str(root):
+        raise UserError(f"{root}: Snakemake takes braces in the path of a project for its wildcards; rename the folder")
+    for folder in (root, root / ".snakemake", root / ".snakemake/locks", root / "results"):
+        if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+            owner = f" (it belongs to {folder.owner()})" if folder.stat().st_uid != os.getuid() else ""
+            raise UserError(
+                f"{folder}: cannot be written{owner}; build in a clone of your own, or change the permissions"
+            )
+
+
 def check(build: Build) -> None:
     """``UserError`` for damaged records and needed checkpoints; files that are dated in the future are dated as of now."""
     if lines := build.damaged:
@@ -85,10 +103,7 @@ def check(build: Build) -> None:
     for run in build.receipts:
         files += [f"results/runs/{run}/{name}" for name in ("run.json", "metrics.csv", "checkpoint.pt")]
     files += [f"results/evals/{name}.json" for name in build.evaluated]
-    for table in plan.tables:
-        files += build.keyed_table_files(table)
-    for figure in plan.figures:
-        files += build.keyed_figure_files(figure)
+    files += [f for kind in ENDINGS for name in getattr(plan, kind) for f in build.files_of(kind, name)]
     if ahead := dated_ahead(f"{build.root}/{file}" for file in files):
         date_now(ahead)
         print(
@@ -244,6 +259,30 @@ def trained_from(build: Build, run: str) -> list[str]:
             "plan --no-train` lists all such runs; pull receipts (`git pull`) or pointers, or build without train=never"
         )
     return build.training_inputs(run)
+
+
+def unknown_target(build: Build, name: str, what: str = "neither a paper nor a table") -> str | None:
+    """What to say of a target that there is not; None for a paper or a table of this plan."""
+    known = build.targets()
+    if name in known:
+        return None
+    if name in build.plan.left_out:
+        return f"'{name}' is an optional table: choose it with --set tables={name} (make: TABLES={name})"
+    files = [file for table in build.plan.tables for file in build.outputs(table)] if "/" in name else []
+    return f"'{name}' is {what}{nearest(name, files or list(known))} ({', '.join(known)})"
+
+
+def table_inputs(build: Build, table: str, workflow: Any) -> list[str]:
+    """What a table is made from; asked while Snakemake makes its graph, of the tables in it. Where the files on disk do not show the
+    numbers of now, Snakemake is told to run the job whatever it makes of dates and checksums."""
+    workflow.dag.forcefiles.update(outdated(build, "tables", table))
+    return build.evaluation_files(table)
+
+
+def figure_inputs(build: Build, figure: str, workflow: Any) -> list[str]:
+    """The same of a figure."""
+    workflow.dag.forcefiles.update(outdated(build, "figures", figure))
+    return build.figure_inputs(figure)
 
 
 def announce(root: Path, outputs: list[str]) -> None:

@@ -12,6 +12,6 @@ rule prepare_data:
     conda:
         "../../environment.yml"
     message:
-        "Preparing data set {wildcards.dataset}"
+        "prepared data set {wildcards.dataset}"
     shell:
-        "sslpairs fetch {wildcards.dataset} --log {log}"
+        "sslpairs fetch {wildcards.dataset:q} --log {log:q}"

@@ -22,9 +22,9 @@ rule pretrain:
         launch=cluster.launch,
         device=cluster.device,
     message:
-        "Training {wildcards.run}"
+        "trained {wildcards.run}"
     shell:
-        "{params.launch}sslpairs train {wildcards.run}{params.device} --log {log}"
+        "{params.launch}sslpairs train {wildcards.run:q}{params.device} --log {log:q}"
 
 
 # A finished run whose checkpoint is needed, is gone, and was never published. Its receipt is no output: Snakemake removes
@@ -48,9 +48,9 @@ rule retrain:
         launch=cluster.launch,
         device=cluster.device,
     message:
-        "Training {wildcards.run} again: its checkpoint is gone"
+        "trained {wildcards.run} again: its checkpoint was gone"
     shell:
-        "{params.launch}sslpairs train {wildcards.run}{params.device} --log {log}"
+        "{params.launch}sslpairs train {wildcards.run:q}{params.device} --log {log:q}"
 
 
 rule restore_run:
@@ -64,9 +64,9 @@ rule restore_run:
     conda:
         "../../environment.yml"
     message:
-        "Restoring {wildcards.run}"
+        "restored {wildcards.run}"
     shell:
-        "sslpairs restore {wildcards.run} --log {log}"
+        "sslpairs restore {wildcards.run:q} --log {log:q}"
 
 
 rule evaluate:
@@ -89,6 +89,6 @@ rule evaluate:
         run=lambda wildcards: build.plan.evaluations[wildcards.evaluation]["run"],
         key=lambda wildcards: build.plan.evaluations[wildcards.evaluation]["key"],
     message:
-        "Evaluating {wildcards.evaluation}"
+        "evaluated {wildcards.evaluation}"
     shell:
-        "sslpairs evaluate {params.run} --key {params.key}{params.device} --log {log}"
+        "sslpairs evaluate {params.run:q} --key {params.key:q}{params.device} --log {log:q}"

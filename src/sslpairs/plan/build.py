@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from sslpairs.errors import Unreadable, UserError
-from sslpairs.files import canonical, read_record, sha256_file, sha256_text, unwritable, write_atomic
+from sslpairs.files import SEAL, canonical, read_record, sha256_file, sha256_text, unwritable, write_atomic
 from sslpairs.plan.planner import Plan
 from sslpairs.plan.spec import digest
 
-TABLE_FILES = ("csv", "claims.csv", "md", "tex", "html")
-FIGURE_FILES = ("pdf", "png", "svg")
+ENDINGS = {"tables": ("csv", "claims.csv", "md", "tex", "html"), "figures": ("pdf", "png", "svg")}
+"""Files of a table and of a figure."""
 
 
 def run_folder(run: str) -> Path:
@@ -205,6 +205,7 @@ class Build:
                 continue
             if (found.get("key"), found.get("checkpoint")) == (entry["key"], receipt["checkpoint"]["sha256"]):
                 done.add(name)
+                self._seals[name] = found[SEAL]
             else:
                 path = evaluation_file(name)
                 self.damage[str(path)] = (
@@ -213,13 +214,26 @@ class Build:
                 )
         return done
 
-    def record_of(self, evaluation: str) -> dict[str, Any]:
-        """An evaluation that is done."""
+    def record_of(self, evaluation: str) -> dict[str, Any] | None:
+        """An evaluation, None where there is none; ``UserError`` when it is damaged."""
         return read_record(self.root / evaluation_file(evaluation), self.root)
 
     @cached_property
     def damage(self) -> dict[str, str]:
         """Damaged records -> what is wrong and what to do. Complete once all have been looked at (``check``)."""
+        return {}
+
+    def seal_of(self, evaluation: str) -> str:
+        """The digest over the content of an evaluation; ``UserError`` where it is missing or damaged."""
+        if evaluation not in self._seals:
+            record = self.record_of(evaluation)
+            if record is None:
+                raise UserError(f"{evaluation_file(evaluation)}: missing; the next build makes it")
+            self._seals[evaluation] = record[SEAL]
+        return self._seals[evaluation]
+
+    @cached_property
+    def _seals(self) -> dict[str, str]:
         return {}
 
     def _record(self, path: str) -> dict[str, Any] | None:
@@ -341,12 +355,7 @@ class Build:
 
     def needs(self, tables: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
         """Runs to train, evaluations to make and checkpoints to restore for these tables, guides included."""
-        names = {
-            replicate["evaluation"]
-            for table in tables
-            for cell in self.plan.tables[table]["cells"]
-            for replicate in cell["replicates"]
-        }
+        names = {name for table in tables for name in self.evaluations_of(table)}
         evaluations = [name for name in self.to_evaluate if name in names]
         trained, restored = self.behind(evaluations)
         return trained, evaluations, restored
@@ -404,18 +413,26 @@ class Build:
             str(folder / "run.json"),
         ]
 
-    def evaluation_files(self, table: str) -> list[str]:
+    def evaluations_of(self, table: str) -> list[str]:
         """The evaluations that a table is made from."""
-        cells = self.plan.tables[table]["cells"]
-        return [f"results/evals/{r['evaluation']}.json" for cell in cells for r in cell["replicates"]]
+        return [r["evaluation"] for cell in self.plan.tables[table]["cells"] for r in cell["replicates"]]
+
+    def evaluation_files(self, table: str) -> list[str]:
+        """Their files, relative to the root."""
+        return [f"results/evals/{evaluation}.json" for evaluation in self.evaluations_of(table)]
+
+    def stem(self, kind: str, name: str) -> str:
+        """Of the files of a table or a figure (``kind``: "tables" or "figures"), without an ending."""
+        return f"results/{kind}/{self.plan.scale['name']}/{name}"
+
+    def files_of(self, kind: str, name: str) -> list[str]:
+        """The files of a table or a figure, relative to the root."""
+        return [f"{self.stem(kind, name)}.{ending}" for ending in ENDINGS[kind]]
 
     def outputs(self, table: str) -> list[str]:
-        """The table's files and those of its figures, under their stable names."""
-        scale = self.plan.scale["name"]
-        files = [f"results/tables/{scale}/{table}.{ending}" for ending in TABLE_FILES]
-        for figure in self.figures_of(table):
-            files += [f"results/figures/{scale}/{figure}.{ending}" for ending in FIGURE_FILES]
-        return files
+        """The table's files and those of its figures."""
+        figures = [file for figure in self.figures_of(table) for file in self.files_of("figures", figure)]
+        return [*self.files_of("tables", table), *figures]
 
     def wanted(self, table: str) -> list[str]:
         """What a build of the table must leave: its outputs, and the records behind them. Snakemake makes an evaluation or a
@@ -467,16 +484,6 @@ class Build:
             papers.setdefault(table["paper"], []).append(name)
         return papers | {name: [name] for name in self.plan.tables}
 
-    def keyed_table_files(self, table: str) -> list[str]:
-        """The table's files under the name that holds its key."""
-        stem = f"results/tables/keyed/{table}.{self.plan.tables[table]['key']}"
-        return [f"{stem}.{ending}" for ending in TABLE_FILES]
-
-    def keyed_figure_files(self, figure: str) -> list[str]:
-        """The figure's files under the name that holds its key."""
-        stem = f"results/figures/keyed/{figure}.{self.plan.figures[figure]['key']}"
-        return [f"{stem}.{ending}" for ending in FIGURE_FILES]
-
     def metrics_files(self, figure: str) -> list[str]:
         """The curves of the runs that a figure of training curves shows; none for other kinds."""
         entry = self.plan.figures[figure]
@@ -486,7 +493,7 @@ class Build:
     def figure_inputs(self, figure: str) -> list[str]:
         """What a figure is drawn after: its table, which stands for the evaluations behind it (thousands of files would only name
         them once more), and curves."""
-        return [self.keyed_table_files(self.plan.figures[figure]["table"])[0], *self.metrics_files(figure)]
+        return [self.files_of("tables", self.plan.figures[figure]["table"])[0], *self.metrics_files(figure)]
 
     def figures_of(self, table: str) -> list[str]:
         """Ids of the figures that are drawn from a table."""
@@ -495,7 +502,7 @@ class Build:
     def provenance_inputs(self) -> list[str]:
         """Receipts of the selected tables, and the tables, for the evaluations behind them."""
         runs = dict.fromkeys(run for table in self.plan.selected for run in self.runs_of(table))
-        return [*map(self.receipt_file, runs), *(self.keyed_table_files(table)[0] for table in self.plan.selected)]
+        return [*map(self.receipt_file, runs), *(self.files_of("tables", table)[0] for table in self.plan.selected)]
 
     def provenance_files(self) -> list[str]:
         """The provenance page, unless it has to wait for other builds."""
