@@ -443,7 +443,7 @@ def _stored_as_wanted(receipt: dict, dataset: Any, name: str, root: Path) -> boo
 def _is_here(name: str, source: Any, root: Path) -> bool:
     from sslpairs.data.sources import source_path
 
-    return source.kind == "digits" or source_path(name, source, root).exists()
+    return source.kind == "digits" or os.path.exists(source_path(name, source, root))
 
 
 def _obtain(name: str, dataset: Any, root: Path, known: dict[str, str]) -> dict:
