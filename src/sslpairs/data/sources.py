@@ -87,6 +87,11 @@ def source_path(name: str, source: ImageFolder, root: Path) -> Path:
     return root / os.path.expanduser(text)
 
 
+def is_here(name: str, dataset: Dataset, root: Path) -> bool:
+    """Whether there is something to prepare the data set from."""
+    return isinstance(dataset.source, Digits) or os.path.exists(source_path(name, dataset.source, root))
+
+
 # ---------------------------------------------------------------------------------------------------------- digits
 
 
