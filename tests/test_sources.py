@@ -276,7 +276,7 @@ def listening(path: Path) -> None:
 def test_pipes_sockets_and_devices_are_named_and_never_opened(tmp_path, make):
     make(tmp_path / "raw.tar")
     for sha256 in (None, "0" * 64):
-        assert "raw.tar is neither a folder nor an archive of a known type" in refusal(
+        assert "raw.tar is a pipe, a socket or a device; give a folder or an archive as 'path'" in refusal(
             tmp_path, folder("raw.tar", sha256=sha256)
         )
     for place in ("train/cat/9.png", "train/fox", "test/cat/note.txt"):

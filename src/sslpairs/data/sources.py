@@ -210,7 +210,11 @@ def _check_file(where: str, path: Path, source: ImageFolder) -> None:
         if source.sha256:
             raise UserError(f"{where} is a folder, and 'sha256' is for archives: remove it from config/datasets.yaml")
         return
-    if not path.name.lower().endswith(SUFFIXES) or not stat.S_ISREG(mode):
+    if not stat.S_ISREG(mode):
+        raise UserError(
+            f"{where} is a pipe, a socket or a device; give a folder or an archive as 'path' in config/datasets.yaml"
+        )
+    if not path.name.lower().endswith(SUFFIXES):
         raise UserError(f"{where} is neither a folder nor an archive of a known type; use one of {', '.join(SUFFIXES)}")
     if source.sha256 and (found := sha256_file(path)) != source.sha256:
         raise UserError(
