@@ -34,6 +34,7 @@ from sslpairs.data.sources import enlarge_digits, read
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_file, write_record
 from sslpairs.front import fetch_datasets
+from sslpairs.store import Published, _data
 
 PROJECT = Path(__file__).resolve().parents[1]
 # Recipes and receipts of published results name this: a change of it makes every digits run a new run.
@@ -822,3 +823,66 @@ def test_a_data_dvc_without_our_record_is_empty(tmp_path):
     assert recorded(tmp_path) == {}
     assert recording._Loader is yaml.CSafeLoader
     assert preparing.FORMAT == 1
+
+
+def fresh_clone(project, monkeypatch, **sets: Dataset) -> list[str]:
+    """Data sets are recorded, none is here, and DVC has no listing of data/; returns what is handed to DVC from now on."""
+    outs = [{"md5": f"{'0' * 32}.dir", "size": 2, "nfiles": 2, "hash": "md5", "path": "data"}]
+    meta = {"datasets": {}, "receipts": {}, "sources": {}}
+    for name, dataset in sets.items():
+        meta["datasets"][name] = prepare(name, dataset, project)["content"]
+        meta["receipts"][name] = sha256_file(project / f"data/{name}/dataset.json")
+        meta["sources"][name] = recording._source(dataset)
+    shutil.rmtree(project / "data")
+    (project / "data.dvc").write_text(yaml.safe_dump({"outs": outs, "meta": meta}))
+    handed = []
+    monkeypatch.setattr(
+        recording,
+        "_dvc_add",
+        lambda target, root: handed.append(target) or (None if target == "data" else "no listing"),
+    )
+    return handed
+
+
+def test_own_data_on_a_fresh_clone_are_tracked_with_the_digits_that_are_not_here_yet(
+    project, small, capsys, monkeypatch
+):
+    handed = fresh_clone(project, monkeypatch, digits=digits(size=8))
+    own = prepare("own", small, project)["content"]
+    record("own", own, project, {"own": small, "digits": digits(size=8)})
+    assert handed == ["data/own", "data"]
+    assert sorted(os.listdir(project / "data")) == [".lock", "digits", "own"]
+    assert verify("digits", project)["content"] == recorded(project)["digits"]
+    assert recorded(project)["own"] == own
+    assert recording.tracked(project)
+    assert recording.untracked(project) == []
+    err = capsys.readouterr().err
+    assert "digits: prepared too, since DVC tracks data/ as a whole" in err
+    assert "warning" not in err
+
+
+def test_data_whose_source_is_not_here_or_is_another_are_not_replaced_and_are_named(
+    project, small, tmp_path, capsys, monkeypatch
+):
+    far = folder(write(tmp_path / "far.tar", files()))
+    handed = fresh_clone(project, monkeypatch, far=far, other=digits(size=8))
+    (tmp_path / "far.tar").unlink()
+    own = prepare("own", small, project)["content"]
+    record("own", own, project, {"own": small, "far": far, "other": digits(size=16)})
+    assert handed == ["data/own"]
+    assert (
+        "warning: DVC does not track data/own yet: no listing (tracked, but not here: far, other; get them: dvc pull, or "
+        "sslpairs fetch far other); mend that, then: sslpairs fetch own" in capsys.readouterr().err
+    )
+    assert recording.untracked(project) == ["own"]
+    done = Published()
+    assert _data(project, None, done) == []
+    assert done.notes == [
+        "data/: left out, since DVC does not track own; `sslpairs fetch own` tracks it, or says what is in the way"
+    ]
+    # Other images under the same name are not the recorded ones.
+    prepare("far", small.model_copy(update={"source": small.source.model_copy(update={"size": 9})}), project)
+    prepare("other", digits(size=8), project)
+    record("own", own, project)
+    assert handed == ["data/own", "data/own"]
+    assert "(tracked, but not here: far; get them" in capsys.readouterr().err

@@ -458,7 +458,7 @@ def fetch_datasets(
                 f"data/{name}: the source gives other images than data.dvc records ({content[:12]}, not "
                 f"{planned[name]['content'][:12]}); if that is meant, run `sslpairs fetch {name}` and build again"
             )
-        record(name, content, root)
+        record(name, content, root, datasets)
         counts = receipt["counts"]
         if in_place:
             yield f"{name}: in place ({counts['train']:,} training and {counts['test']:,} test images)"
@@ -474,25 +474,19 @@ def fetch_datasets(
 def _stored_as_wanted(receipt: dict, dataset: Any, name: str, root: Path) -> bool:
     """Whether arrays or files lie there, as ``storage`` says; what came from a remote stays as it is."""
     from sslpairs.data.prepare import stored_as
+    from sslpairs.data.sources import is_here
 
     wanted = getattr(dataset.source, "storage", "auto")
-    return wanted in ("auto", stored_as(receipt)) or not _is_here(name, dataset.source, root)
-
-
-def _is_here(name: str, source: Any, root: Path) -> bool:
-    from sslpairs.data.sources import source_path
-
-    return source.kind == "digits" or source_path(name, source, root).exists()
+    return wanted in ("auto", stored_as(receipt)) or not is_here(name, dataset, root)
 
 
 def _obtain(name: str, dataset: Any, root: Path, known: dict[str, str]) -> dict:
     """Prepare a data set from its source; where the source is not here, is the recorded one, and was published, from the
     remote."""
     from sslpairs.data.prepare import prepare
-    from sslpairs.data.sources import source_path
+    from sslpairs.data.sources import is_here, source_path
 
-    source = dataset.source
-    if _is_here(name, source, root) or name not in known or changed_sources(root, {name: dataset}):
+    if is_here(name, dataset, root) or name not in known or changed_sources(root, {name: dataset}):
         return prepare(name, dataset, root)
     from sslpairs.store import restore_dataset
 
@@ -500,7 +494,7 @@ def _obtain(name: str, dataset: Any, root: Path, known: dict[str, str]) -> dict:
         receipt = restore_dataset(name, root)
     except UserError as error:
         raise UserError(
-            f"data set '{name}': {source_path(name, source, root)} is not here, and it cannot be restored: {error}"
+            f"data set '{name}': {source_path(name, dataset.source, root)} is not here, and it cannot be restored: {error}"
         ) from None
     return receipt or prepare(name, dataset, root)
 

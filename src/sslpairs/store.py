@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sslpairs.data.prepare import place, verify
-from sslpairs.data.record import recorded, track_anew, tracked
+from sslpairs.data.record import recorded, track_anew, tracked, untracked
 from sslpairs.errors import UserError
 from sslpairs.files import both_digests, exclusive, read_record, sha256_file, unwritable, write_atomic
 from sslpairs.plan.build import Build, Pointer, evaluation_file, pointer_file, pointer_of, read_pointer, run_folder
@@ -452,7 +452,11 @@ def _data(root: Path, remote: Remote, done: Published) -> list[_Object] | None:
     those of the listing; where that is lost, those of their receipts."""
     listing = tracked(root)
     if listing is None:
-        done.notes.append("data.dvc does not track data/; `sslpairs fetch` says why")
+        names = untracked(root)
+        done.notes.append(
+            f"data/: left out, since DVC does not track {', '.join(names) or 'it'}; `sslpairs fetch {' '.join(names)}` tracks it, or "
+            "says what is in the way"
+        )
         return []
     kept = root / ".dvc" / "tmp" / "sslpairs-listing"
     for attempt in range(2):

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sslpairs.data.sources import Listed, decode, encoded
+from sslpairs.data.decoding import decode
+from sslpairs.data.sources import Listed, encoded
 from sslpairs.errors import Unreadable, UserError
 from sslpairs.files import unwritable
 

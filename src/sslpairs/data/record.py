@@ -10,12 +10,14 @@ import contextlib
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
 from sslpairs.config.datasets import Dataset
-from sslpairs.data.prepare import locked, read_receipt, source_record
+from sslpairs.data.prepare import locked, prepare, read_receipt, source_record
+from sslpairs.data.sources import is_here
 from sslpairs.errors import UserError
 from sslpairs.files import canonical, sha256_file, sha256_text, write_atomic
 
@@ -39,13 +41,13 @@ def _source(dataset: Dataset) -> str:
     return sha256_text(canonical(source_record(dataset.source)))
 
 
-def record(name: str, content: str, root: Path) -> None:
+def record(name: str, content: str, root: Path, datasets: Mapping[str, Dataset] | None = None) -> None:
     """Note that ``data/<name>`` is prepared with this content hash, and let DVC track it.
 
     Does nothing when ``data.dvc`` says both already: the content hash, and the digest of this ``dataset.json``
     (which holds the digests of all other files). Only this data set is handed to DVC, so that others which
-    are tracked but not fetched here stay tracked. Where DVC cannot be used, the content hash is noted all the same,
-    and one line on stderr tells what to do.
+    are tracked but not fetched here stay tracked; those of ``datasets`` are prepared where DVC cannot do without them.
+    Where DVC cannot be used, the content hash is noted all the same, and one line on stderr tells what to do.
     """
     with locked(root):
         receipt = _receipt_digest(name, root)
@@ -64,7 +66,7 @@ def record(name: str, content: str, root: Path) -> None:
                 write_atomic(root / file, yaml.safe_dump(entry, sort_keys=False, allow_unicode=True))
         problem = None
         if receipts.get(name) != receipt or "outs" not in entry:
-            problem = _track(name, entry, root)
+            problem = _track(name, entry, root, datasets or {})
         entry = _load(root)  # DVC has written it
         meta = entry.setdefault("meta", {})
         meta["sources"] = dict(sorted({**_meta(entry, "sources", root), name: source}.items()))
@@ -86,23 +88,45 @@ def _receipt_digest(name: str, root: Path) -> str:
     return sha256_file(path)
 
 
-def _track(name: str, entry: dict, root: Path) -> str | None:
+def _track(name: str, entry: dict, root: Path, datasets: Mapping[str, Dataset]) -> str | None:
     """Add the data set to DVC's entry of ``data/``; returns what went wrong and the remedy, or None."""
     if not (root / ".dvc").is_dir():
         init = "dvc init" if (root / ".git").exists() else "git init && dvc init"
         return f"there is no .dvc/ in {root}; run: {init}, then: sslpairs fetch {name}"
     if "outs" not in entry:
         problem = _dvc_add("data", root)
-    else:
-        # DVC can replace one folder in its listing of data/ while the others are not here. On a fresh clone without
-        # a remote there is no listing; then all of data/ may be added, but only if nothing recorded is absent.
-        problem = _dvc_add(f"data/{name}", root)
-        absent = [other for other in _meta(entry, "datasets", root) if not (root / "data" / other).is_dir()]
-        if problem and absent:
-            problem += f" (tracked, but not here: {', '.join(absent)}; get them: dvc pull, or sslpairs fetch)"
-        elif problem:
+    elif problem := _dvc_add(f"data/{name}", root):
+        # DVC can replace one folder in its listing of data/ while the others are not here, if it has the listing. On a
+        # fresh clone without a remote it has none: all of data/ is added then, with everything that is recorded.
+        others = {other: content for other, content in _meta(entry, "datasets", root).items() if other != name}
+        _prepare(_absent(others, root), entry, root, datasets)
+        if absent := _absent(others, root):
+            problem += f" (tracked, but not here: {', '.join(absent)}; get them: dvc pull, or sslpairs fetch {' '.join(absent)})"
+        else:
             problem = _dvc_add("data", root)
     return f"{problem}; mend that, then: sslpairs fetch {name}" if problem else None
+
+
+def _absent(known: dict[str, str], root: Path) -> list[str]:
+    """Those of the data sets that are not here with the content that is known of them."""
+
+    def held(name: str) -> str | None:
+        with contextlib.suppress(UserError):
+            return (read_receipt(name, root) or {}).get("content")
+
+    return [name for name, content in known.items() if held(name) != content]
+
+
+def _prepare(absent: list[str], entry: dict, root: Path, datasets: Mapping[str, Dataset]) -> None:
+    """Prepare data sets that are not here, where the source that is on record is here: that of the digits always is."""
+    sources = _meta(entry, "sources", root)
+    for name in absent:
+        dataset = datasets.get(name)
+        if dataset is None or (root / "data" / name).exists() or sources.get(name) != _source(dataset):
+            continue
+        if is_here(name, dataset, root):
+            print(f"{name}: prepared too, since DVC tracks data/ as a whole", file=sys.stderr, flush=True)
+            prepare(name, dataset, root)
 
 
 def _dvc_add(target: str, root: Path) -> str | None:
@@ -140,12 +164,17 @@ def tracked(root: Path) -> str | None:
     return outs[0].get("md5") if known and known.keys() == receipts.keys() else None
 
 
+def untracked(root: Path) -> list[str]:
+    """Recorded data sets that DVC does not track (any more)."""
+    entry = _load(root)
+    return sorted(_meta(entry, "datasets", root).keys() - _meta(entry, "receipts", root).keys())
+
+
 def track_anew(root: Path) -> str | None:
     """Hand all of ``data/`` to DVC again, whose cache lost its listing; returns what went wrong, or None."""
     with locked(root):
         entry = _load(root)
-        absent = [name for name in _meta(entry, "datasets", root) if not (root / "data" / name).is_dir()]
-        if absent:
+        if absent := _absent(_meta(entry, "datasets", root), root):
             return f"{', '.join(absent)} not here; get them: sslpairs fetch {' '.join(absent)}"
         return _dvc_add("data", root)
 

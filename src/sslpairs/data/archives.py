@@ -1,0 +1,231 @@
+"""What lies in a folder or archive: its entries in one pass, in the order of storage, with the bytes that are asked for."""
+
+import bz2
+import contextlib
+import errno
+import gzip
+import lzma
+import os
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
+
+from sslpairs.data.decoding import MAX_BYTES
+from sslpairs.data.memory import in_bytes
+from sslpairs.data.names import shown
+from sslpairs.errors import UserError
+
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".zip")
+"""Of names of archives. Which of them a file is, its first bytes decide: a browser may have unpacked a .tar.gz."""
+OPENERS: dict[bytes, Callable[..., IO[bytes]]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+"""First bytes of a compressed tar archive."""
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm", ".tif", ".tiff"})
+SPLIT_FOLDERS = ("train", "test", "val")
+JUNK = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+DESCRIPTIONS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+"""Kinds of a tar archive's entries that only describe the next one."""
+MAX_DESCRIPTION = 1 << 20
+"""Bytes that such an entry may have: tarfile reads them at once."""
+
+
+class Member(NamedTuple):
+    """One entry of a folder or archive."""
+
+    name: str
+    """Path within the folder or archive, parts separated by /, without a leading ./"""
+    kind: str
+    """'file', 'folder', or words for what else it is, such as a link in an archive: those are never followed."""
+    data: bytes | None
+    """A file's bytes where they were asked for."""
+
+
+def members(where: str, path: Path, wanted: Collection[str] = ()) -> Iterator[Member]:
+    """All entries in the order of storage, with the bytes of the ``wanted`` ones, in one sequential pass.
+
+    ``UserError`` where the source is damaged or cannot be read, and where an image has more than ``MAX_BYTES``: in an archive
+    before any is read.
+    """
+    try:
+        for member in _reader(path)(path, wanted):
+            parts = PurePosixPath(member.name).parts
+            if not parts:
+                continue
+            if parts[0] == "/" or ".." in parts:
+                raise UserError(
+                    f"{where}: the name '{shown(member.name)}' leads out of the archive; pack it again without it"
+                )
+            if not any(part.startswith(".") or part in JUNK for part in parts):
+                yield member._replace(name="/".join(parts))
+    except _TooLarge as error:
+        raise UserError(f"{where}: {error}; replace it or remove it") from error
+    # RuntimeError and NotImplementedError: zipfile, for a password or an unknown compression.
+    except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, RuntimeError) as error:
+        raise UserError(f"{where} is damaged or cut off ({shown(str(error))}); get it again") from error
+    except OSError as error:  # gzip and bz2 have errors of their own of this kind, without a number
+        if error.errno is None:
+            raise UserError(f"{where} is damaged or cut off ({error}); get it again") from error
+        raise UserError(f"{where} cannot be read ({shown(str(error))}); check the disk and the permissions") from error
+    except MemoryError as error:
+        raise UserError(f"{where} cannot be read: this machine's memory is too small for one of its files") from error
+
+
+class _TooLarge(Exception):
+    """A file that is larger than any image."""
+
+
+def _check_size(name: str, size: int) -> None:
+    if size > MAX_BYTES:
+        raise _TooLarge(f"{shown(name)} has {in_bytes(size)}, and an image file may have {in_bytes(MAX_BYTES)} at most")
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name says that it is an image."""
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _in_a_split(name: str) -> bool:
+    return not set(name.split("/")[:2]).isdisjoint(SPLIT_FOLDERS)
+
+
+def _reader(path: Path) -> Callable[[Path, Collection[str]], Iterator[Member]]:
+    if path.is_dir():
+        return _read_folder
+    with open(path, "rb") as file:
+        start = file.read(262)
+    zipped = start.startswith((b"PK\3\4", b"PK\5\6"))
+    if path.name.lower().endswith(".zip") and not start.startswith(tuple(OPENERS)) and start[257:] != b"ustar":
+        zipped = True  # a program that unpacks it may stand before it
+    opener = next((opener for magic, opener in OPENERS.items() if start.startswith(magic)), open)
+    return _read_zip if zipped else partial(_read_tar, opener)
+
+
+# --- folders ----------------------------------------------------------------------------------------------------------
+
+
+def _read_folder(path: Path, wanted: Collection[str]) -> Iterator[Member]:
+    """Links are followed here: a subset made of links to class folders is common, and the user made them."""
+
+    def walk(folder: Path, parts: tuple[str, ...]) -> Iterator[Member]:
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+            inner = (*parts, entry.name)
+            name = "/".join(inner)
+            kind = _kind(entry)
+            yield Member(name, kind, _bytes(entry.path, name) if name in wanted else None)
+            # Only as deep as wrapper/train/<class>/*, so that a wrong path, such as ~, is not searched as a whole.
+            near = len(inner) == 1 or (len(inner) <= 3 and _in_a_split(name))
+            if kind == "folder" and near and not entry.name.startswith("."):
+                yield from walk(Path(entry.path), inner)
+
+    return walk(path, ())
+
+
+def _kind(entry: os.DirEntry) -> str:
+    try:
+        if entry.is_dir():
+            return "folder"
+        if entry.is_file():
+            return "file"
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return "a link that leads in a circle"
+    if entry.is_symlink() and not os.path.exists(entry.path):
+        return f"a link to {shown(os.readlink(entry.path))}, which is not there"
+    return "a pipe, a socket or a device"
+
+
+def _bytes(path: str, name: str) -> bytes:
+    with open(path, "rb") as file:
+        _check_size(name, os.fstat(file.fileno()).st_size)
+        return file.read()
+
+
+# --- archives ---------------------------------------------------------------------------------------------------------
+
+
+def _read_zip(path: Path, wanted: Collection[str]) -> Iterator[Member]:
+    with zipfile.ZipFile(path) as archive:
+        infos = archive.infolist()
+        # Some programs for Windows separate with backslashes, against the rule.
+        windows = not any("/" in info.filename for info in infos)
+        for info in infos:
+            name = _zip_name(info, windows)
+            link = stat.S_ISLNK(info.external_attr >> 16)
+            kind = "folder" if name.endswith("/") else "a link or a special file" if link else "file"
+            name = _plain(name)
+            if kind == "file" and is_image(name) and _in_a_split(name):
+                _check_size(name, info.file_size)
+            data = None
+            if name in wanted and kind == "file":
+                data = archive.read(info)  # compares the CRC, and gives no more than the size
+            yield Member(name, kind, data)
+
+
+def _zip_name(info: zipfile.ZipInfo, windows: bool) -> str:
+    name = info.filename
+    if not info.flag_bits & 0x800:  # zipfile took it for MS-DOS's characters; most are UTF-8 all the same
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode()
+    return name.replace("\\", "/") if windows else name
+
+
+def _read_tar(opener: Callable[..., IO[bytes]], path: Path, wanted: Collection[str]) -> Iterator[Member]:
+    """One forward pass: seeking in .tar.xz would decompress from the start each time."""
+    with opener(path, "rb") as file:
+        tail = _Tail(file)
+        with tarfile.open(fileobj=tail, mode="r|", tarinfo=_Info) as archive:
+            while (info := archive.next()) is not None:
+                archive.members.clear()  # or it would keep a record of every file, about 1 kB each
+                kind = "folder" if info.isdir() else "file" if info.isreg() else "a link or a special file"
+                name = _plain(info.name)
+                if kind == "file" and is_image(name) and _in_a_split(name):
+                    _check_size(name, info.size)
+                data = archive.extractfile(info).read() if name in wanted and kind == "file" else None
+                yield Member(name, kind, data)
+            # tarfile takes a cut between two files, or a damaged header, for the end. The true end is a block of
+            # zeros with nothing but zeros after it. Reading on also makes gzip, bz2 and xz compare their checksums.
+            while tail.read(1 << 20):
+                pass
+            rest = tail.total - archive.offset
+            if rest < tarfile.BLOCKSIZE or tail.zeros < rest:
+                raise tarfile.ReadError("it does not end as a tar archive does")
+
+
+class _Info(tarfile.TarInfo):
+    """An entry whose description does not fill the memory."""
+
+    @classmethod
+    def frombuf(cls, *arguments) -> tarfile.TarInfo:
+        info = super().frombuf(*arguments)
+        if info.size > MAX_DESCRIPTION and info.type in DESCRIPTIONS:
+            raise tarfile.ReadError(f"{in_bytes(info.size)} of text describe one of its files")
+        return info
+
+
+def _plain(name: str) -> str:
+    return "/".join(part for part in name.split("/") if part not in ("", ".")) if not name.startswith("/") else name
+
+
+class _Tail:
+    """A stream that counts its bytes, and the zeros that it ends with so far."""
+
+    def __init__(self, file: IO[bytes]):
+        self.file, self.total, self.zeros = file, 0, 0
+
+    def read(self, size: int) -> bytes:
+        block = self.file.read(size)
+        body = len(block.rstrip(b"\0"))
+        self.zeros = len(block) - body + (0 if body else self.zeros)
+        self.total += len(block)
+        return block

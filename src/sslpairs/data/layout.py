@@ -1,0 +1,114 @@
+"""How a folder or archive of images is laid out: ``train/<class>/*`` and ``test/<class>/*`` (or ``val/<class>/*``)."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from sslpairs.data.archives import IMAGE_SUFFIXES, SPLIT_FOLDERS, Member, is_image
+from sslpairs.data.names import same_spelling, shown, unusable_as_class
+from sslpairs.errors import UserError, nearest
+
+Listing = dict[str, dict[str, list[str]]]
+"""Split -> class (accents in one spelling) -> sorted names of its images (spelt as they are stored)."""
+
+
+def listing(where: str, members: Iterable[Member]) -> Listing:
+    """Sort the entries into splits and classes; every departure from the layout is a UserError that names it."""
+    kinds = {member.name: member.kind for member in members}
+    prefix = _prefix(where, kinds)
+    found: Listing = {}
+    folders: dict[tuple[str, str], str] = {}
+    for name, kind in kinds.items():
+        if not name.startswith(prefix):
+            continue
+        split, *inner = name[len(prefix) :].split("/")
+        if split not in SPLIT_FOLDERS or (not inner and kind == "file"):
+            continue
+        if len(inner) <= 2 and kind not in ("file", "folder"):
+            what = "the image itself" if len(inner) == 2 else "the folder itself"
+            raise UserError(f"{where}: {shown(name)} is {kind}; put {what} there, or remove it")
+        classes = found.setdefault(split, {})
+        if not inner:
+            continue
+        if len(inner) == 1 and is_image(name) and kind == "file":
+            raise UserError(f"{where}: {shown(name)} is in no class; put it into {split}/<class>/")
+        if len(inner) == 1 and kind == "file":
+            continue  # notes
+        if len(inner) > 2 or (len(inner) == 2 and kind == "folder"):
+            raise UserError(f"{where}: {shown(name)} lies too deep; images lie directly in {split}/<class>/")
+        if len(inner) == 2 and not is_image(name):
+            raise UserError(
+                f"{where}: {shown(name)} is not an image ({', '.join(sorted(IMAGE_SUFFIXES))}); remove it from the class"
+            )
+        c = _class(where, f"{prefix}{split}/", inner[0], folders)
+        classes.setdefault(c, []).extend([name] * (len(inner) == 2))
+    return _checked(where, prefix, found)
+
+
+def _class(where: str, split: str, folder: str, folders: dict[tuple[str, str], str]) -> str:
+    """The class of a folder in ``split``; ``folders`` remembers which folder each one is."""
+    c = same_spelling(folder)
+    if (known := folders.setdefault((split, c), folder)) == folder:
+        return c
+    raise UserError(
+        f"{where}: {split} has two folders for the class '{c}', whose accents are written in two ways "
+        f"({ascii(known)[1:-1]}, {ascii(folder)[1:-1]}); put their images into one"
+    )
+
+
+def _prefix(where: str, names: Collection[str]) -> str:
+    """``""``, or ``wrapper/`` where one folder lies around train/ and test/."""
+    parts = [name.split("/") for name in names]
+    if any(part[0] in SPLIT_FOLDERS for part in parts):
+        return ""
+    wrappers = sorted({part[0] for part in parts if len(part) > 1 and part[1] in SPLIT_FOLDERS})
+    if len(wrappers) > 1:
+        one, other = map(shown, wrappers[:2])
+        raise UserError(f"{where}: both {one}/ and {other}/ have splits; give the path of one of them")
+    if not wrappers:
+        top = sorted({part[0] for part in parts})
+        raise UserError(f"{where}: there is no train/ in it (found: {_few(top)}); images belong in train/<class>/")
+    return f"{wrappers[0]}/"
+
+
+def _checked(where: str, prefix: str, found: Listing) -> Listing:
+    """Train and test with the same classes, none empty, all in the order of names."""
+    around = shown(prefix)
+    held_out = [split for split in ("test", "val") if split in found]
+    if "train" not in found:
+        raise UserError(f"{where}: there is no {around}train/ in it; training images belong in {around}train/<class>/")
+    if not held_out:
+        raise UserError(f"{where}: there is neither {around}test/ nor {around}val/; add one, with the classes of train")
+    if len(held_out) == 2:
+        raise UserError(f"{where}: there are both {around}test/ and {around}val/; leave only the one to test on")
+    train, test = found["train"], found[held_out[0]]
+    for split, by_class in (("train", train), (held_out[0], test)):
+        for c in sorted(by_class):
+            if reason := unusable_as_class(c):
+                raise UserError(
+                    f"{where}: the name of the class {around}{split}/{shown(c)} {reason}; rename that folder, and the same "
+                    "class in the other split (an archive: before it is packed)"
+                )
+    if extra := sorted(test.keys() - train.keys()):
+        hint = nearest(extra[0], sorted(train))
+        spelt = "" if not hint or (extra[0] + hint).isascii() else f" ({ascii(extra[0])[1:-1]})"
+        raise UserError(f"{where}: the class '{shown(extra[0])}'{spelt} is in {held_out[0]}/ but not in train/{hint}")
+    if absent := sorted(train.keys() - test.keys()):
+        raise UserError(f"{where}: the class '{absent[0]}' is in train/ but not in {held_out[0]}/; add it there")
+    if not train:
+        raise UserError(f"{where}: {around}train/ has no classes; images belong in {around}train/<class>/")
+    for split, by_class in (("train", train), (held_out[0], test)):
+        for c in sorted(by_class):
+            if not by_class[c]:
+                raise UserError(f"{where}: {around}{split}/{c}/ has no images; add some, or remove the class")
+    return {
+        split: {c: sorted(by_class[c], key=_order) for c in sorted(train)}
+        for split, by_class in (("train", train), ("test", test))
+    }
+
+
+def _order(name: str) -> tuple[str, str]:
+    """Images have one order, and so one content hash, however accents in their names are spelt."""
+    return same_spelling(name), name
+
+
+def _few(words: Sequence[str]) -> str:
+    return ", ".join(map(shown, words[:5])) + (", ..." if len(words) > 5 else "") or "nothing"
