@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from sslpairs.errors import UserError, nearest
 from sslpairs.files import date_now, dated_ahead, exclusive, unwritable
+from sslpairs.git import health
 from sslpairs.team import Team, start_together, started_together, together
 
 app = typer.Typer(
@@ -168,6 +169,8 @@ def plan(
     """List the runs, what is done, and what a build would do and cost."""
     from rich.table import Table
 
+    from sslpairs.front import no_commit
+
     build = open_build(sets)
     tables = chosen_tables(build, targets or [])
     view = Table(title=f"Scale {build.plan.scale['title']}, seeds {build.plan.settings['seeds']}", title_justify="left")
@@ -193,6 +196,8 @@ def plan(
     if profile:
         _say_requests(build, profile, to_train, to_evaluate)
     _say_damage(build)
+    if note := no_commit(build):
+        out.print(note, soft_wrap=True, markup=False)
     if no_train and to_train:
         first = "\n".join(f"  {run}: {build.to_train[run]}" for run in to_train[:10])
         more = f"\n  and {len(to_train) - 10} more" if len(to_train) > 10 else ""
@@ -488,8 +493,8 @@ def doctor(sets: Sets = []) -> None:  # noqa: B006
             say(found.startswith(wanted), f"{name} {found} (made for {wanted})")
         except Exception:
             say(False, f"{name} is missing: run `make setup`")
-    for program, need in (("git", "receipts name the commit"), ("make", "the two commands")):
-        say(shutil.which(program) is not None, f"{program} ({need})")
+    say(*health(Path.cwd()))
+    say(shutil.which("make") is not None, "make (the two commands)")
     free = shutil.disk_usage(".").free / 1e9
     say(free > 2, f"{free:,.0f} GB free here (a digits build takes 0.1)")
     try:

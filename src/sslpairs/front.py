@@ -23,11 +23,11 @@ from sslpairs.config.site import Site, read_site
 from sslpairs.data.record import changed_sources, record, recorded
 from sslpairs.errors import UserError, nearest
 from sslpairs.files import date_now, dated_ahead, exclusive
+from sslpairs.git import git_state
 from sslpairs.plan.build import Build, any_of, freeze, thaw
 from sslpairs.plan.planner import make_plan
 from sslpairs.plan.requests import Requests, functions, given
 from sslpairs.slurm import cancel_orphans
-from sslpairs.training.provenance import git_state
 
 
 def make_build(root: Path, overrides: dict[str, Any] | None = None) -> Build:
@@ -76,10 +76,13 @@ def files_for(build: Build, tables: list[str]) -> list[str]:
 
 
 def check(build: Build) -> None:
-    """``UserError`` for damaged records and needed checkpoints; files that are dated in the future are dated as of now."""
+    """``UserError`` for damaged records and needed checkpoints; files that are dated in the future are dated as of now, and
+    receipts that could not name their commit are told."""
     if lines := build.damaged:
         more = f"\n(and {len(lines) - 3} more: `sslpairs doctor`)" if len(lines) > 3 else ""
         raise UserError("\n".join(lines[:3]) + more)
+    if note := no_commit(build):
+        print(note, file=sys.stderr)
     plan = build.plan
     files = [f"data/{name}/dataset.json" for name in plan.datasets]
     for run in build.receipts:
@@ -96,6 +99,12 @@ def check(build: Build) -> None:
             "now. Their content is what it was: see that the clock is right",
             file=sys.stderr,
         )
+
+
+def no_commit(build: Build) -> str | None:
+    """What to say before trainings whose receipts cannot name the commit, since git refuses this folder."""
+    refused = build.to_train and git_state(build.root).get("refused")
+    return f"note: the receipts of what is trained will name no commit: {refused}" if refused else None
 
 
 def stop(error: UserError | str) -> NoReturn:
