@@ -382,8 +382,10 @@ def equip_jobs(frozen: Path) -> None:
 
 def share_warm_processes() -> None:
     """Let the jobs of this process, on this machine, share processes that have imported torch (``sslpairs.warm``)."""
-    folder = f"sslpairs-{socket.gethostname()}-{os.getpid()}"
-    os.environ["SSLPAIRS_WARM"] = str(Path(tempfile.gettempdir()) / folder)
+    with contextlib.suppress(OSError):  # no room for temporary files: everything works without
+        folder = tempfile.mkdtemp(prefix="sslpairs-", suffix=f"-{os.getpid()}")
+        os.environ["SSLPAIRS_WARM"] = folder
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
 def fetch_datasets(
