@@ -18,6 +18,7 @@ from rich.markup import escape
 from sslpairs.errors import UserError, nearest
 from sslpairs.files import date_now, dated_ahead, exclusive, unwritable
 from sslpairs.git import health
+from sslpairs.own import check_own_code
 from sslpairs.team import Team, start_together, started_together, together
 from sslpairs.words import counted, redact
 
@@ -85,10 +86,11 @@ def _say_error(text: str) -> None:
 
 
 def find_root() -> Path:
-    """The nearest folder, from here upwards, with config/config.yaml."""
+    """The nearest folder, from here upwards, with config/config.yaml. ``UserError`` when it has other code than that which runs."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "config" / "config.yaml").exists():
+            check_own_code(folder)
             return folder
     raise UserError(f"{here}: no config/config.yaml here or above; change to the project's folder")
 

@@ -24,6 +24,7 @@ from sslpairs.data.record import changed_sources, record, recorded
 from sslpairs.errors import UserError, nearest
 from sslpairs.files import date_now, dated_ahead, exclusive
 from sslpairs.git import git_state
+from sslpairs.own import check_own_code
 from sslpairs.plan.build import Build, any_of, freeze, thaw
 from sslpairs.plan.planner import make_plan
 from sslpairs.plan.requests import Requests, functions, given
@@ -35,6 +36,7 @@ def make_build(root: Path, overrides: dict[str, Any] | None = None) -> Build:
     # Thousands of runs are hundreds of thousands of objects that stay: looking for cycles among them again and again takes a
     # fifth of the time of a plan, and of Snakemake's graph after it.
     gc.set_threshold(100_000, 20, 20)
+    check_own_code(root)
     config = read_config(root, overrides)
     plan = make_plan(config, recorded(root))
     if changed := changed_sources(root, {name: config.datasets[name] for name in plan.datasets}):
