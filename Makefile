@@ -1,11 +1,14 @@
 # The two commands: `make tables` builds the main job, `make test` runs the tests. Both set up what they need first.
 #   make tables SCALE=digits PAPERS=mixco,clae TABLES=gps-weak SEEDS=5 DEVICE=cpu TRAIN=never JOBS=2 TARGETS="clae spps"
 #   PROFILE=slurm runs the trainings on a cluster (docs/cluster.md); a name under workflow/profiles, or a folder.
-#   VENV=path uses (or makes) another virtual environment.
+#   VENV=path uses (or makes) another virtual environment; PYTHON=python3.12 makes it.
 
 VENV ?= .venv
-PYTHON ?= python3
+PYTHON ?=
 BIN := $(VENV)/bin
+
+# Each clone runs its own code, whichever one the environment was made for.
+export PYTHONPATH := $(CURDIR)/src$(if $(PYTHONPATH),:$(PYTHONPATH))
 
 # Choices of config/config.yaml that were given as words.
 CHOICES := $(foreach word,SCALE PAPERS TABLES SEEDS DEVICE TRAIN JOBS,$(if $($(word)),$(shell echo $(word) | tr A-Z a-z)=$($(word))))
@@ -13,10 +16,9 @@ CONFIG := $(if $(CHOICES),--config $(CHOICES))
 HOW := $(if $(PROFILE),--workflow-profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS)),$(if $(JOBS),--cores $(JOBS)))
 SETS := $(foreach choice,$(CHOICES),--set $(choice))
 
-sum = $(shell cat $(1) | cksum | cut -d' ' -f1)
 KUBERNETES := $(shell grep -qs '^executor: *kubernetes' $(PROFILE) $(PROFILE)/config.yaml workflow/profiles/$(PROFILE)/config.yaml && echo yes)
 ENGINE := $(if $(KUBERNETES),kubernetes,cluster)
-PLUGINS := $(VENV)/.$(ENGINE)-$(call sum,requirements-$(ENGINE).txt)
+SET_UP := sh workflow/setup.sh '$(VENV)' '$(PYTHON)'
 
 .PHONY: tables report test lint setup clean help
 
@@ -33,7 +35,8 @@ report: tables   ## Write results/report.html: tables, figures and provenance in
 	@$(BIN)/snakemake $(TARGETS) --report results/report.html $(CONFIG)
 	@echo "Report: results/report.html"
 
-test: setup $(PLUGINS)   ## Run the tests
+test: setup      ## Run the tests
+	@$(SET_UP) $(ENGINE)
 	@$(BIN)/python -m pytest -rs -n $(or $(JOBS),auto) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: setup      ## Check style, formatting and the workflow
@@ -43,22 +46,8 @@ lint: setup      ## Check style, formatting and the workflow
 	@$(BIN)/snakemake --lint
 	@$(BIN)/sslpairs schema --check
 
-setup: $(VENV)/.ready-$(call sum,requirements.txt pyproject.toml) $(if $(PROFILE),$(PLUGINS))   ## Make the virtual environment
-
-# Each stamp is named after what it was made from, so that new pins set the environment up again.
-$(VENV)/.ready-%: requirements.txt pyproject.toml
-	@echo "Setting up $(VENV) (a few gigabytes, once) ..."
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(shell sed -n 's/^uv==//p' requirements.txt)
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
-	@rm -f $(VENV)/.ready-*
-	@touch $@
-
-# Executors for clusters are for those who use them: every start of Snakemake imports what is installed.
-$(VENV)/.cluster-% $(VENV)/.kubernetes-%: | $(VENV)/.ready-$(call sum,requirements.txt pyproject.toml)
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --requirement requirements-$(firstword $(subst -, ,$(@F:.%=%))).txt
-	@touch $@
+setup:           ## Make the virtual environment
+	@$(SET_UP) $(if $(PROFILE),$(ENGINE))
 
 clean:           ## Remove the tables and figures (runs, evaluations, data and the plans of jobs in a queue stay)
 	@rm -rf results/tables results/figures results/provenance results/report.html

@@ -29,10 +29,12 @@ from sslpairs import cli, store
 from sslpairs.config.reading import read_config
 from sslpairs.data.prepare import prepare
 from sslpairs.data.record import record, tracked
+from sslpairs.errors import UserError
 from sslpairs.files import both_digests, exclusive, sha256_file, write_atomic, write_record
 from sslpairs.front import make_build
 from sslpairs.plan.build import evaluation_file, pointer_file, read_pointer, run_folder
 from sslpairs.store import Published, Restored, publish, restore
+from sslpairs.words import counted, redact
 
 TABLE = "gps-augmentation"
 SSHD = Path("/usr/sbin/sshd")
@@ -399,8 +401,7 @@ def test_publishing_again_sends_nothing_stages_nothing_and_leaves_the_pointers_a
     code, out, _ = command(capsys, "publish")
     assert code == 0
     assert (
-        out
-        == "4 checkpoints are published: 0 objects sent (0.0 MB), 10 were there already; each was asked of the remote.\n"
+        out == "4 checkpoints are published: 0 objects sent (0.0 MB), 10 there already; each was asked of the remote.\n"
     )
     assert {path: path.stat().st_mtime_ns for path in times} == times
     assert remote.held() == held
@@ -421,7 +422,7 @@ def test_runs_that_are_not_finished_are_left_out(project, remote, capsys):
     shutil.rmtree(project / run_folder(run))
     code, out, _ = command(capsys, "publish")
     assert code == 0
-    assert "1 runs are not trained yet and were left out." in out
+    assert "1 run is not trained yet and left out." in out
     assert len(pointers(project)) == 3
 
 
@@ -484,7 +485,11 @@ def test_without_git_everything_is_sent_and_a_note_says_that_nothing_is_staged(p
     shutil.rmtree(project / ".git")
     dvc("config", "core.no_scm", "true")
     done = publish_all(project)
-    assert (done.sent, done.staged, done.notes) == (10, 0, ["no git repository here: nothing is staged"])
+    assert (done.sent, done.staged, done.notes) == (
+        10,
+        0,
+        ["no git repository here: nothing is staged; to share results by git, clone the repository or `git init`"],
+    )
 
 
 def test_the_git_lock_that_a_killed_publish_left_is_taken_over(project, remote):
@@ -543,7 +548,7 @@ def test_restoring_from_an_emptied_remote_names_it_and_changes_nothing(project, 
     assert refusals(err) == [
         f"error: {run}: remote 'store' ({url}) does not hold its checkpoint ({oid_of(copy, run)}): run `sslpairs publish` where the "
         f"checkpoint is, or train it again: `sslpairs train {run}`",
-        "error: 1 checkpoints could not be restored, see above",
+        "error: 1 checkpoint could not be restored, see above",
     ]
     assert files_below(copy) == before
 
@@ -587,7 +592,7 @@ def test_a_damaged_object_is_never_restored_and_leaves_no_file(project, remote, 
     assert refusals(err) == [
         f"error: {runs[0]}: what remote 'store' ({url_of(copy)}) holds is damaged, or not the checkpoint that run.json names; "
         f"it is not used. Run `sslpairs publish --deep` where the checkpoint is, or `sslpairs train {runs[0]}`",
-        "error: 1 checkpoints could not be restored, see above",
+        "error: 1 checkpoint could not be restored, see above",
     ]
     assert set(checkpoints(copy)) == set(runs[1:])
     assert temporary_files(copy) == []
@@ -617,10 +622,10 @@ def test_an_altered_checkpoint_is_not_published_and_the_others_are(project, remo
     assert refusals(err) == [
         f"error: {runs[0]}: checkpoint.pt is damaged, or not the one that run.json names; not published. `sslpairs restore {runs[0]}` "
         f"or `sslpairs train {runs[0]}` mends it",
-        "error: 1 objects were not published, see above",
+        "error: 1 object was not published, see above",
     ]
     assert out.startswith("3 checkpoints are published: 9 objects sent")
-    assert "0 were there already" in out
+    assert ", 0 there already" in out
     assert set(pointers(project)) == set(runs[1:])
     assert oid_of(project, runs[0]) not in remote.held()
 
@@ -1093,17 +1098,14 @@ def without_gps(root: Path) -> list[str]:
 
 def test_gc_lists_what_no_table_needs_and_why_and_removes_nothing(project, remote, capsys):
     publish_all(project)
-    assert "0 runs, 0.0 MB" in command(capsys, "gc")[1]
+    assert command(capsys, "gc")[1] == "Nothing to remove: every checkpoint here is of a run that a table needs.\n"
     old, before = without_gps(project), files_below(project)
     code, out, _ = command(capsys, "gc")
     assert code == 0
     for run in old:
         assert run.rpartition("-")[2] in out
     assert out.count("neighbours 5, now 6") == 2
-    assert (
-        "2 runs, 0.0 MB; 0 of them were not published, so that no other copy is known; 0 leftovers of interrupted work."
-        in out
-    )
+    assert "2 runs, 0.0 MB; 0 not published, so that no other copy is known; 0 leftovers of interrupted work." in out
     assert "Nothing was removed" in out
     assert files_below(project) == before
 
@@ -1178,7 +1180,7 @@ def test_gc_calls_weights_unpublished_whose_pointer_is_of_others(project, remote
     finish(project, run, {key: receipt[key] for key in ("label", "dataset", "seed", "guide", "spec")}, weights="others")
     code, out, _ = command(capsys, "gc", "--yes")
     assert code == 0
-    assert "1 of them were not published, so that no other copy is known" in out
+    assert "1 not published, so that no other copy is known" in out
     assert f"kept: {run}: not published: --unpublished removes it for good" in out
     assert checkpoint(project, run).exists()
 
@@ -1254,10 +1256,7 @@ def test_gc_removes_what_killed_processes_left(project, remote, capsys):
     assert code == 0
     for path in (half, state):
         assert f"leftover: {path.relative_to(project)}\n" in out
-    assert (
-        "1 runs, 0.0 MB; 1 of them were not published, so that no other copy is known; 2 leftovers of interrupted work."
-        in out
-    )
+    assert "1 run, 0.0 MB; 1 not published, so that no other copy is known; 2 leftovers of interrupted work." in out
     assert half.exists()
     assert "unfinished" in out
     assert command(capsys, "gc", "--yes")[0] == 0
@@ -1281,3 +1280,209 @@ def test_gc_waits_for_no_build_but_refuses_beside_one(project, remote, capsys):
     build.communicate(b"\n")
     assert command(capsys, "gc", "--yes")[0] == 0
     assert len(checkpoints(project)) == 2
+
+
+# --- what a clone would lack ------------------------------------------------------------------------------------------
+
+
+def test_changes_that_a_clone_would_not_have_are_named_with_the_command_that_adds_them(project, remote, capsys):
+    assert publish_all(project).uncommitted == []
+    edit(project / "config/config.yaml", "device: auto", "device: cpu")
+    shutil.copy(project / "config/scales/digits.yaml", project / "config/scales/mine.yaml")
+    (project / "requirements-more.txt").write_text("x")
+    (project / "notes.txt").write_text("nobody needs them")
+    edit(project / "config/recipes/digits.yaml", "neighbours: 5 ", "neighbours: 5  ")
+    git(project, "add", "config/recipes")  # what is staged is committed
+    code, out, _ = command(capsys, "publish", "--set", "seeds=1")
+    assert code == 0
+    assert (
+        "note: a clone would not have what is not committed of config/config.yaml, config/scales/mine.yaml, requirements-more.txt: it "
+        "would plan other runs or show other tables. "
+        "`git add config/config.yaml config/scales/mine.yaml requirements-more.txt` before you commit\n"
+    ) in out
+    (project / "src").mkdir()
+    (project / "src/a b.py").write_text("")
+    (project / "Snakefile").write_text("")
+    checkpoint(project, run := runs_of(project)[0]).unlink()
+    finish(project, run, make_build(project).plan.runs[run], weights="others")
+    code, out, _ = command(capsys, "publish")
+    add = "git add config requirements-more.txt Snakefile src"
+    assert sorted(re.search(r"`(git add .*) && git commit -m 'Publish results'`", out)[1].split()) == sorted(
+        add.split()
+    )
+    subprocess.run(add, shell=True, cwd=project, check=True)
+    assert publish_all(project).uncommitted == []
+
+
+def test_files_that_git_is_told_not_to_see_are_named_too(project, remote):
+    (project / ".git/info/exclude").write_text("mine.yaml\nconfig/more/\n")
+    shutil.copy(project / "config/scales/digits.yaml", project / "config/scales/mine.yaml")
+    for name in ("config.yaml", "datasets.yaml"):
+        git(project, "update-index", "--assume-unchanged", f"config/{name}")
+    edit(project / "config/config.yaml", "device: auto", "device: cpu")
+    assert publish_all(project).uncommitted == ["config/scales/mine.yaml", "config/config.yaml"]
+
+
+def test_a_project_below_the_top_of_its_repository_names_its_own_files(project, remote):
+    shutil.rmtree(project / ".git")
+    git(project.parent, "init", "--quiet")
+    git(project.parent, "add", "project/.gitignore", "project/config", "project/.dvcignore", "project/.dvc")
+    git(project.parent, "commit", "--quiet", "--message=All")
+    edit(project / "config/config.yaml", "device: auto", "device: cpu")
+    assert publish_all(project).uncommitted == ["config/config.yaml"]
+
+
+def test_commits_of_receipts_that_a_clone_would_not_have_are_named(project, remote):
+    runs, head = runs_of(project), git(project, "rev-parse", "HEAD").strip()
+    (project / "file").write_text("")
+    git(project, "add", "file")
+    git(project, "commit", "--quiet", "--message=Amended afterwards")
+    amended, unknown = git(project, "rev-parse", "HEAD").strip(), "c" * 40
+    git(project, "reset", "--quiet", "--soft", head)
+    for run, commit in zip(runs, (head, amended, unknown, unknown), strict=True):
+        path = project / run_folder(run) / "run.json"
+        write_record(path, json.loads(path.read_text()) | {"git": {"commit": commit, "dirty": False}})
+    found = [note for note in publish_all(project).notes if "commit" in note]
+    assert found == [
+        f"1 receipt names commit {amended[:12]}, which no branch or tag leads to, so that a clone does not have it; "
+        f"`git tag trained-{amended[:12]} {amended[:12]}` keeps it",
+        "2 receipts name commit cccccccccccc, which is not in this repository: push it from where they were trained, "
+        "then `git fetch --tags`",
+    ]
+    git(project, "tag", f"trained-{amended[:12]}", amended)
+    assert [note for note in publish_all(project).notes if amended[:12] in note] == []
+
+
+def test_a_remote_that_only_this_machine_knows_is_named(project, tmp_path):
+    dvc("remote", "add", "--local", "--default", "mine", "../store")
+    (note,) = publish_all(project).notes
+    assert note.startswith(
+        "remote 'mine' is not in .dvc/config, only in this machine's settings: a clone would not know it"
+    )
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("webdavs://alice:hunter2@host/x", "webdavs://alice:***@host/x"),
+        ("webdavs://alice:hun/ter2@7@host/x", "webdavs://alice:***@host/x"),
+        ("https://hunter2@host/x", "https://***@host/x"),
+        ("ssh://alice@127.0.0.1:22/srv/a@b", "ssh://alice@127.0.0.1:22/srv/a@b"),
+        ("http://[::1]:9000/a@b", "http://[::1]:9000/a@b"),
+        ("https://host/x?a=1&sig=hunter2&X-Amz-Signature=hunter2;b", "https://host/x?a=1&sig=***&X-Amz-Signature=***;b"),
+        ("AccountName=a;AccountKey=hunter2==;x", "AccountName=a;AccountKey=***;x"),
+        ("{'user': 'a', 'password': 'hunter2'}", "{'user': 'a', 'password': '***'}"),
+        ("Authorization: Basic aHVudGVyMg==", "Authorization: Basic ***"),
+        ("config/recipes/digits.yaml: method.key: 5 is too large", "config/recipes/digits.yaml: method.key: 5 is too large"),
+    ],
+)  # fmt: skip
+def test_passwords_and_keys_are_hidden_in_whatever_is_said(url, shown, monkeypatch):
+    assert redact(url) == shown
+    assert str(UserError(f"remote ({url}) fails")) == f"remote ({shown}) fails"
+    assert redact("asked with hunter2", ["hunter2"]) == "asked with ***"
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI")
+    assert redact("denied: wJalrXUtnFEMI") == "denied: ***"
+
+
+def test_redacting_a_long_text_takes_no_time():
+    for text in (
+        "a" * 100_000,
+        "a." * 50_000,
+        "token" * 20_000,
+        "a://" * 25_000,
+        "a:b@" * 25_000,
+        "a://b:c" * 15_000,
+        "a=" * 50_000,
+    ):
+        started = time.monotonic()
+        redact(text)
+        assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("address", ["http://alice:hunter2@127.0.0.1:1/x", "http://127.0.0.1:1/x?token=hunter2"])
+def test_a_password_in_the_address_of_a_remote_is_neither_staged_nor_said(project, address, caplog, capsys):
+    dvc("remote", "add", "--default", "cloud", address)
+    dvc("remote", "modify", "--local", "cloud", "password", "correct horse")
+    dvc("remote", "add", "store", "../store")
+    code, out, err = command(capsys, "publish", "--remote", "store")
+    assert code == 0
+    assert "note: .dvc/config is not staged: it holds the password in the url of remote 'cloud'." in out
+    said = [out, err]
+    for words in (("publish",), ("publish", "--remote", address), ("restore", "--remote", address)):
+        checkpoint(project, runs_of(project)[0]).unlink(missing_ok=True)
+        code, out, err = command(capsys, *words)
+        assert code == 2, words
+        said += [out, err]
+    said += [record.getMessage() for record in caplog.records]
+    assert "hunter2" not in git(project, "diff", "--cached") + "".join(said)
+    assert "correct horse" not in "".join(said)
+
+
+# --- folders, archives, words -----------------------------------------------------------------------------------------
+
+
+def test_a_remote_whose_folder_does_not_exist_is_named_with_the_remedy(project, remote, tmp_path, monkeypatch, capsys):
+    publish_all(project)
+    copy = clone(project)
+    shutil.rmtree(tmp_path / "store")
+    words = "does not exist; mount its disk, make that folder, or say where the remote is: `dvc remote modify store url ADDRESS`"
+    monkeypatch.chdir(copy)
+    for command_ in ("restore", "fetch"):
+        code, _, err = command(capsys, command_)
+        assert code == 2
+        assert f"remote 'store' ({tmp_path / 'store'}): {tmp_path / 'store'} {words}" in err.replace("../", "")
+    dvc("remote", "modify", "store", "url", "../nowhere/store")
+    monkeypatch.chdir(project)
+    dvc("remote", "modify", "store", "url", "../nowhere/store")
+    code, _, err = command(capsys, "publish")
+    assert code == 2
+    assert f"{tmp_path / 'nowhere'} {words}" in err
+    without_gps(project)
+    assert (
+        "kept: the remote cannot be asked, so that published runs count as unpublished"
+        in command(capsys, "gc", "--yes")[1]
+    )
+
+
+def test_a_published_project_that_came_as_an_archive_restores_and_says_what_publish_needs(
+    project, remote, monkeypatch, capsys
+):
+    publish_all(project)
+    copy = clone(project)
+    shutil.rmtree(copy / ".git")
+    monkeypatch.chdir(copy)
+    assert command(capsys, "restore")[0] == 0
+    assert command(capsys, "fetch")[0] == 0
+    assert checkpoints(copy) == checkpoints(project)
+    code, out, _ = command(capsys, "publish")
+    assert code == 0
+    assert (
+        "note: no git repository here: nothing is staged; to share results by git, clone the repository or `git init`"
+        in out
+    )
+
+
+def test_publish_in_a_folder_that_git_refuses_says_how_to_trust_it(project, remote, monkeypatch, capsys):
+    for name, value in {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1", "GIT_CONFIG_COUNT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    code, _, err = command(capsys, "publish")
+    assert code == 2
+    assert f"git config --global --add safe.directory {project}" in err
+
+
+def test_one_is_not_said_in_the_plural(project, remote, capsys):
+    run = runs_of(project)[0]
+    assert command(capsys, "publish", run)[1].startswith("1 checkpoint is published: 7 objects sent")
+    checkpoint(project, run).unlink()
+    assert command(capsys, "restore", run)[1] == "1 checkpoint restored (0.0 MB), 0 in place.\n"
+    assert [counted(number, "run is") for number in (0, 1, 1000)] == ["0 runs are", "1 run is", "1,000 runs are"]
+
+
+def test_a_bar_that_never_began_leaves_nothing_in_the_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with pytest.raises(UserError), cli._progress("publishing", quiet=False, unit="object"):
+        raise UserError("no remote is set")
+    assert capsys.readouterr() == ("", "")

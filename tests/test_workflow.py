@@ -1,8 +1,8 @@
 """The real Snakefile, with a tiny network, in a folder of its own."""
 
 import json
-import os
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -71,7 +71,7 @@ def test_warm_and_cold_processes_give_the_same_bytes_and_the_server_ends_with_it
     cold = checkpoint.read_bytes()
     checkpoint.unlink()
     owner = subprocess.Popen(["sleep", "600"])
-    folder = Path("/tmp") / f"sslpairs-test-{os.getpid()}-{owner.pid}"
+    folder = Path(tempfile.mkdtemp(prefix="sslpairs-test-", suffix=f"-{owner.pid}"))
     try:
         done = say(project, *words, SSLPAIRS_WARM=str(folder))
         assert done.returncode == 0, done.stderr

@@ -17,13 +17,16 @@ from rich.markup import escape
 
 from sslpairs.errors import UserError, nearest
 from sslpairs.files import date_now, dated_ahead, exclusive, unwritable
+from sslpairs.git import health
+from sslpairs.own import check_own_code
 from sslpairs.team import Team, start_together, started_together, together
-from sslpairs.words import duration
+from sslpairs.words import counted, duration, redact
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,  # they may hold passwords
     help="Regenerate the tables and figures of five papers on pairs in self-supervised learning.",
 )
 log = logging.getLogger(__name__)
@@ -62,7 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
         for handler in logging.getLogger("sslpairs").handlers:
             handler.handle(
                 logging.makeLogRecord(
-                    {"name": "sslpairs", "levelno": 40, "levelname": "ERROR", "msg": traceback.format_exc()}
+                    {"name": "sslpairs", "levelno": 40, "levelname": "ERROR", "msg": redact(traceback.format_exc())}
                 )
             )
         raise
@@ -83,10 +86,11 @@ def _say_error(text: str) -> None:
 
 
 def find_root() -> Path:
-    """The nearest folder, from here upwards, with config/config.yaml."""
+    """The nearest folder, from here upwards, with config/config.yaml. ``UserError`` when it has other code than that which runs."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "config" / "config.yaml").exists():
+            check_own_code(folder)
             return folder
     raise UserError(f"{here}: no config/config.yaml here or above; change to the project's folder")
 
@@ -159,6 +163,8 @@ def plan(
     """List the runs, what is done, and what a build would do and cost."""
     from rich.table import Table
 
+    from sslpairs.front import no_commit
+
     build = open_build(sets)
     tables = chosen_tables(build, targets or [])
     view = Table(title=f"Scale {build.plan.scale['title']}, seeds {build.plan.settings['seeds']}", title_justify="left")
@@ -184,6 +190,8 @@ def plan(
     if profile:
         _say_requests(build, profile, to_train, to_evaluate)
     _say_damage(build)
+    if note := no_commit(build):
+        out.print(note, soft_wrap=True, markup=False)
     if no_train and to_train:
         first = "\n".join(f"  {run}: {build.to_train[run]}" for run in to_train[:10])
         more = f"\n  and {len(to_train) - 10} more" if len(to_train) > 10 else ""
@@ -480,8 +488,8 @@ def doctor(sets: Sets = []) -> None:  # noqa: B006
             say(found.startswith(wanted), f"{name} {found} (made for {wanted})")
         except Exception:
             say(False, f"{name} is missing: run `make setup`")
-    for program, need in (("git", "receipts name the commit"), ("make", "the two commands")):
-        say(shutil.which(program) is not None, f"{program} ({need})")
+    say(*health(Path.cwd()))
+    say(shutil.which("make") is not None, "make (the two commands)")
     free = shutil.disk_usage(".").free / 1e9
     say(free > 2, f"{free:,.0f} GB free here (a digits build takes 0.1)")
     try:
@@ -712,6 +720,7 @@ def publish(
 
     Run it on one machine of a cluster only. It may be interrupted and repeated.
     """
+    from sslpairs.clones import to_add
     from sslpairs.store import publish as publish_runs
 
     start_log(None)
@@ -725,19 +734,20 @@ def publish(
         _say_error(problem)
     read = "read back and compared" if deep else "asked of the remote"
     out.print(
-        f"{len(done.runs)} checkpoints are published: {done.sent} objects sent ({done.bytes / 1e6:,.1f} MB), {done.held} were there "
-        f"already; each was {read}.",
+        f"{counted(len(done.runs), 'checkpoint is')} published: {counted(done.sent, 'object')} sent ({done.bytes / 1e6:,.1f} MB), "
+        f"{done.held} there already; each was {read}.",
         soft_wrap=True,
     )
     if done.unfinished:
-        out.print(f"{done.unfinished} runs are not trained yet and were left out.")
+        out.print(f"{counted(done.unfinished, 'run is')} not trained yet and left out.")
     if done.staged:
+        add = f"git add {to_add(done.uncommitted)} && " if done.uncommitted else ""
         out.print(
-            f"{done.staged} files are staged for git: look with `git status`, then `git commit -m 'Publish results'`.",
+            f"{counted(done.staged, 'file is')} staged for git: look with `git status`, then `{add}git commit -m 'Publish results'`.",
             soft_wrap=True,
         )
     if done.problems:
-        raise UserError(f"{len(done.problems)} objects were not published, see above")
+        raise UserError(f"{counted(len(done.problems), 'object was')} not published, see above")
 
 
 @app.command()
@@ -769,10 +779,11 @@ def restore(
     for problem in done.problems.values():
         _say_error(problem)
     out.print(
-        f"{len(done.fetched)} checkpoints restored ({done.bytes / 1e6:,.1f} MB), {len(done.in_place)} were in place."
+        f"{counted(len(done.fetched), 'checkpoint')} restored ({done.bytes / 1e6:,.1f} MB), {len(done.in_place)} "
+        "in place."
     )
     if done.problems:
-        raise UserError(f"{len(done.problems)} checkpoints could not be restored, see above")
+        raise UserError(f"{counted(len(done.problems), 'checkpoint')} could not be restored, see above")
 
 
 @app.command()
@@ -805,11 +816,14 @@ def gc(
     left = garbage.leftovers(root)
     for path in left:
         out.print(f"leftover: {path.relative_to(root)}", soft_wrap=True, markup=False)
+    if not (found or left or mistakes):
+        out.print("Nothing to remove: every checkpoint here is of a run that a table needs.")
+        return
     size = sum(one.bytes for one in found)
     only_here = sum(one.kind != "published" for one in found)
     out.print(
-        f"{len(found)} runs, {size / 1e6:,.1f} MB; {only_here} of them were not published, so that no other copy is known; "
-        f"{len(left)} leftovers of interrupted work.",
+        f"{counted(len(found), 'run')}, {size / 1e6:,.1f} MB; {only_here} not published, so that no other copy is known; "
+        f"{counted(len(left), 'leftover')} of interrupted work.",
         soft_wrap=True,
     )
     if not yes:
@@ -1066,7 +1080,7 @@ def _known(name: str, known: dict[str, Any], what: str) -> Any:
 
 
 class _progress:
-    """A bar in a terminal; plain lines about every ten seconds, and at the end, elsewhere."""
+    """A bar in a terminal; plain lines about every ten seconds, and at the end, elsewhere. Nothing where nothing is done."""
 
     def __init__(self, run: str, quiet: bool, unit: str = "epoch"):
         self.run, self.quiet, self.unit, self.bar, self.said = run, quiet, unit, None, 0.0
@@ -1084,13 +1098,15 @@ class _progress:
                 console=Console(stderr=True),
             )
             self.task = self.bar.add_task(self.run, total=None, facts="")
-            self.bar.start()
+            if self.unit == "epoch":  # the first one may take long
+                self.bar.start()
         return self
 
     def __call__(self, done: int, total: int, facts: str) -> None:
         import time
 
         if self.bar:
+            self.bar.start()
             self.bar.update(self.task, completed=done, total=total, facts=facts)
         elif done in (1, total) or time.monotonic() - self.said >= 10:
             self.said = time.monotonic()

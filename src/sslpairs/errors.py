@@ -1,11 +1,17 @@
 """The one exception that a user is meant to read."""
 
+from sslpairs.words import redact
+
 
 class UserError(Exception):
     """Something that the user can mend: the message says what was found, where, and what to do.
 
-    The command line prints it in one or two lines, without a traceback, and exits with code 2.
+    The command line prints it in one or two lines, without a traceback, and exits with code 2. Passwords and keys in the text
+    are hidden.
     """
+
+    def __init__(self, text: str):
+        super().__init__(redact(text))
 
 
 class Unreadable(UserError):

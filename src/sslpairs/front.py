@@ -23,12 +23,13 @@ from sslpairs.config.site import Site, read_site
 from sslpairs.data.record import changed_sources, record, recorded
 from sslpairs.errors import UserError, nearest
 from sslpairs.files import date_now, dated_ahead, exclusive
+from sslpairs.git import git_state
+from sslpairs.own import check_own_code
 from sslpairs.plan.build import ENDINGS, Build, any_of, freeze, thaw
 from sslpairs.plan.planner import make_plan
 from sslpairs.plan.requests import Requests, functions, given
 from sslpairs.plan.written import outdated
 from sslpairs.slurm import cancel_orphans
-from sslpairs.training.provenance import git_state
 
 
 def make_build(root: Path, overrides: dict[str, Any] | None = None) -> Build:
@@ -36,6 +37,7 @@ def make_build(root: Path, overrides: dict[str, Any] | None = None) -> Build:
     # Thousands of runs are hundreds of thousands of objects that stay: looking for cycles among them again and again takes a
     # fifth of the time of a plan, and of Snakemake's graph after it.
     gc.set_threshold(100_000, 20, 20)
+    check_own_code(root)
     config = read_config(root, overrides)
     plan = make_plan(config, recorded(root))
     if changed := changed_sources(root, {name: config.datasets[name] for name in plan.datasets}):
@@ -94,10 +96,13 @@ def check_folder(root: Path, snakefile: str) -> None:
 
 
 def check(build: Build) -> None:
-    """``UserError`` for damaged records and needed checkpoints; files that are dated in the future are dated as of now."""
+    """``UserError`` for damaged records and needed checkpoints; files that are dated in the future are dated as of now, and
+    receipts that could not name their commit are told."""
     if lines := build.damaged:
         more = f"\n(and {len(lines) - 3} more: `sslpairs doctor`)" if len(lines) > 3 else ""
         raise UserError("\n".join(lines[:3]) + more)
+    if note := no_commit(build):
+        print(note, file=sys.stderr)
     plan = build.plan
     files = [f"data/{name}/dataset.json" for name in plan.datasets]
     for run in build.receipts:
@@ -111,6 +116,12 @@ def check(build: Build) -> None:
             "now. Their content is what it was: see that the clock is right",
             file=sys.stderr,
         )
+
+
+def no_commit(build: Build) -> str | None:
+    """What to say before trainings whose receipts cannot name the commit, since git refuses this folder."""
+    refused = build.to_train and git_state(build.root).get("refused")
+    return f"note: the receipts of what is trained will name no commit: {refused}" if refused else None
 
 
 def stop(error: UserError | str) -> NoReturn:
@@ -412,8 +423,10 @@ def equip_jobs(frozen: Path) -> None:
 
 def share_warm_processes() -> None:
     """Let the jobs of this process, on this machine, share processes that have imported torch (``sslpairs.warm``)."""
-    folder = f"sslpairs-{socket.gethostname()}-{os.getpid()}"
-    os.environ["SSLPAIRS_WARM"] = str(Path(tempfile.gettempdir()) / folder)
+    with contextlib.suppress(OSError):  # no room for temporary files: everything works without
+        folder = tempfile.mkdtemp(prefix="sslpairs-", suffix=f"-{os.getpid()}")
+        os.environ["SSLPAIRS_WARM"] = folder
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
 def fetch_datasets(

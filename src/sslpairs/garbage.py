@@ -142,6 +142,7 @@ def remove(root: Path, found: list[Waste], unpublished: bool, remote: Callable[[
     if published:
         try:
             held = remote()
+            held.find_folder()
             sizes = held.sizes(pointer_of(one.receipt).md5 for one in published)
         except UserError as error:
             kept.append(f"the remote cannot be asked, so that published runs count as unpublished ({error})")

@@ -11,29 +11,28 @@ import errno
 import hashlib
 import json
 import os
-import re
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
+from sslpairs.clones import notes, uncommitted
 from sslpairs.data.prepare import place, verify
 from sslpairs.data.record import recorded, track_anew, tracked, untracked
 from sslpairs.errors import UserError
 from sslpairs.files import both_digests, exclusive, read_record, sha256_file, unwritable, write_atomic
+from sslpairs.git import NoRepository, ask
 from sslpairs.plan.build import Build, Pointer, evaluation_file, pointer_file, pointer_of, read_pointer, run_folder
+from sslpairs.words import SECRET, redact
 
 SIDE_BY_SIDE = 8
 """Transfers at once."""
 MARK = "sslpairs publish\n"
 """Content of the git lock of a publish: a lock that a killed one left is known by it."""
-
-SECRET = re.compile("password|passphrase|secret|token|access_key|account_key|connection_string|credential")
-"""In the name of a setting of a remote: its value is nobody else's."""
 
 Progress = Callable[[int, int, str], None]
 """Called with the objects done, all objects, and a line of facts."""
@@ -52,9 +51,10 @@ class Remote:
         from dvc.exceptions import DvcException, NotDvcRepoError
         from dvc.fs import RemoteMissingDepsError
         from dvc.repo import Repo
+        from dvc.scm import NoSCM
 
         try:
-            repo = Repo(str(root))
+            repo = Repo(str(root), scm=NoSCM(str(root)))  # a published project may come as an archive, without git
             self.name = name or repo.config["core"].get("remote")
             self.cache = Path(repo.cache.local.path)
             odb = repo.cloud.get_remote_odb(self.name, "publish")
@@ -69,7 +69,7 @@ class Remote:
             known = ", ".join(repo.config["remote"]) or "none"
             raise UserError(f"there is no remote '{self.name}' in .dvc/config (known: {known})") from None
         except (RemoteMissingDepsError, ImportError):
-            url = repo.config["remote"][self.name]["url"]
+            url = redact(repo.config["remote"][self.name]["url"])
             kind = url.partition("://")[0]
             extra = f"sslpairs[{kind}]" if kind in ("ssh", "s3") else f"dvc[{kind}]"
             raise UserError(
@@ -79,21 +79,41 @@ class Remote:
         except DvcException as error:
             raise UserError(f".dvc/config: {' '.join(str(error).split())}; mend it with `dvc remote`") from None
         self.fs, self.path_of = odb.fs, odb.oid_to_path
-        self.url = repo.config["remote"][self.name]["url"]
-        self.secrets = [
-            f"{key} of remote '{remote}'"
-            for remote, options in repo.config.read("repo").get("remote", {}).items()
-            for key in options
-            if SECRET.search(key)
-        ]
+        self.folder = odb.fs.parent(
+            odb.fs.parent(odb.path)
+        )  # what its address names; objects lie in files/md5 below it
+        url = repo.config["remote"][self.name]["url"]
+        self.url = redact(url)
+        self.secrets = _secrets(repo.config.read("repo"))
         """What the part of the settings that is in git should not hold."""
+        self.in_git = self.name in repo.config.read("repo").get("remote", {})
+        self.hidden = [unquote(urlsplit(url).password or "") if "://" in url else ""]
+        self.hidden += [str(value) for key, value in repo.config["remote"][self.name].items() if SECRET.search(key)]
+        """Values that no message may hold."""
 
     def _failed(self, error: Exception) -> UserError:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = redact(" ".join(str(error).split()) or type(error).__name__, self.hidden)
         return UserError(
             f"remote '{self.name}' ({self.url}) does not answer as it should: {reason[:300]}; check the address, the network "
             "and the permissions (`dvc remote list`), then run the same command again"
         )
+
+    def find_folder(self, to_fill: bool = False) -> None:
+        """``UserError`` when this remote is a folder that does not exist, such as one on a disk that is not there. One ``to_fill``
+        is made, but what it lies in must exist."""
+        protocol, place = self.fs.protocol, self.folder
+        if protocol not in ("local", "ssh") or (protocol == "ssh" and to_fill):
+            return
+        try:
+            place = self.fs.parent(place) if to_fill else place
+            found = self.fs.exists(place)
+        except Exception as error:
+            raise self._failed(error) from error
+        if not found:
+            raise UserError(
+                f"remote '{self.name}' ({self.url}): {place} does not exist; mount its disk, make that folder, or say where the remote "
+                f"is: `dvc remote modify {self.name} url ADDRESS`"
+            )
 
     def size(self, oid: str) -> int | None:
         """Bytes of an object as the remote holds it, None when it does not."""
@@ -156,6 +176,20 @@ class Remote:
         return True
 
 
+def _secrets(settings: dict[str, Any]) -> list[str]:
+    """The passwords and keys in a file of DVC's settings, in words."""
+    found = []
+    for section, names in settings.items():
+        for name, options in names.items():
+            owner = f"{section} '{name}'" if isinstance(options, dict) else section
+            for key, value in (options if isinstance(options, dict) else {name: options}).items():
+                if SECRET.search(key):
+                    found.append(f"{key} of {owner}")
+                elif isinstance(value, str) and redact(value) != value:
+                    found.append(f"the password in the {key} of {owner}")
+    return found
+
+
 # --- restore --------------------------------------------------------------------------------------------------------
 
 
@@ -189,8 +223,8 @@ def restore(root: Path, runs: list[str], remote_name: str | None = None, progres
         return done
     remote = Remote(root, remote_name)
     oids = [pointer.md5 for _, _, pointer in waiting]
-    if asked := [oid for oid in oids if not (remote.cache / oid[:2] / oid[2:]).exists()]:
-        remote.size(asked[0])  # alone: it connects, or fails, once and not eight times
+    if not all((remote.cache / oid[:2] / oid[2:]).exists() for oid in oids):
+        remote.find_folder()  # alone: it connects, or fails, once and not eight times
 
     def fetch(item: tuple[str, dict[str, Any], Pointer]) -> None:
         run = item[0]
@@ -265,6 +299,7 @@ def restore_dataset(name: str, root: Path, remote_name: str | None = None) -> di
         entries = _listing(listing, remote, folder / ".listing")
         (folder / ".listing").unlink(missing_ok=True)
         if entries is None:
+            remote.find_folder()
             raise UserError(f"{where} does not hold DVC's listing of data/ ({listing}), or holds it damaged; {mend}")
         for entry in entries:
             owner, _, file = entry["relpath"].partition("/")
@@ -325,6 +360,8 @@ class Published:
     problems: list[str] = field(default_factory=list)
     staged: int = 0
     """Files that git did not know, or knew otherwise."""
+    uncommitted: list[str] = field(default_factory=list)
+    """Files of the configuration, code and rules that a clone of the next commit would not have."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -354,6 +391,7 @@ def publish(
     ):
         chosen = set(runs)
         evaluations = {str(evaluation_file(name)) for name, e in build.plan.evaluations.items() if e["run"] in chosen}
+        remote.find_folder(to_fill=True)
         _ = build.evaluated  # looks at all records
         damaged = {
             name: line for name, line in build.damage.items() if name in evaluations or Path(name).parent.name in chosen
@@ -399,7 +437,20 @@ def publish(
             )
             files.remove(".dvc/config")
         done.staged = _stage(root, files, done)
+        _note_clones(build, runs, remote, done)
     return done
+
+
+def _note_clones(build: Build, runs: list[str], remote: Remote, done: Published) -> None:
+    """Say what a clone would lack. Problems of git with that are told by staging."""
+    if not remote.in_git:
+        done.notes.append(
+            f"remote '{remote.name}' is not in .dvc/config, only in this machine's settings: a clone would not know it; `dvc remote "
+            f"add --default {remote.name} URL` puts it there"
+        )
+    with contextlib.suppress(NoRepository):
+        done.uncommitted = uncommitted(build.root)
+        done.notes += notes(build.root, (build.receipts[run] for run in runs), done.uncommitted)
 
 
 def _point(one: _Object, root: Path) -> None:
@@ -518,36 +569,25 @@ def _small_files(build: Build, runs: list[str], whole_data: bool) -> list[str]:
     return [file for file in files if (build.root / file).exists() and file not in build.damage]
 
 
-def _git(root: Path, *words: str, **how: Any) -> str:
-    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, **how)
-    if done.returncode:
-        reason = " ".join((done.stderr or done.stdout).split())
-        raise UserError(f"git {words[0]}: {reason[:300]}; mend that and run the same command again")
-    return done.stdout.strip()
-
-
 def _stage(root: Path, files: list[str], done: Published) -> int:
     """``git add`` in a copy of the index that then takes its place, under git's own lock: a publish that is killed leaves
     the index as it was or as it should be, and a lock that the next one knows as its own."""
     try:
-        inside = subprocess.run(["git", "-C", str(root), "rev-parse"], capture_output=True).returncode == 0
-    except OSError:
-        inside = False
-    if not inside:
-        done.notes.append("no git repository here: nothing is staged")
+        index = Path(ask(root, "rev-parse", "--path-format=absolute", "--git-path", "index").strip())
+    except NoRepository as error:
+        done.notes.append(f"{error}: nothing is staged; to share results by git, clone the repository or `git init`")
         return 0
-    index = Path(_git(root, "rev-parse", "--path-format=absolute", "--git-path", "index"))
     copy = index.with_name("index.sslpairs")
     with _git_locked(index.with_name("index.lock"), copy.with_suffix(".mark")):
         for leftover in (copy, copy.with_name(f"{copy.name}.lock")):
             leftover.unlink(missing_ok=True)
         if index.exists():
             shutil.copyfile(index, copy)
-        environment = os.environ | {"GIT_INDEX_FILE": str(copy)}
-        before = _git(root, "ls-files", "--stage", env=environment)
+        environment = {"GIT_INDEX_FILE": str(copy)}
+        before = ask(root, "ls-files", "--stage", environment=environment)
         words = ("add", "--pathspec-from-file=-", "--pathspec-file-nul")
-        _git(root, *words, input="\0".join(files), env=environment)
-        after = _git(root, "ls-files", "--stage", env=environment)
+        ask(root, *words, input="\0".join(files), environment=environment)
+        after = ask(root, "ls-files", "--stage", environment=environment)
         os.replace(copy, index)
     return len(set(after.splitlines()) - set(before.splitlines()))
 

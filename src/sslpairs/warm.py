@@ -5,7 +5,8 @@ build starts a server that has imported them and does nothing else; every job th
 ordinary process: it has the job's arguments, environment, folder and output, and it ends with the job. The server ends
 with the build that owns it, so that it can never run older code than what lies on disk when the build starts.
 
-Only local builds use it (the workflow sets ``SSLPAIRS_WARM`` to a folder of the build's own); everything works without.
+Only local builds use it (the workflow sets ``SSLPAIRS_WARM`` to a folder that it has just made, which only this user may
+enter and whose name ends in its process); everything works without.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import fcntl
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +22,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import IO
 
 ROOMS = {"train": "training", "evaluate": "training", "tables": "paper", "figure": "paper", "restore": "store"}
 """Commands that are worth a server, and which one they share."""
@@ -53,21 +56,46 @@ def end_with_build() -> None:
     folder = os.environ.get("SSLPAIRS_WARM")
     if not folder:
         return
-    owner = int(Path(folder).name.rpartition("-")[2])
+    owner = _owner(Path(folder))
 
     def watch() -> None:
-        try:
-            select.select([os.pidfd_open(owner)], [], [])
-        except ProcessLookupError:
-            pass
-        except (OSError, AttributeError):  # not Linux, or no more descriptors
-            while _alive(owner):
-                time.sleep(1)
+        _wait(owner)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _owner(folder: Path) -> int:
+    return int(folder.name.rpartition("-")[2])
+
+
+def _wait(owner: int, *files: socket.socket) -> bool:
+    """Wait until one of the files can be read; False once the owner has ended, be it as a zombie that nobody has waited for."""
+    try:
+        end = os.pidfd_open(owner)
+    except ProcessLookupError:
+        return False
+    except (OSError, AttributeError):  # not Linux, or no more descriptors
+        while _alive(owner):
+            if select.select(files, [], [], 0.5)[0]:
+                return True
+        return False
+    try:
+        return end not in select.select([end, *files], [], [])[0]
+    finally:
+        os.close(end)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def run_warm(arguments: list[str]) -> int | None:
@@ -76,16 +104,18 @@ def run_warm(arguments: list[str]) -> int | None:
     room = ROOMS.get(arguments[0]) if arguments else None
     if not folder or not room or "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun's processes must be its own
         return None
+    request = json.dumps({"arguments": arguments, "cwd": os.getcwd(), "environment": dict(os.environ)}).encode()
     try:
         connection = _connect(Path(folder), room)
-    except OSError:
-        return None
-    request = json.dumps({"arguments": arguments, "cwd": os.getcwd(), "environment": dict(os.environ)}).encode()
-    with connection:
         connection.settimeout(60)
         socket.send_fds(connection, [len(request).to_bytes(8, "big")], [0, 1, 2])
         connection.sendall(request)
         worker = int.from_bytes(_receive(connection, 8), "big")
+    except OSError:
+        return None
+    if not worker:  # the server could not fork, or is ending: nothing was begun
+        return None
+    with connection:
         connection.settimeout(None)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, _: _forward(worker, number))
@@ -110,36 +140,55 @@ def _receive(connection: socket.socket, count: int) -> bytes:
 
 
 def _connect(folder: Path, room: str) -> socket.socket:
-    """A connection to the server; the first one to ask starts it."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    facts = folder.stat()
-    if facts.st_uid != os.getuid() or facts.st_mode & 0o077:
-        raise OSError(f"{folder} is somebody else's")  # they would get the job's environment
-    path = folder / f"{room}.socket"
-    with open(folder / f"{room}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with contextlib.suppress(OSError):
-            return _dial(path)
-        path.unlink(missing_ok=True)
-        owner = folder.name.rpartition("-")[2]
-        server = subprocess.Popen(
-            [sys.executable, "-m", "sslpairs.warm", str(path), room, owner],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        while server.poll() is None:
+    """A connection to the server; the first one to ask starts it. ``OSError`` when there is none to be had.
+
+    Everything happens inside the folder itself: its path may be longer than an address of a socket may be, and no link that
+    somebody else puts in its place is followed.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        facts = os.fstat(descriptor)
+        if facts.st_uid != os.getuid() or facts.st_mode & 0o077:
+            raise OSError(f"{folder} is somebody else's")  # they would get the job's environment
+        before = Path.cwd()
+        with contextlib.chdir(descriptor), open(f"{room}.lock", "w") as lock:
+            with contextlib.suppress(OSError):  # without locks two servers may start, and one is used
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            failed = Path(f"{room}.failed")
+            if failed.exists():
+                raise OSError("an earlier job has seen that the server does not start")
             with contextlib.suppress(OSError):
-                return _dial(path)
-            time.sleep(0.05)
+                return _dial(room)
+            with open(f"{room}.log", "wb") as errors:
+                server = _start(folder, room, before, errors)
+            while server.poll() is None:
+                with contextlib.suppress(OSError):
+                    return _dial(room)
+                time.sleep(0.05)
+            reason = (Path(f"{room}.log").read_text(errors="replace").splitlines() or [f"code {server.returncode}"])[-1]
+            failed.touch()
+    finally:
+        os.close(descriptor)
+    print(f"note: jobs cannot share a process, so that each imports its libraries anew ({reason})", file=sys.stderr)
     raise OSError("the server did not start")
 
 
-def _dial(path: Path) -> socket.socket:
+def _start(folder: Path, room: str, cwd: Path, errors: IO[bytes]) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "sslpairs.warm", str(folder / f"{room}.socket"), room, str(_owner(folder))],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=errors,
+        start_new_session=True,
+    )
+
+
+def _dial(room: str) -> socket.socket:
+    """A connection to the server of the folder that is the working folder."""
     connection = socket.socket(socket.AF_UNIX)
     try:
-        connection.connect(str(path))
+        connection.connect(f"{room}.socket")
     except OSError:
         connection.close()
         raise
@@ -155,36 +204,24 @@ def serve(path: Path, room: str, owner: int) -> None:
 
     for name in PRELOAD[room]:
         importlib.import_module(name)
+    os.chdir(path.parent)
     listener = socket.socket(socket.AF_UNIX)
-    temporary = path.with_suffix(".starting")
+    temporary, file = Path(f"{room}.starting"), Path(path.name)
     temporary.unlink(missing_ok=True)
     listener.bind(str(temporary))
     listener.listen(64)
-    os.rename(temporary, path)
+    os.rename(temporary, file)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies: nobody here waits for workers
     try:
-        while _alive(owner):
-            if select.select([listener], [], [], 0.5)[0]:
-                connection, _ = listener.accept()
+        while _wait(owner, listener):
+            connection, _ = listener.accept()
+            with connection:
                 if os.fork() == 0:
                     listener.close()
                     _work(connection)  # never returns
-                connection.close()
     finally:
-        path.unlink(missing_ok=True)
-        path.with_suffix(".lock").unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # the other room's server may still be there
-            path.parent.rmdir()
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        file.unlink(missing_ok=True)
+    shutil.rmtree(path.parent, ignore_errors=True)  # the build has ended, and did not remove it if it was killed
 
 
 def _work(connection: socket.socket) -> None:

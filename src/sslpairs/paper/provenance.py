@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sslpairs.errors import UserError
+from sslpairs.git import commit_words
 from sslpairs.paper.tables import METRICS, html_page, html_table, read_record
 
 FIELDS = (
@@ -87,14 +88,14 @@ def _table(plan: dict[str, Any], root: Path) -> str:
 
 
 def _run(receipt: dict[str, Any]) -> str:
-    spec, git, timing = receipt["spec"], receipt["git"], receipt["timing"]
+    spec, timing = receipt["spec"], receipt["timing"]
     name = html.escape(receipt["run"])
     checkpoint = receipt["checkpoint"]
     facts = {
         "method": receipt["label"],
         "data": f"{receipt['dataset']}, sha256 {spec['dataset'][:12]}",
         "seed, batch, epochs": f"{receipt['seed']}, {spec['batch_size']}, {spec['epochs']}",
-        "commit": (git["commit"] or "no commit") + (" with uncommitted changes" if git["dirty"] else ""),
+        "commit": commit_words(receipt["git"]),
         "training code (fingerprint)": receipt["code"],
         "versions": ", ".join(f"{library} {version}" for library, version in receipt["versions"].items() if version),
         "device": receipt["device"],

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sslpairs.errors import UserError, nearest
+from sslpairs.git import commit_words
 from sslpairs.plan.build import Build
 from sslpairs.plan.fingerprint import EVALUATION_ROOMS, TRAINING_ROOMS, fingerprint
 
@@ -110,8 +111,7 @@ def data(build: Build, run: str) -> str:
 
 def commit(receipt: dict[str, Any]) -> str:
     """The commit at which a run was trained."""
-    git = receipt["git"]
-    return (git["commit"] or "no commit") + (" with uncommitted changes" if git["dirty"] else "")
+    return commit_words(receipt["git"])
 
 
 def code(receipt: dict[str, Any]) -> str:

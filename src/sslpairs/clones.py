@@ -1,0 +1,90 @@
+"""What a clone of the published commit would lack: changes that were not committed, commits that no branch holds, a remote that
+only this machine knows."""
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sslpairs.git import ask
+from sslpairs.words import counted
+
+INPUTS = (
+    *("config", "src", "workflow", "profiles", "Snakefile", "Makefile", "pyproject.toml", "requirements*.txt"),
+    *("environment.yml", ".gitignore", ".dvcignore", ".dvc/.gitignore"),
+)
+"""What a build reads of the project; data.dvc and .dvc/config are staged with the results."""
+
+
+def uncommitted(root: Path) -> list[str]:
+    """Those files of ``INPUTS`` that the index holds otherwise or not at all, relative to ``root``."""
+    words = (
+        "status",
+        "--porcelain",
+        "-z",
+        "--no-renames",
+        "--untracked-files=all",
+        "--ignored",
+        "--",
+        *INPUTS,
+    )
+    prefix = ask(root, "rev-parse", "--show-prefix").strip()
+    found = []
+    for entry in ask(root, *words).split("\0"):
+        state, file = entry[:2], entry[3:].removeprefix(prefix)
+        ignored = state == "!!" and file.startswith("config/") and file.endswith((".yaml", ".yml"))
+        if entry and (ignored or (state != "!!" and state[1] != " ")):
+            found.append(file)
+    # Who tells git not to look at a file means to keep a change of it here.
+    hidden = [
+        line[2:] for line in ask(root, "ls-files", "-v", "-z", "--", *INPUTS).split("\0") if line[:1] in ("h", "S")
+    ]
+    return found + [file for file in hidden if (root / file).exists() and _differs(root, file)]
+
+
+def _differs(root: Path, file: str) -> bool:
+    entry = ask(root, "ls-files", "--stage", "-z", "--", file)
+    return entry.split()[1] != ask(root, "hash-object", "--", file).strip()
+
+
+def to_add(files: list[str]) -> str:
+    """The words after ``git add``: the files, or the folders and files at the top where they are many."""
+    if len(files) > 3:
+        files = list(dict.fromkeys(file.partition("/")[0] for file in files))
+    return shlex.join(files)
+
+
+def unreachable(root: Path, receipts: Iterable[dict[str, Any]]) -> dict[str, tuple[int, bool]]:
+    """Commits that receipts name and no branch or tag leads to: how many receipts, and whether the commit is here.
+    Nothing in a shallow clone, which does not know."""
+    named = Counter(commit for receipt in receipts if (commit := (receipt.get("git") or {}).get("commit")))
+    if not named or ask(root, "rev-parse", "--is-shallow-repository").strip() == "true":
+        return {}
+    asked = ask(root, "cat-file", "--batch-check", input="".join(f"{commit}^{{commit}}\n" for commit in named))
+    here = [commit for commit, line in zip(named, asked.splitlines(), strict=True) if not line.endswith("missing")]
+    loose = set(ask(root, "rev-list", *here, "--not", "--all").split()) if here else set()
+    return {
+        commit: (number, commit in here) for commit, number in named.items() if commit in loose or commit not in here
+    }
+
+
+def notes(root: Path, receipts: Iterable[dict[str, Any]], files: list[str]) -> list[str]:
+    """Lines on ``files`` that are not committed and on commits that a clone would not have."""
+    found = []
+    if files:
+        more = f" and {len(files) - 5} more" if len(files) > 5 else ""
+        found.append(
+            f"a clone would not have what is not committed of {', '.join(files[:5])}{more}: it would plan other runs or show other "
+            f"tables. `git add {to_add(files)}` before you commit"
+        )
+    for commit, (number, here) in unreachable(root, receipts).items():
+        found.append(
+            f"{counted(number, 'receipt names')} commit {commit[:12]}, which "
+            + (
+                f"no branch or tag leads to, so that a clone does not have it; `git tag trained-{commit[:12]} {commit[:12]}` keeps it"
+                if here
+                else "is not in this repository: push it from where they were trained, then `git fetch --tags`"
+            )
+        )
+    return found
