@@ -63,7 +63,7 @@ def test_other_numbers_under_the_same_key_are_written_though_dates_and_checksums
 @pytest.mark.parametrize("ending", ["csv", "claims.csv", "md", "tex", "html", "record.json"])
 def test_a_file_of_a_table_that_was_edited_or_lost_is_written_again(project, ending):
     path = project / f"results/tables/digits/{TABLE}.{ending}"
-    path.write_bytes(path.read_bytes() + b" ")
+    path.write_bytes(path.read_bytes() + b"x")
     assert states(project) == [OLD, CURRENT]
     path.unlink()
     assert states(project) == [OLD if ending == "record.json" else MISSING, CURRENT]
