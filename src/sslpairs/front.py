@@ -18,7 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sslpairs.config.reading import Config, load_yaml, read_config
+from sslpairs.config.loading import load_yaml
+from sslpairs.config.reading import Config, read_config
 from sslpairs.config.site import Site, read_site
 from sslpairs.data.record import changed_sources, record, recorded
 from sslpairs.errors import UserError, nearest

@@ -8,8 +8,9 @@ from pydantic import ValidationError
 from sslpairs.config.changes import ROOMS, set_value
 from sslpairs.config.methods import BASES, CODES, WITHOUT_MIXED_TEMPERATURE, parse_label
 from sslpairs.config.papers import Claim, Paper, Setting, Table
-from sslpairs.config.reading import Config, explain
+from sslpairs.config.reading import Config
 from sslpairs.config.recipes import Recipe
+from sslpairs.config.remedies import explain
 from sslpairs.errors import UserError, nearest
 from sslpairs.files import canonical
 from sslpairs.plan.fingerprint import fingerprint
