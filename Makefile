@@ -8,10 +8,12 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 
 # Choices of config/config.yaml that were given as words.
-CHOICES := $(foreach word,SCALE PAPERS TABLES SEEDS DEVICE TRAIN JOBS,$(if $($(word)),$(shell echo $(word) | tr A-Z a-z)=$($(word))))
-CONFIG := $(if $(CHOICES),--config $(CHOICES))
+GIVEN := $(foreach word,SCALE PAPERS TABLES SEEDS DEVICE TRAIN JOBS,$(if $($(word)),$(word)))
+# A word as the shell sees it: in quotes, since a list may have spaces.
+choice = '$(shell echo $(1) | tr A-Z a-z)=$(subst ','\'',$($(1)))'
+CONFIG := $(if $(GIVEN),--config $(foreach word,$(GIVEN),$(call choice,$(word))))
 HOW := $(if $(PROFILE),--workflow-profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS)),$(if $(JOBS),--cores $(JOBS)))
-SETS := $(foreach choice,$(CHOICES),--set $(choice))
+SETS := $(foreach word,$(GIVEN),--set $(call choice,$(word)))
 
 sum = $(shell cat $(1) | cksum | cut -d' ' -f1)
 KUBERNETES := $(shell grep -qs '^executor: *kubernetes' $(PROFILE) $(PROFILE)/config.yaml workflow/profiles/$(PROFILE)/config.yaml && echo yes)

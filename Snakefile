@@ -11,6 +11,7 @@ from sslpairs.errors import UserError
 from sslpairs.front import (
     Cluster,
     announce,
+    as_typed,
     check,
     equip_jobs,
     files_for,
@@ -37,7 +38,7 @@ try:
         build = Build(thaw(Path(frozen)), root)
         cluster = Cluster(build, workflow)
     else:
-        build = make_build(root, config)
+        build = make_build(root, as_typed(config, workflow.config_settings.config_args))
         check(build)
         build = leave_to_others(build)
         cluster = Cluster(build, workflow)

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from sslpairs.config.base import Count, Model, Name, NonNegative, Positive, Rate, Title, Width
 from sslpairs.config.methods import BASES, WITHOUT_MIXED_TEMPERATURE
-from sslpairs.errors import nearest
+from sslpairs.errors import listed, nearest, shown
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Range = Annotated[list[Annotated[float, Field(ge=0, le=100)]], Field(min_length=2, max_length=2)]
@@ -636,6 +636,15 @@ class Linear(Model):
     standardize: bool
     """Bring every feature to mean 0 and variance 1 over the training images first."""
 
+    @model_validator(mode="after")
+    def _warms_up(self):
+        if self.schedule.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"{self.epochs} epochs leave nothing after a warm-up of {self.schedule.warmup_epochs}; lengthen the one or shorten "
+                "the other"
+            )
+        return self
+
 
 class KNN(Model):
     """The ``knn`` protocol: weighted vote of the nearest training images, cosine similarity of the features."""
@@ -689,7 +698,7 @@ class Recipe(Model):
                 known = list(self.augmentations)
                 raise _at(
                     f"{where}.augmentation",
-                    f"'{value}' is not one of the recipe's augmentations{nearest(value, known)} ({', '.join(known)})",
+                    f"'{shown(value)}' is not one of the recipe's augmentations{nearest(value, known)} ({listed(known)})",
                 )
         return self
 
@@ -700,7 +709,7 @@ class Recipe(Model):
         """
         where = f"methods.{base}.strategies.{name}"
         if name not in Strategies.model_fields:
-            raise _at(where, f"'{name}' is not a pair strategy{nearest(name, list(Strategies.model_fields))}")
+            raise _at(where, f"'{shown(name)}' is not a pair strategy{nearest(name, list(Strategies.model_fields))}")
         settings, change = getattr(self.strategies, name), getattr(self.methods, base).strategies.get(name)
         if not change:
             return settings
