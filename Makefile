@@ -11,10 +11,12 @@ BIN := $(VENV)/bin
 export PYTHONPATH := $(CURDIR)/src$(if $(PYTHONPATH),:$(PYTHONPATH))
 
 # Choices of config/config.yaml that were given as words.
-CHOICES := $(foreach word,SCALE PAPERS TABLES SEEDS DEVICE TRAIN JOBS,$(if $($(word)),$(shell echo $(word) | tr A-Z a-z)=$($(word))))
-CONFIG := $(if $(CHOICES),--config $(CHOICES))
+GIVEN := $(foreach word,SCALE PAPERS TABLES SEEDS DEVICE TRAIN JOBS,$(if $($(word)),$(word)))
+# A word as the shell sees it: in quotes, since a list may have spaces.
+choice = '$(shell echo $(1) | tr A-Z a-z)=$(subst ','\'',$($(1)))'
+CONFIG := $(if $(GIVEN),--config $(foreach word,$(GIVEN),$(call choice,$(word))))
 HOW := $(if $(PROFILE),--workflow-profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS)),$(if $(JOBS),--cores $(JOBS)))
-SETS := $(foreach choice,$(CHOICES),--set $(choice))
+SETS := $(foreach word,$(GIVEN),--set $(call choice,$(word)))
 
 KUBERNETES := $(shell grep -qs '^executor: *kubernetes' $(PROFILE) $(PROFILE)/config.yaml workflow/profiles/$(PROFILE)/config.yaml && echo yes)
 ENGINE := $(if $(KUBERNETES),kubernetes,cluster)

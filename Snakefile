@@ -12,6 +12,7 @@ from sslpairs.errors import UserError
 from sslpairs.front import (
     Cluster,
     announce,
+    as_typed,
     check,
     check_folder,
     equip_jobs,
@@ -42,7 +43,7 @@ try:
         cluster = Cluster(build, workflow)
     else:
         check_folder(root, workflow.main_snakefile)
-        build = make_build(root, config)
+        build = make_build(root, as_typed(config, workflow.config_settings.config_args))
         check(build)
         build = leave_to_others(build)
         cluster = Cluster(build, workflow)

@@ -156,7 +156,9 @@ def test_what_a_table_leaves_open_is_the_scales_unnamed_value_for_that_paper_and
     edit(root, SCALE, "unnamed", {"clea": {}})
     assert "unnamed: 'clea' is no file of config/papers, did you mean 'clae'" in error(root).replace(";", ",")
     edit(root, SCALE, "unnamed", {"clae": {"CIFAR100": {"epochs": 30}}})
-    assert "'CIFAR100' is not among the scale's datasets" in error(root)
+    assert "unnamed.clae.CIFAR100: no table of config/papers/clae.yaml is about it; did you mean 'CIFAR-100'?" in error(
+        root
+    )
 
 
 OF_SPEC = {
@@ -723,7 +725,7 @@ def test_an_infinite_value_is_refused_while_reading(root, value):
     assert "training.optimizer.lr" in error(root)
 
 
-@pytest.mark.parametrize("title", ["{{ scale }}", "{[a]: 1}", "2020-13-45"])
+@pytest.mark.parametrize("title", ["{{ scale }}", "{[a]: 1}", "!!timestamp 2020-13-45"])
 def test_yaml_that_python_cannot_hold_is_answered_with_file_and_line(root, title):
     replace(root, RECIPE, "title: Digits", f"title: {title}")
     assert error(root).startswith(f"config/{RECIPE}:1: ")

@@ -187,6 +187,8 @@ def plan(
         for run in dict.fromkeys([*to_train, *sorted(every)]):
             state = build.to_train.get(run) if run in to_train else "done" if run in build.receipts else "guide"
             out.print(f"{run}  {state}", soft_wrap=True)
+    for note in build.plan.notes:
+        out.print(f"note: {note}", soft_wrap=True, markup=False)
     if profile:
         _say_requests(build, profile, to_train, to_evaluate)
     _say_damage(build)

@@ -1,4 +1,16 @@
-"""The one exception that a user is meant to read."""
+"""The one exception that a user is meant to read, and how values and choices are shown in it."""
+
+import re
+from collections.abc import Iterable
+
+SHOWN = 60
+"""Characters of a value, a key or a name that a message shows."""
+LONGEST_WORD = 1000
+"""Characters without a space that a message holds: more than any sensible path has."""
+LONGEST = 5000
+"""Characters of a whole message."""
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that move the cursor, change how the text around them is shown, break a line unseen, or are half a character."""
 
 from sslpairs.words import redact
 
@@ -6,21 +18,42 @@ from sslpairs.words import redact
 class UserError(Exception):
     """Something that the user can mend: the message says what was found, where, and what to do.
 
-    The command line prints it in one or two lines, without a traceback, and exits with code 2. Passwords and keys in the text
-    are hidden.
+    The command line prints it in one or two lines, without a traceback, and exits with code 2. Whatever a value in it holds, the
+    message can be printed: control characters are written as escapes, and very long texts are shortened, and
+    passwords and keys hidden.
     """
 
-    def __init__(self, text: str):
-        super().__init__(redact(text))
+    def __init__(self, message: object = ""):
+        super().__init__(redact(_printable(str(message))))
 
 
 class Unreadable(UserError):
     """A file that is there and cannot be read: nobody knows whether it is whole, so that nothing may replace it."""
 
 
-def nearest(word: str, choices: list[str]) -> str:
+def _printable(text: str) -> str:
+    text = UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    if len(text) > LONGEST_WORD:
+        text = re.sub(rf"\S{{{LONGEST_WORD},}}", lambda found: shown(found[0]), text)
+    return shown(text, LONGEST)
+
+
+def shown(text: object, longest: int = SHOWN) -> str:
+    """A value, key or name as a message shows it: its beginning and its end, where it is very long."""
+    text = str(text)
+    return text if len(text) <= longest else f"{text[: longest * 2 // 3]} ... {text[-(longest // 4) :]}"
+
+
+def listed(choices: Iterable[object], most: int = 40) -> str:
+    """Names for a message, joined by commas; of very many only the first ones."""
+    names = [shown(choice) for choice in choices]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def nearest(word: str, choices: Iterable[str], cutoff: float = 0.5) -> str:
     """``"; did you mean 'x'?"`` for the most similar choice, or ``""`` when nothing is similar."""
     from difflib import get_close_matches
 
-    found = get_close_matches(word, choices, n=1, cutoff=0.5)
-    return f"; did you mean '{found[0]}'?" if found else ""
+    found = get_close_matches(word[:200], list(choices), n=1, cutoff=cutoff)
+    return f"; did you mean '{shown(found[0])}'?" if found else ""

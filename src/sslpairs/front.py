@@ -12,13 +12,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sslpairs.config.reading import Config, load_yaml, read_config
+from sslpairs.config.loading import load_yaml
+from sslpairs.config.reading import Config, read_config
 from sslpairs.config.site import Site, read_site
 from sslpairs.data.record import changed_sources, record, recorded
 from sslpairs.errors import UserError, nearest
@@ -30,6 +31,11 @@ from sslpairs.plan.planner import make_plan
 from sslpairs.plan.requests import Requests, functions, given
 from sslpairs.plan.written import outdated
 from sslpairs.slurm import cancel_orphans
+
+
+def as_typed(config: dict[str, Any], words: Iterable[str] | None) -> dict[str, Any]:
+    """Snakemake's ``config`` with the words of ``--config`` as they were typed: it reads numbers in ways of its own (010, 1_000)."""
+    return config | {key: value for key, _, value in (word.partition("=") for word in words or ()) if key in config}
 
 
 def make_build(root: Path, overrides: dict[str, Any] | None = None) -> Build:

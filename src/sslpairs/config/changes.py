@@ -3,14 +3,15 @@
 from dataclasses import replace
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from sslpairs.config.reading import Config, Loader, explain
+from sslpairs.config.loading import read_value
+from sslpairs.config.reading import Config
 from sslpairs.config.recipes import Recipe
+from sslpairs.config.remedies import explain
 from sslpairs.config.scales import Scale
 from sslpairs.config.settings import Settings
-from sslpairs.errors import UserError, nearest
+from sslpairs.errors import UserError, nearest, shown
 
 ROOMS = ("methods", "strategies", "training")
 """Parts of a recipe whose name a key may leave out."""
@@ -22,13 +23,10 @@ def with_change(config: Config, word: str) -> Config:
     ``training.optimizer.lr``, ``evaluation.knn.neighbours``; in every recipe of the scale that has it), a choice of
     ``config.yaml`` (``seeds``), or ``scale.epochs.default``. ``UserError`` for a key that is nowhere, or a wrong value."""
     key, equals, text = word.partition("=")
-    where = f"--if {word}"
+    where = f"--if {shown(word)}"
     if not equals or not key:
         raise UserError(f"{where}: write KEY=VALUE, for example --if methods.simclr.temperature=0.2")
-    try:
-        new = yaml.load(text, Loader=Loader)  # noqa: S506 (a subclass of the safe loader)
-    except yaml.YAMLError:
-        raise UserError(f"{where}: '{text}' is not readable as a value") from None
+    new = read_value(text, where)
     first, _, rest = key.partition(".")
     if first in Settings.model_fields and not rest:
         if first == "scale":
@@ -64,7 +62,7 @@ def set_value(value: dict, key: str, new: Any, where: str, rooms: tuple[str, ...
     for depth, word in enumerate(words):
         if not isinstance(value, dict) or word not in value:
             choices = known if depth == 0 else list(value) if isinstance(value, dict) else []
-            raise UserError(f"{where}: '{key}': there is no '{word}' there{nearest(word, choices)}")
+            raise UserError(f"{where}: '{shown(key)}': there is no '{shown(word)}' there{nearest(word, choices)}")
         if depth == len(words) - 1:
             value[word] = new
         value = value[word]

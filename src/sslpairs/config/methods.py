@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from sslpairs.errors import UserError, nearest
+from sslpairs.errors import UserError, nearest, shown
 
 BASES = {
     "simclr": "SimCLR",
@@ -141,16 +141,18 @@ def parse_label(text: str) -> Label:
     """
     base, *strategies = text.split("+")
     if base not in BASES:
-        raise UserError(f"'{text}': '{base}' is not a base method{nearest(base, list(BASES))} ({', '.join(BASES)})")
+        raise UserError(
+            f"'{shown(text)}': '{shown(base)}' is not a base method{nearest(base, list(BASES))} ({', '.join(BASES)})"
+        )
     for name in strategies:
         if name not in STRATEGIES:
             hint = nearest(name, list(STRATEGIES))
-            raise UserError(f"'{text}': '{name}' is not a pair strategy{hint} ({', '.join(STRATEGIES)})")
+            raise UserError(f"'{shown(text)}': '{shown(name)}' is not a pair strategy{hint} ({', '.join(STRATEGIES)})")
         if strategies.count(name) > 1:
-            raise UserError(f"'{text}': '{name}' stands twice; write it once")
+            raise UserError(f"'{shown(text)}': '{name}' stands twice; write it once")
         meaning = MEANINGS[name][base]
         if meaning.status == "refused":
-            raise UserError(f"'{text}' has no meaning: {meaning.text}")
+            raise UserError(f"'{shown(text)}' has no meaning: {meaning.text}")
     return Label(base, tuple(name for name in STRATEGIES if name in strategies))
 
 

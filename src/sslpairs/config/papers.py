@@ -5,9 +5,9 @@ A scale (``config/scales/``) says what stands for a paper's data set, network, b
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from sslpairs.config.base import Model
+from sslpairs.config.base import Count, Model, Name, Title
 
 
 class Setting(Model):
@@ -15,8 +15,8 @@ class Setting(Model):
 
     dataset: str | None = None
     backbone: str | None = None
-    batch_size: PositiveInt | None = None
-    epochs: PositiveInt | None = None
+    batch_size: Count | None = None
+    epochs: Count | None = None
     augmentation: str | None = None
     """Name of one of the recipe's augmentations, for example 'weak'."""
     evaluate_on: str | None = None
@@ -28,7 +28,7 @@ class Setting(Model):
 class PublishedEffect(Model):
     """A published difference, in points."""
 
-    value: float
+    value: Annotated[float, Field(ge=-100, le=100)]
     setting: Setting
     source: str
     note: str = ""
@@ -54,7 +54,8 @@ class Published(Model):
     row: str
     setting: Setting
     metric: Literal["linear", "online", "knn"]
-    value: float
+    value: Annotated[float, Field(ge=0, le=100)]
+    """In percent."""
     source: str
     note: str = ""
 
@@ -63,7 +64,7 @@ class Figure(Model):
     """A figure made from one table."""
 
     kind: Literal["with-without", "batch-size", "curves"]
-    title: str
+    title: Title
     table: str
     metric: Literal["linear", "online", "knn"]
 
@@ -71,7 +72,7 @@ class Figure(Model):
 class Table(Model):
     """One table: methods by settings."""
 
-    title: str
+    title: Title
     optional: bool = False
     """Not among ``tables: all``: it must be named, or ``tables: every`` written."""
     axes: Literal["paper", "ours"]
@@ -90,11 +91,11 @@ class Table(Model):
 class Paper(Model):
     """One file of ``config/papers/``."""
 
-    title: str
+    title: Title
     strategy: Literal["spps", "gps", "mixco", "clae", "dimcl"] | None
     """The paper's pair strategy; null for tables that no paper has."""
     arxiv: str | None
     optional: bool = False
     """Not among ``papers: all``: it must be named, or ``papers: every`` written."""
-    tables: dict[str, Table]
-    figures: dict[str, Figure] = {}
+    tables: dict[Name, Table]
+    figures: dict[Name, Figure] = {}

@@ -6,16 +6,15 @@ Words and symbols are the papers'; the formulas behind them stand in ``methods/`
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from sslpairs.config.base import Model
+from sslpairs.config.base import Count, Model, Name, NonNegative, Positive, Rate, Title, Width
 from sslpairs.config.methods import BASES, WITHOUT_MIXED_TEMPERATURE
-from sslpairs.errors import nearest
+from sslpairs.errors import listed, nearest, shown
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-NonNegative = Annotated[float, Field(ge=0)]
-Range = Annotated[list[float], Field(min_length=2, max_length=2)]
+Range = Annotated[list[Annotated[float, Field(ge=0, le=100)]], Field(min_length=2, max_length=2)]
 Momentum = Annotated[list[Fraction], Field(min_length=2, max_length=2)]
 
 
@@ -81,7 +80,7 @@ class Augmentation(Model):
     crop: Crop | None
     flip: Fraction
     """Probability of a horizontal mirror image."""
-    rotation: NonNegative
+    rotation: Annotated[float, Field(ge=0, le=6.2832)]
     """Largest angle in radians, either way."""
     jitter: Jitter | None
     grayscale: Fraction
@@ -106,8 +105,8 @@ class SmallCrops(Model):
     They come from the two sources in turn: the third view from view 1's image, the fourth from view 2's.
     """
 
-    count: PositiveInt
-    size: PositiveInt
+    count: Annotated[int, Field(gt=0, le=100)]
+    size: Annotated[int, Field(gt=0, le=512)]
     """Edge in pixels."""
     scale: Range
     """Smallest and largest area of the crop, as a share of the image; everything else is as in the large views."""
@@ -126,7 +125,7 @@ class ConvNet(Model):
     """A small plain network: 3x3 convolutions of stride 2, each with batch norm and ReLU, then a global mean."""
 
     kind: Literal["convnet"]
-    widths: Annotated[list[PositiveInt], Field(min_length=1, max_length=6)]
+    widths: Annotated[list[Width], Field(min_length=1, max_length=6)]
 
     @property
     def label(self) -> str:
@@ -154,8 +153,8 @@ Backbone = Annotated[ConvNet | ResNet, Field(discriminator="kind")]
 class Head(Model):
     """A multi-layer perceptron on the features: linear, optional batch norm, ReLU, ..., linear, optional batch norm."""
 
-    hidden: list[PositiveInt]
-    output: PositiveInt
+    hidden: Annotated[list[Width], Field(max_length=16)]
+    output: Width
     batch_norm: bool
     """After every hidden layer."""
     last_batch_norm: bool | Literal["fixed"]
@@ -169,8 +168,8 @@ class SGD(Model):
     """Stochastic gradient descent (``torch.optim.SGD``)."""
 
     name: Literal["sgd"]
-    lr: PositiveFloat
-    reference_batch: PositiveInt | None
+    lr: Rate
+    reference_batch: Count | None
     """Multiply lr by batch_size / reference_batch; null leaves lr as it stands."""
     momentum: Fraction
     weight_decay: NonNegative
@@ -180,8 +179,8 @@ class Adam(Model):
     """Adam with the usual betas of 0.9 and 0.999 (``torch.optim.Adam``)."""
 
     name: Literal["adam"]
-    lr: PositiveFloat
-    reference_batch: PositiveInt | None
+    lr: Rate
+    reference_batch: Count | None
     """Multiply lr by batch_size / reference_batch; null leaves lr as it stands."""
     weight_decay: NonNegative
 
@@ -190,12 +189,12 @@ class LARS(Model):
     """Layer-wise adaptive rates (``training/lars.py``)."""
 
     name: Literal["lars"]
-    lr: PositiveFloat
-    reference_batch: PositiveInt | None
+    lr: Rate
+    reference_batch: Count | None
     """Multiply lr by batch_size / reference_batch; null leaves lr as it stands."""
     momentum: Fraction
     weight_decay: NonNegative
-    trust_coefficient: PositiveFloat
+    trust_coefficient: Positive
     """eta: a layer's rate is lr * eta * |weights| / (|gradient| + weight_decay * |weights|)."""
     clip: bool
     """Never let a layer's rate exceed lr (solo-learn's ``clip_lars_lr``)."""
@@ -223,7 +222,7 @@ class Cosine(Model):
     """Share of lr at which the warm-up starts."""
     hold_epochs: NonNegative = 0.0
     """Epochs at lr itself, between the warm-up and the cosine."""
-    span_epochs: PositiveFloat | None = None
+    span_epochs: Positive | None = None
     """Epochs that the half cosine would take in full; null fits it to the end of the training."""
     each: Literal["step", "epoch"] = "step"
     """Whether the rate changes at every step or at every epoch."""
@@ -240,9 +239,9 @@ class Steps(Model):
 
     name: Literal["steps"]
     warmup_epochs: NonNegative
-    milestones: list[PositiveInt]
+    milestones: list[Count]
     """Epochs, counted from 0, from whose start on the next factor holds."""
-    factors: list[PositiveFloat]
+    factors: list[Positive]
     """What lr is multiplied with from each milestone on; not accumulated."""
 
     @model_validator(mode="after")
@@ -258,9 +257,9 @@ Schedule = Annotated[Constant | Cosine | Steps, Field(discriminator="name")]
 class Online(Model):
     """The ``online`` protocol: a linear layer trained beside the backbone on detached features, with Adam."""
 
-    lr: PositiveFloat
+    lr: Rate
     weight_decay: NonNegative
-    every: PositiveInt
+    every: Count
     """Test it every so many epochs; the last epoch is always tested."""
 
 
@@ -273,7 +272,7 @@ class Training(Model):
     schedule: Schedule
     precision: Literal["float32", "bfloat16"]
     online: Online
-    gpus: PositiveInt = 1
+    gpus: Count = 1
     """GPUs that train one run together (``docs/several-gpus.md``). It is no part of a run's id: ``batch_size`` is the whole batch."""
 
 
@@ -283,7 +282,7 @@ class TrainingChange(Model):
     augmentation: str | None = None
     optimizer: Optimizer | None = None
     schedule: Schedule | None = None
-    gpus: PositiveInt | None = None
+    gpus: Count | None = None
 
 
 # --- base methods --------------------------------------------------------------------------------------------------
@@ -304,15 +303,15 @@ class SimCLR(Method):
     """Settings of ``methods/simclr.py``."""
 
     version: Literal[1] = 1
-    temperature: PositiveFloat
+    temperature: Positive
 
 
 class MoCo(Method):
     """Settings of ``MoCo`` in ``methods/moco.py``: one-way, with one queue."""
 
     version: Literal[1] = 1
-    temperature: PositiveFloat
-    queue: PositiveInt
+    temperature: Positive
+    queue: Count
     """Keys kept as negatives."""
     momentum: Momentum
     """Of the key encoder: first and last value, cosine in between."""
@@ -351,7 +350,7 @@ class BarlowTwins(Method):
     version: Literal[1] = 1
     lamb: NonNegative
     """Weight of the off-diagonal correlations."""
-    scale: PositiveFloat
+    scale: Positive
     """Of the whole loss (solo-learn's ``scale_loss``)."""
 
 
@@ -371,17 +370,17 @@ class SwAV(Method):
     """Settings of ``methods/swav.py``."""
 
     version: Literal[1] = 1
-    prototypes: PositiveInt
-    temperature: PositiveFloat
-    epsilon: PositiveFloat
+    prototypes: Width
+    temperature: Positive
+    epsilon: Positive
     """Of Sinkhorn's algorithm: smaller gives sharper codes."""
-    iterations: PositiveInt
+    iterations: Count
     """Of Sinkhorn's algorithm."""
-    queue: PositiveInt | None
+    queue: Count | None
     """Projections of earlier batches that take part in making the codes; null for none."""
-    queue_from_epoch: Annotated[int, Field(ge=0)]
+    queue_from_epoch: Annotated[int, Field(ge=0, le=1_000_000)]
     """Epoch, counted from 0, from which on the queue is filled; it is used once it is full."""
-    freeze_steps: Annotated[int, Field(ge=0)]
+    freeze_steps: Annotated[int, Field(ge=0, le=1_000_000)]
     """Steps in which the prototypes do not learn."""
     small: SmallCrops | None
 
@@ -390,22 +389,22 @@ class DINO(Method):
     """Settings of ``methods/dino.py``. The projector's output is the bottleneck."""
 
     version: Literal[1] = 1
-    prototypes: PositiveInt
+    prototypes: Width
     """Width of the last layer."""
     norm_last_layer: bool
     """Keep the last layer's weight vectors at length 1."""
-    temperature: PositiveFloat
+    temperature: Positive
     """Of the student."""
-    teacher_temperature: Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]
+    teacher_temperature: Annotated[list[Positive], Field(min_length=2, max_length=2)]
     """First and last value."""
-    teacher_warmup_epochs: Annotated[int, Field(ge=0)]
+    teacher_warmup_epochs: Annotated[int, Field(ge=0, le=1_000_000)]
     """Epochs from the first value to the last, linearly."""
     center_momentum: Fraction
     momentum: Momentum
     """Of the teacher: first and last value, cosine in between."""
-    freeze_epochs: Annotated[int, Field(ge=0)]
+    freeze_epochs: Annotated[int, Field(ge=0, le=1_000_000)]
     """Epochs in which the last layer does not learn."""
-    clip: PositiveFloat | None
+    clip: Positive | None
     """Largest norm of the gradient of each parameter of the backbone; null for no limit."""
     small: SmallCrops | None
 
@@ -414,8 +413,8 @@ class NNCLR(Method):
     """Settings of ``methods/nnclr.py``."""
 
     version: Literal[1] = 1
-    temperature: PositiveFloat
-    queue: PositiveInt
+    temperature: Positive
+    queue: Count
     """Projections among which nearest neighbours are sought."""
     predictor: Head
 
@@ -424,8 +423,8 @@ class UEL(Method):
     """Settings of ``methods/uel.py``."""
 
     version: Literal[1] = 1
-    temperature: PositiveFloat
-    m: PositiveFloat
+    temperature: Positive
+    m: Positive
     """Weight of the negatives."""
 
 
@@ -433,7 +432,7 @@ class Plain(Method):
     """Settings of ``methods/plain.py``."""
 
     version: Literal[1] = 1
-    temperature: PositiveFloat
+    temperature: Positive
 
 
 class Methods(Model):
@@ -510,7 +509,7 @@ class SPPS(Model):
     """Whether pairs exactly at low or high count. Ours: yes."""
     ordered: bool
     """Count (a, b) and (b, a) as two items instead of one. Ours: one."""
-    max_partners: PositiveInt | None
+    max_partners: Count | None
     """Keep at most so many partners of an image, the most similar ones; null keeps all. Ours."""
     share: Annotated[float, Field(gt=0, le=1)]
     """Share of the training images, drawn at random once, among which pairs are mined. Ours."""
@@ -530,12 +529,12 @@ class MixCo(Model):
     """Settings of ``pairs/mixco.py``."""
 
     version: Literal[1] = 1
-    temperature: PositiveFloat | None
+    temperature: Positive | None
     """T_mix. Released: SimCLR 0.5, MoCo 0.05 (TinyImageNet) or 1 (ImageNet), SwAV 0.1. Base methods whose mixed term has no
     temperature (BYOL, SimSiam, Barlow Twins, VICReg) are planned with null."""
     weight: NonNegative
     """Of the mixed term, beside the base loss (released: ``mix_param`` = 1)."""
-    alpha: PositiveFloat | None
+    alpha: Positive | None
     """The mixing share comes from Beta(alpha, alpha); null means uniform, as released (simclr/pretrain.py:189)."""
     hard_codes: bool
     """SwAV and DINO only: mix one-hot codes instead of soft ones (released: ``--hard_mix``, off by default)."""
@@ -547,14 +546,14 @@ class DimCL(Model):
     version: Literal[1] = 1
     weight: Fraction
     """lambda in (1 - lambda) * base + lambda * dimensional contrast (released: 0.1, byol.py:176)."""
-    temperature: PositiveFloat
+    temperature: Positive
     """tau (released: 0.1)."""
 
 
 class Rebuild(Model):
     """GPS's neighbours anew from the network in training (released: ``reload_freq``, base_datamodule.py:54-118)."""
 
-    every: PositiveInt
+    every: Count
     """Epochs between two tables; the first one, from the guide, serves as many epochs."""
     layer: Layer
     """Released: either, by key ``feats`` or ``z``."""
@@ -568,11 +567,11 @@ class GPS(Model):
     """``nearest``: uniform among the k nearest (released: gps_dataset.py:143-144). ``threshold``: uniform among all
     candidates within the radius (released: ``nn_threshold``, gps_dataset.py:245-268). ``farthest``: the farthest candidate
     within the radius (the paper's abstract)."""
-    neighbours: PositiveInt | None
+    neighbours: Count | None
     """k, for ``nearest``; null otherwise."""
-    radius: PositiveFloat | None
+    radius: Positive | None
     """Largest squared Euclidean distance, for ``threshold`` and ``farthest``; null otherwise."""
-    candidates: PositiveInt | None
+    candidates: Count | None
     """How many nearest images are looked at for ``threshold`` and ``farthest`` (released: 2048, utils/misc.py:579-602); null
     for ``nearest``."""
     include_self: bool
@@ -600,7 +599,7 @@ class CLAE(Model):
     """Settings of ``pairs/clae.py``."""
 
     version: Literal[1] = 1
-    epsilon: PositiveFloat
+    epsilon: Positive
     """Size of the attack, in units of normalised pixels (released scripts: 0.03)."""
     weight: NonNegative
     """alpha: of the adversarial term, beside the base loss (released: 1)."""
@@ -630,20 +629,29 @@ class Linear(Model):
     """The ``linear`` protocol: a linear layer trained on frozen features of un-augmented images."""
 
     version: Literal[1] = 1
-    epochs: PositiveInt
-    batch_size: PositiveInt
+    epochs: Count
+    batch_size: Count
     optimizer: Optimizer
     schedule: Schedule
     standardize: bool
     """Bring every feature to mean 0 and variance 1 over the training images first."""
+
+    @model_validator(mode="after")
+    def _warms_up(self):
+        if self.schedule.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"{self.epochs} epochs leave nothing after a warm-up of {self.schedule.warmup_epochs}; lengthen the one or shorten "
+                "the other"
+            )
+        return self
 
 
 class KNN(Model):
     """The ``knn`` protocol: weighted vote of the nearest training images, cosine similarity of the features."""
 
     version: Literal[1] = 1
-    neighbours: PositiveInt
-    temperature: PositiveFloat
+    neighbours: Count
+    temperature: Positive
 
 
 class Protocols(Model):
@@ -656,10 +664,10 @@ class Protocols(Model):
 class Recipe(Model):
     """One file of ``config/recipes/``."""
 
-    title: str
+    title: Title
     about: str
     """Where the values come from, what they reach, at which cost, on which hardware."""
-    augmentations: Annotated[dict[str, Augmentation], Field(min_length=1)]
+    augmentations: Annotated[dict[Name, Augmentation], Field(min_length=1)]
     training: Training
     methods: Methods
     strategies: Strategies
@@ -690,7 +698,7 @@ class Recipe(Model):
                 known = list(self.augmentations)
                 raise _at(
                     f"{where}.augmentation",
-                    f"'{value}' is not one of the recipe's augmentations{nearest(value, known)} ({', '.join(known)})",
+                    f"'{shown(value)}' is not one of the recipe's augmentations{nearest(value, known)} ({listed(known)})",
                 )
         return self
 
@@ -701,7 +709,7 @@ class Recipe(Model):
         """
         where = f"methods.{base}.strategies.{name}"
         if name not in Strategies.model_fields:
-            raise _at(where, f"'{name}' is not a pair strategy{nearest(name, list(Strategies.model_fields))}")
+            raise _at(where, f"'{shown(name)}' is not a pair strategy{nearest(name, list(Strategies.model_fields))}")
         settings, change = getattr(self.strategies, name), getattr(self.methods, base).strategies.get(name)
         if not change:
             return settings

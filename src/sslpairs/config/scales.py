@@ -1,26 +1,25 @@
 """``config/scales/``: what stands for a paper's data set, network, batch size and epochs."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field
 
-from sslpairs.config.base import Model
+from sslpairs.config.base import Count, Model, Title
 from sslpairs.config.recipes import Backbone
-from sslpairs.errors import nearest
 
 
 class Unnamed(Model):
     """What a table leaves open, in the paper's own words."""
 
     backbone: str | None = None
-    batch_size: PositiveInt | None = None
-    epochs: PositiveInt | None = None
+    batch_size: Count | None = None
+    epochs: Count | None = None
 
 
 class Scale(Model):
     """One file of ``config/scales/``. In each map, ``default`` stands for every value that is not listed."""
 
-    title: str
+    title: Title
     about: str
     """What the scale is good for, its cost, and the hardware on which that was seen."""
     recipes: Annotated[dict[str, str], Field(min_length=1)]
@@ -29,8 +28,8 @@ class Scale(Model):
     """The paper's data set -> an entry of ``config/datasets.yaml``."""
     backbones: Annotated[dict[str, Backbone], Field(min_length=1)]
     """The paper's network -> the network to train."""
-    batch_sizes: Annotated[dict[str, PositiveInt], Field(min_length=1)]
-    epochs: Annotated[dict[str, PositiveInt], Field(min_length=1)]
+    batch_sizes: Annotated[dict[str, Count], Field(min_length=1)]
+    epochs: Annotated[dict[str, Count], Field(min_length=1)]
     unnamed: dict[str, dict[str, Unnamed]] = {}
     """Where a paper's table names no network, batch size or epochs: paper -> its data set, or ``default`` -> these, in the paper's
     own words. They go before a ``default`` of the maps above, and what a table names goes before them."""
@@ -41,18 +40,3 @@ class Scale(Model):
     compile: bool = False
     """Let torch compile the networks (``torch.compile``) before each training, which takes minutes on a CPU: for long trainings
     only. Other last digits too. ``benchmarks/gpu.py`` measures whether it pays on a GPU."""
-
-    @field_validator("datasets", "backbones", "batch_sizes", "epochs", mode="before")
-    @classmethod
-    def _text_keys(cls, value: Any) -> Any:
-        """``256: 64`` and ``"256": 64`` alike."""
-        return {str(key): item for key, item in value.items()} if isinstance(value, dict) else value
-
-    @model_validator(mode="after")
-    def _known_data_sets(self):
-        for paper, places in self.unnamed.items():
-            for name in places:
-                if name not in ("default", *self.datasets):
-                    hint = nearest(name, ["default", *self.datasets])
-                    raise ValueError(f"unnamed.{paper}: '{name}' is not among the scale's datasets{hint}")
-        return self

@@ -4,8 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from sslpairs.config.base import Count
 from sslpairs.errors import UserError, nearest
 
 UNITS = {"m": 1, "h": 60, "d": 24 * 60}
@@ -24,23 +25,23 @@ class Site(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True, coerce_numbers_to_str=True)
 
-    longest_job: Annotated[PositiveInt, BeforeValidator(_minutes)] | None = None
+    longest_job: Annotated[Count, BeforeValidator(_minutes)] | None = None
     """Minutes that the partition allows a job (also '36h', '2d'). A training that takes longer is several jobs in a row."""
     gpu_request: Annotated[str, Field(pattern=r"^[a-z_]+(=\S+)?$")] | None = None
     """The resource by which a job asks for n GPUs: 'gres=gpu' gives gres=gpu:n, 'gpu' gives gpu=n. Without it, no GPUs."""
     share_request: Annotated[str, Field(pattern=r"^[a-z_]+=\S+$")] | None = None
     """What a small run asks for instead, so that several share a GPU: 'gres=shard:1'."""
-    gpu_shares: PositiveInt = 1
+    gpu_shares: Count = 1
     """Runs that share a GPU: shards on each."""
-    gpus_per_node: PositiveInt = 8
+    gpus_per_node: Count = 8
     """A run that asks for more GPUs spreads over nodes."""
-    gpu_memory_gb: PositiveInt = 16
+    gpu_memory_gb: Count = 16
     """Of one GPU."""
-    node_memory_gb: PositiveInt | None = None
+    node_memory_gb: Count | None = None
     """The most main memory that a job may ask for."""
-    cpus_per_gpu: PositiveInt = 4
+    cpus_per_gpu: Count = 4
     """Processor cores that a job asks for with each GPU: they decode images that do not fit into memory."""
-    gpu_tflops: PositiveInt = 10
+    gpu_tflops: Count = 10
     """10^12 floating-point operations that a training reaches a second on one GPU: a guess, for as long as no receipt of a run on a
     GPU is there to go by."""
 

@@ -8,11 +8,13 @@ from pydantic import ValidationError
 from sslpairs.config.changes import ROOMS, set_value
 from sslpairs.config.methods import BASES, CODES, WITHOUT_MIXED_TEMPERATURE, parse_label
 from sslpairs.config.papers import Claim, Paper, Setting, Table
-from sslpairs.config.reading import Config, explain
+from sslpairs.config.reading import Config
 from sslpairs.config.recipes import Recipe
-from sslpairs.errors import UserError, nearest
+from sslpairs.config.remedies import explain
+from sslpairs.errors import UserError, listed, nearest, shown
 from sslpairs.files import canonical
 from sslpairs.plan.fingerprint import fingerprint
+from sslpairs.plan.limits import Images, check_evaluation, check_training, check_warm_up, known_images, queue_notes
 from sslpairs.plan.spec import RunSpec, digest
 
 
@@ -35,6 +37,8 @@ class Plan:
     """Commit and dirtiness, where the jobs' machines may have no git."""
     left_out: list[str] = field(default_factory=list)
     """Optional tables that nobody asked for: not planned, so that they cost nothing."""
+    notes: list[str] = field(default_factory=list)
+    """What is no mistake for certain and seldom meant, a line each."""
 
 
 class _NotAtThisScale(UserError):
@@ -78,6 +82,7 @@ def make_plan(config: Config, contents: dict[str, str], strict: bool = False) ->
     )
     planner = _Planner(config, contents, plan)
     for paper_id, paper in config.papers.items():
+        planner.check_warm_ups(paper_id, paper)
         for table_id, table in paper.tables.items():
             wanted = config.is_chosen(paper_id, table_id)
             if table.optional and not wanted:
@@ -97,6 +102,9 @@ def make_plan(config: Config, contents: dict[str, str], strict: bool = False) ->
             if wanted:
                 plan.selected.append(table_id)
         planner.add_figures(paper_id, paper)
+    cells = [cell for table in plan.selected for cell in plan.tables[table]["cells"]]
+    runs = [plan.runs[replicate["run"]] for cell in cells for replicate in cell["replicates"][:1]]
+    plan.notes = config.notes + queue_notes(runs, planner.images_of)
     return plan
 
 
@@ -106,19 +114,45 @@ class _Planner:
         self.table_code = fingerprint("paper")
         self.changed: dict[str, Recipe] = {}
         self.specs: dict[tuple, tuple] = {}
+        self.images: dict[str, Images | None] = {}
+
+    def images_of(self, dataset: str) -> Images | None:
+        """How many images a data set has, where that is known."""
+        if dataset not in self.images:
+            config = self.config.datasets[dataset].model_dump(mode="json")
+            self.images[dataset] = known_images(self.config.root, dataset, config, self.contents.get(dataset))
+        return self.images[dataset]
+
+    def check_warm_ups(self, paper_id: str, paper: Paper) -> None:
+        """``UserError`` for a warm-up that leaves nothing of a training, of tables that nobody asked for, too."""
+        for table_id, table in paper.tables.items():
+            try:
+                self._begin(paper_id, table_id)
+                recipes = [(place, self._recipe(place)) for place in self._columns(table).values()]
+                bases = {parse_label(row).base for row in table.rows}
+            except UserError:
+                continue  # told where the table is planned
+            for place, recipe in recipes:
+                for method in filter(None, (getattr(recipe.methods, base) for base in sorted(bases))):
+                    change = method.training
+                    schedule = (change and change.schedule) or recipe.training.schedule
+                    check_warm_up(schedule, place.epochs, self.config.scale_file, self.recipe_file)
+
+    def _begin(self, paper_id: str, table_id: str) -> None:
+        self.where, self.paper_id = f"config/papers/{paper_id}.yaml: tables.{table_id}", paper_id
+        self.recipe, self.recipe_file = self.config.recipe_of(paper_id)
 
     # --- tables --------------------------------------------------------------------------------------------------
 
     def add_table(self, paper_id: str, paper: Paper, table_id: str, table: Table) -> None:
         """Plan one table, with its runs and evaluations."""
-        self.where, self.paper_id = f"config/papers/{paper_id}.yaml: tables.{table_id}", paper_id
-        self.recipe, self.recipe_file = self.config.recipe_of(paper_id)
+        self._begin(paper_id, table_id)
         protocols = self.recipe.evaluation.model_dump(mode="json")
         rows = {}
         for text in table.rows:
             label = self._label(text, "rows")
             if str(label) in rows:
-                raise UserError(f"{self.where}.rows: '{text}' stands twice; keep one")
+                raise UserError(f"{self.where}.rows: '{shown(text)}' stands twice; keep one")
             rows[str(label)] = label
         columns = self._columns(table)
         if "online" in table.metrics and any(c.evaluate_on for c in (table.setting, *table.columns)):
@@ -177,6 +211,8 @@ class _Planner:
     def _evaluating(self, protocols: dict[str, Any], place: _Place) -> dict[str, Any]:
         """What an evaluation is, but for its run. Its key holds the data where these are not the run's own."""
         name = place.evaluate_on
+        data = name or place.dataset
+        check_evaluation(self.images_of(data), f"data set '{data}' ({self.where})", protocols, self.recipe_file)
         if name is None:
             return {"key": digest(protocols), "protocols": protocols}
         content = self._content(name)
@@ -196,7 +232,12 @@ class _Planner:
             if figure.table not in paper.tables:
                 hint = nearest(figure.table, list(paper.tables))
                 raise UserError(
-                    f"config/papers/{paper_id}.yaml: figures.{figure_id}.table: '{figure.table}' is no table of this paper{hint}"
+                    f"config/papers/{paper_id}.yaml: figures.{figure_id}.table: '{shown(figure.table)}' is no table of this paper{hint}"
+                )
+            if figure.kind != "curves" and figure.metric not in (metrics := paper.tables[figure.table].metrics):
+                raise UserError(
+                    f"config/papers/{paper_id}.yaml: figures.{figure_id}.metric: '{figure.metric}' is not among those of table "
+                    f"'{figure.table}' ({', '.join(metrics)})"
                 )
             if figure.table in self.plan.tables:
                 entry = {"id": figure_id, "paper": paper_id, **figure.model_dump(mode="json")}
@@ -225,7 +266,9 @@ class _Planner:
         for name in (dataset, evaluate_on):
             if name not in self.config.datasets:
                 hint = nearest(name, list(self.config.datasets))
-                raise UserError(f"{self.config.scale_file}: datasets: '{name}' is not in config/datasets.yaml{hint}")
+                raise UserError(
+                    f"{self.config.scale_file}: datasets: '{shown(name)}' is not in config/datasets.yaml{hint}"
+                )
         return _Place(
             dataset,
             self._mapped("backbones", value.get("backbone")),
@@ -251,13 +294,13 @@ class _Planner:
         for key in (str(value), "default"):
             if key in table:
                 return table[key]
-        known = ", ".join(table)
+        known = listed(table)
         if value is None:
             raise _NotAtThisScale(
                 f"{self.config.scale_file}: {kind}: there is no 'default', and {self.where} names none; add one"
             )
         raise _NotAtThisScale(
-            f"{self.config.scale_file}: {kind}: nothing stands for '{value}' ({self.where}); add it, or a default (known: {known})"
+            f"{self.config.scale_file}: {kind}: nothing stands for '{shown(value)}' ({self.where}); add it, or a default (known: {known})"
         )
 
     def _columns(self, table: Table) -> dict[str, _Place]:
@@ -400,7 +443,7 @@ class _Planner:
         except UserError:
             row = text
         if row not in rows:
-            raise UserError(f"{where}: '{text}' is no row of the table{nearest(text, list(rows))}")
+            raise UserError(f"{where}: '{shown(text)}' is no row of the table{nearest(text, list(rows))}")
         return row
 
     def _comparable(self, *settings: Setting) -> bool:
@@ -484,7 +527,7 @@ class _Planner:
         augmentation = place.augmentation or (change and change.augmentation) or training.augmentation
         if augmentation not in recipe.augmentations:
             hint = nearest(augmentation, list(recipe.augmentations))
-            raise UserError(f"{self.where}: augmentation: '{augmentation}' is not in {self.recipe_file}{hint}")
+            raise UserError(f"{self.where}: augmentation: '{shown(augmentation)}' is not in {self.recipe_file}{hint}")
         content = self._content(place.dataset)
         self._check_changes(recipe, label, place)
         strategies, guides = {}, {}
@@ -530,11 +573,10 @@ class _Planner:
                 f"{', each with partners for MixCo' if 'mixco' in strategies else ''}; write a number that divides it ({self.where})"
             )
         schedule = (change and change.schedule) or training.schedule
-        if schedule.warmup_epochs >= place.epochs:
-            raise UserError(
-                f"{self.config.scale_file}: epochs: {place.epochs} leave nothing after a warm-up of {schedule.warmup_epochs} epochs "
-                f"({self.recipe_file}); lengthen the one or shorten the other"
-            )
+        check_warm_up(schedule, place.epochs, self.config.scale_file, self.recipe_file)
+        data = f"data set '{place.dataset}' ({self.where})"
+        files = (self.config.scale_file, self.recipe_file)
+        check_training(self.images_of(place.dataset), data, place.batch_size, strategies, *files)
         spec = RunSpec.model_validate(
             {
                 "dataset": content,
@@ -581,7 +623,7 @@ class _Planner:
             raise UserError(f"{self.recipe_file}: guide.method: {error}") from None
         if {"spps", "gps"} & set(label.strategies):
             raise UserError(
-                f"{self.recipe_file}: guide.method: '{guide.method}' needs a guide itself; name a method without SPPS and GPS"
+                f"{self.recipe_file}: guide.method: '{shown(guide.method)}' needs a guide itself; name a method without SPPS and GPS"
             )
         at = _Place(
             place.dataset,
@@ -637,5 +679,5 @@ def _let_through(value: dict, key: str) -> None:
 def _change(value: dict, key: str, new: Any, where: str) -> None:
     """Set a dotted key of a recipe; the first word may leave out 'methods', 'strategies' or 'training'."""
     if key.split(".")[0] in ("title", "about", "evaluation"):
-        raise UserError(f"{where}: set: '{key}': a column changes the training only; change the recipe itself")
+        raise UserError(f"{where}: set: '{shown(key)}': a column changes the training only; change the recipe itself")
     set_value(value, key, new, f"{where}: set", ROOMS)

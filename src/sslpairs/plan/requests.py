@@ -12,9 +12,9 @@ from typing import Any
 
 from sslpairs.config.site import Site
 from sslpairs.errors import UserError
-from sslpairs.files import read_json
 from sslpairs.plan.build import Build
 from sslpairs.plan.cost import features_flops, step_cost, training_flops
+from sslpairs.plan.limits import Images, known_images
 
 START = 5
 """Minutes for the start of a job on a busy file system: environment, libraries, data."""
@@ -294,45 +294,20 @@ class Requests:
         images = self._images(run)
         return step_cost(self.plan.runs[run]["spec"], images.size, images.channels) if images else None
 
-    def _images(self, run: str) -> "Images | None":
+    def _images(self, run: str) -> Images | None:
         return self._images_of(self.plan.runs[run]["dataset"])
 
-    def _images_of(self, dataset: str) -> "Images | None":
+    def _images_of(self, dataset: str) -> Images | None:
         if dataset not in self._datasets:
             self._datasets[dataset] = self._look_at(dataset)
         return self._datasets[dataset]
 
     @cached_property
-    def _datasets(self) -> dict[str, "Images | None"]:
+    def _datasets(self) -> dict[str, Images | None]:
         return {}
 
-    def _look_at(self, dataset: str) -> "Images | None":
-        """From what was prepared, else from what ``config/datasets.yaml`` expects."""
-        receipt = read_json(self.build.root / "data" / dataset / "dataset.json")
-        if receipt:
-            channels, size = receipt["image"][0], receipt["image"][-1]
-            return Images(receipt["counts"]["train"], receipt["counts"]["test"], size, channels)
-        config = self.plan.datasets[dataset]["config"]
-        source, expected = config["source"], config.get("expected")
-        if source["kind"] == "digits":
-            test = 10 * source["test_per_class"]
-            return Images(1797 - test, test, source["size"], 1)
-        return Images(expected["train"], expected["test"], source["size"], source["channels"]) if expected else None
-
-
-@dataclass(frozen=True)
-class Images:
-    """How many images a data set has, and how large they are."""
-
-    train: int
-    test: int
-    size: int
-    channels: int
-
-    @property
-    def bytes(self) -> int:
-        """Of all images as arrays."""
-        return (self.train + self.test) * self.channels * self.size**2
+    def _look_at(self, dataset: str) -> Images | None:
+        return known_images(self.build.root, dataset, self.plan.datasets[dataset]["config"])
 
 
 @dataclass

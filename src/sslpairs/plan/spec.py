@@ -2,9 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import PositiveInt
-
-from sslpairs.config.base import Model
+from sslpairs.config.base import Count, Model
 from sslpairs.config.methods import STRATEGIES
 from sslpairs.config.recipes import (
     Augmentation,
@@ -33,8 +31,8 @@ class RunSpec(Model):
     schedule: Schedule
     online: Online
     precision: Literal["float32", "bfloat16"]
-    batch_size: PositiveInt
-    epochs: PositiveInt
+    batch_size: Count
+    epochs: Count
     seed: int
 
     @property

@@ -1,0 +1,203 @@
+"""YAML as this project reads it, in files and on the command line alike.
+
+Numbers, true, false and null are those of YAML 1.2 (its core schema): ``010`` has no octal meaning, ``1:30`` and ``1_000`` are no
+numbers, ``yes``, ``no``, ``on`` and ``off`` are words. Keys are always text.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sslpairs.errors import UNSEEN, UserError, shown
+
+DEEPEST = 32
+"""Levels of nesting. Far deeper ones would end the process: libyaml recurs without looking at the stack."""
+MOST_VALUES = 200_000
+"""In a file, with every alias written out: a few lines of aliases of aliases would fill the memory."""
+LONGEST_TEXT = 20_000
+LONGEST_NUMBER = 30
+LARGEST_FILE = 4_000_000
+"""Bytes."""
+TEXT = "tag:yaml.org,2002:str"
+
+
+class Refused(yaml.MarkedYAMLError):
+    """YAML that is well formed, and that no configuration means."""
+
+    def __init__(self, problem: str, mark: yaml.Mark):
+        super().__init__(None, None, problem, mark)
+
+
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """Safe YAML 1.2, in which a key is text and stands once."""
+
+    yaml_implicit_resolvers: dict[str, list] = {}  # none of YAML 1.1's
+
+    def construct_object(self, node, deep=False):  # noqa: D102
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:  # such as !!int x
+            raise Refused(str(error), node.start_mark) from None
+
+    def construct_mapping(self, node, deep=False):  # noqa: D102
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise Refused("a key must be one word", key.start_mark)
+            if key.value in seen:
+                raise Refused(f"'{shown(key.value)}' stands twice; keep one", key.start_mark)
+            seen.add(key.value)
+            if key.tag != "tag:yaml.org,2002:merge":
+                key.tag = TEXT
+        return super().construct_mapping(node, deep)
+
+
+def _whole_number(loader: Loader, node: yaml.ScalarNode) -> int:
+    text = node.value
+    if len(text) > LONGEST_NUMBER:
+        raise Refused(f"a number of {len(text)} digits; no value is that large", node.start_mark)
+    digits = text.lstrip("+-")
+    if len(digits) > 1 and digits[0] == "0" and digits.isdecimal():
+        raise Refused(f"{text}: some programs read it as octal, others do not; write {int(text)}", node.start_mark)
+    return int(text, 0)
+
+
+def _number(loader: Loader, node: yaml.ScalarNode) -> float:
+    return float(re.sub(r"(?i)\.(inf|nan)", r"\1", node.value))
+
+
+for _name, _words, _first in [
+    ("null", "~|null|Null|NULL|", "~nN"),
+    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", "[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+    ("merge", "<<", "<"),
+]:
+    _places = [*_first, ""] if _name == "null" else list(_first)
+    Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(f"^({_words})$"), _places)
+Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+Loader.add_constructor("tag:yaml.org,2002:float", _number)
+
+
+def load_yaml(path: Path, root: Path) -> Any:
+    """The content of a YAML file; ``UserError`` if it is missing, cannot be read or is not YAML."""
+    name = path.relative_to(root) if path.is_relative_to(root) else path
+    try:
+        if path.is_dir():
+            raise UserError(f"{name}: a folder, and a file is meant; rename or remove it")
+        if path.exists() and not path.is_file():
+            raise UserError(f"{name}: not a file (a pipe or a device); rename or remove it")
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{name}: missing; restore it, for example with `git checkout {name}`") from None
+    except OSError as error:
+        raise UserError(
+            f"{name}: cannot be read ({error.strerror}); restore it, for example with `git checkout {name}`"
+        ) from None
+    if len(content) > LARGEST_FILE:
+        raise UserError(
+            f"{name}: {len(content):,} bytes; a file of the configuration has at most {LARGEST_FILE:,}: is it another file?"
+        )
+    return _load(content, str(name), ":")
+
+
+def read_value(text: str, where: str) -> Any:
+    """A value of the command line, read as in a file; ``UserError`` that begins with ``where`` if it is not readable."""
+    return _load(text, where, "")
+
+
+def _load(content: bytes | str, where: str, line: str) -> Any:
+    try:
+        _check(content)
+        return yaml.load(content, Loader=Loader)  # noqa: S506 (a subclass of the safe loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        at = f"{where}:{mark.line + 1}" if line and mark else where
+        problem = (
+            str(error.problem) if isinstance(error, Refused) else f"not readable as YAML: {_words_of(error, content)}"
+        )
+        raise UserError(f"{at}: {problem}") from None
+
+
+def _check(content: bytes | str) -> None:
+    """``Refused`` for what would crash or fill the memory when it is loaded or shown, and for characters that nobody sees."""
+    sizes: dict[str, int] = {}
+    """Values under each anchor."""
+    open_ones: list[list] = []
+    """Anchor and number of values so far of each list or mapping that has begun."""
+    for event in yaml.parse(content, Loader=Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_ones.append([event.anchor, 1])
+            if len(open_ones) > DEEPEST:
+                raise Refused(f"nested deeper than {DEEPEST} levels; no configuration is", event.start_mark)
+            continue
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, size = open_ones.pop()
+        elif isinstance(event, yaml.ScalarEvent):
+            _check_text(event)
+            anchor, size = event.anchor, 1
+        elif isinstance(event, yaml.AliasEvent):
+            if event.anchor in [begun for begun, _ in open_ones]:
+                raise Refused(f"*{shown(event.anchor)} stands within itself; write it out", event.start_mark)
+            anchor, size = None, sizes.get(event.anchor, 1)
+        else:
+            continue
+        if anchor:
+            sizes[anchor] = size
+        if open_ones:
+            open_ones[-1][1] += size
+            if open_ones[-1][1] > MOST_VALUES:
+                raise Refused(f"more than {MOST_VALUES:,} values, aliases (*) written out; use fewer", event.start_mark)
+
+
+def _check_text(event: yaml.ScalarEvent) -> None:
+    if len(event.value) > LONGEST_TEXT:
+        raise Refused(
+            f"a text of {len(event.value):,} characters ('{shown(event.value)}'); write at most {LONGEST_TEXT:,}",
+            event.start_mark,
+        )
+    if found := UNSEEN.search(event.value):
+        raise Refused(
+            f"'{shown(event.value)}' holds the character U+{ord(found[0]):04X}, which is not seen and changes how the text is shown; "
+            "take it out",
+            event.start_mark,
+        )
+
+
+def _words_of(error: yaml.YAMLError, content: bytes | str) -> str:
+    """What is wrong and, for frequent mistakes, what to do."""
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"{error.reason} at position {error.position}; save the file as text in UTF-8"
+    problem, mark = str(getattr(error, "problem", error)), getattr(error, "problem_mark", None)
+    if "another document" in problem:
+        return "a second document begins (---); keep one"
+    if "cannot start any token" in problem and mark and isinstance(content, bytes):
+        lines = content.splitlines()
+        if mark.line < len(lines) and b"\t" in lines[mark.line][: mark.column + 1]:
+            return "a tab where an indent or a value is meant; write spaces"
+    return problem
+
+
+def line_of(path: Path | None, keys: list) -> str:
+    """``:12`` for the line on which a key stands; the nearest parent when it does not stand anywhere."""
+    if path is None:
+        return ""
+    node, line = yaml.compose(path.read_bytes(), Loader=Loader), 1
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            found = [(k, v) for k, v in node.value if k.value == str(key)]
+            if not found:
+                break
+            line, node = found[0][0].start_mark.line + 1, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            node = node.value[key]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return f":{line}"

@@ -1,0 +1,98 @@
+"""What cannot work, told when it is planned and not by each job: more images, neighbours or epochs than there are."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sslpairs.config.recipes import Schedule
+from sslpairs.errors import UserError
+from sslpairs.files import read_json
+
+
+@dataclass(frozen=True)
+class Images:
+    """How many images a data set has, and how large they are."""
+
+    train: int
+    test: int
+    size: int
+    channels: int
+
+    @property
+    def bytes(self) -> int:
+        """Of all images as arrays."""
+        return (self.train + self.test) * self.channels * self.size**2
+
+
+def known_images(root: Path, name: str, config: dict[str, Any], content: str | None = None) -> Images | None:
+    """From what was prepared, with this content if one is given, else from what ``config/datasets.yaml`` says; None where neither
+    tells."""
+    receipt = None
+    with contextlib.suppress(UserError):  # a damaged one is told by those who read the images
+        receipt = read_json(root / "data" / name / "dataset.json")
+    if receipt and content in (None, receipt.get("content")):
+        channels, size = receipt["image"][0], receipt["image"][-1]
+        return Images(receipt["counts"]["train"], receipt["counts"]["test"], size, channels)
+    source, expected = config["source"], config.get("expected")
+    if source["kind"] == "digits":
+        test = 10 * source["test_per_class"]
+        return Images(1797 - test, test, source["size"], 1)
+    return Images(expected["train"], expected["test"], source["size"], source["channels"]) if expected else None
+
+
+def check_training(
+    images: Images | None, data: str, batch_size: int, strategies: dict[str, Any], scale_file: str, recipe_file: str
+) -> None:
+    """``UserError`` for a batch or a number of neighbours that the data set ``data`` does not have. SPPS adds pairs to the images, how
+    many is only known once they are mined."""
+    if images is None:
+        return
+    if "spps" not in strategies and batch_size > images.train:
+        raise UserError(
+            f"{scale_file}: batch_sizes: a batch of {batch_size:,} exceeds the {images.train:,} training images of {data}; write a "
+            "smaller number"
+        )
+    gps = strategies.get("gps")
+    if gps and gps["choice"] == "nearest":
+        most = images.train - (not gps["include_self"])
+        if gps["neighbours"] > most:
+            raise UserError(
+                f"{recipe_file}: strategies.gps.neighbours: {gps['neighbours']:,} exceeds the {most:,} candidates in {data}; write a "
+                "smaller number"
+            )
+
+
+def check_evaluation(images: Images | None, data: str, protocols: dict[str, Any], recipe_file: str) -> None:
+    """``UserError`` for more neighbours of the kNN than the data set has training images."""
+    neighbours = protocols["knn"]["neighbours"]
+    if images and neighbours > images.train:
+        raise UserError(
+            f"{recipe_file}: evaluation.knn.neighbours: {neighbours:,} exceeds the {images.train:,} training images of {data}; write a "
+            "smaller number"
+        )
+
+
+def check_warm_up(schedule: Schedule, epochs: int, scale_file: str, recipe_file: str) -> None:
+    """``UserError`` for a warm-up as long as the training."""
+    if schedule.warmup_epochs >= epochs:
+        raise UserError(
+            f"{scale_file}: epochs: {epochs} leave nothing after a warm-up of {schedule.warmup_epochs} epochs ({recipe_file}); "
+            "lengthen the one or shorten the other"
+        )
+
+
+def queue_notes(runs: list[dict[str, Any]], images_of: Callable[[str], Images | None]) -> list[str]:
+    """A note for each data set that is smaller than a queue: no mistake (released code has it), and seldom meant."""
+    found: dict[tuple[str, int], dict[str, None]] = {}
+    for run in runs:
+        ((base, method),) = run["spec"]["method"].items()
+        images, queue = images_of(run["dataset"]), method.get("queue") or 0
+        if images and queue > images.train:
+            found.setdefault((run["dataset"], queue), {})[base] = None
+    return [
+        f"the queue of {queue:,} of {', '.join(bases)} is larger than the {images_of(data).train:,} training images of {data}: it "
+        "holds images more than once"
+        for (data, queue), bases in found.items()
+    ]
