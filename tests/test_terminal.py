@@ -50,7 +50,7 @@ def said(monkeypatch, *words: str, encoding: str = "utf-8", width: int = 80) -> 
 
 
 def frames(text: str) -> list[str]:
-    return [line for line in text.splitlines() if line[:1] in "│┃|"]
+    return [line for line in text.splitlines() if line and line[0] in "│┃|"]
 
 
 # --- encodings --------------------------------------------------------------------------------------------------------

@@ -784,7 +784,11 @@ def schema(
 @app.command(rich_help_panel=MAINTAIN)
 def bench(
     quick: Annotated[
-        bool, typer.Option("--quick", help="SimCLR and three more, one size, few rounds: a minute on two cores.")
+        bool,
+        typer.Option(
+            "--quick",
+            help="SimCLR and three more, one size, few rounds: a minute, on a slow machine with fewer rounds.",
+        ),
     ] = False,
     methods: Annotated[
         str | None, typer.Option("--methods", help="Labels with commas between, for example simclr,byol+clae.")
@@ -809,7 +813,9 @@ def bench(
     """
     import json
     import re
+    import time
 
+    started = time.monotonic()
     from sslpairs.config.methods import parse_label
     from sslpairs.files import write_atomic
 
@@ -830,7 +836,7 @@ def bench(
 
     from sslpairs.bench import measure
     from sslpairs.bench.report import facts, to_markdown, to_terminal
-    from sslpairs.bench.setting import ALL, QUICK, Setting
+    from sslpairs.bench.setting import ALL, QUICK, QUICK_SECONDS, Setting
     from sslpairs.training.device import pick_device, settle
 
     settle(threads or torch.get_num_threads())
@@ -846,7 +852,11 @@ def bench(
         for edge in size or ([16] if quick else [16, 32])
     ]
     labels = named or (QUICK if quick else ALL)
-    report = measure.bench(settings, labels, labels[:1] if quick else labels, log.info)
+    # Who asks for a number of rounds gets it.
+    until = started + QUICK_SECONDS if quick and repeats is None else None
+    with _progress("measuring", quiet=False, unit="round") as progress:
+        say = (lambda line: None) if progress.bar else log.info
+        report = measure.bench(settings, labels, labels[:1] if quick else labels, say, until, progress)
     if json_file == Path("-"):
         print(json.dumps(report, indent=1))
     else:
