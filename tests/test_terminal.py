@@ -72,7 +72,8 @@ def test_tables_of_results_keep_their_shape_in_ascii(original, monkeypatch):
         plain, _, code = said(monkeypatch, *words, encoding="ascii")
         assert code == 0
         assert "+/-" in plain
-        assert len({len(line) for line in frames(plain)}) <= 1
+        if words[0] == "explain":  # the others show several tables
+            assert len({len(line) for line in frames(plain)}) == 1
         assert "±" in said(monkeypatch, *words, encoding="latin-1")[0]
 
 

@@ -280,7 +280,7 @@ def _say_requests(build, profile: str, to_train: list[str], to_evaluate: list[st
     memory = [request.gpu_memory_gb for _, request in asked if request.gpu_memory_gb < math.inf]
     if large := sum(size > site.gpu_memory_gb for size in memory):
         out.print(
-            f"{large} kinds of runs may need more memory than a GPU has ({max(memory):,.0f} of {site.gpu_memory_gb} GB): write "
+            f"{counted(large, 'kind')} of runs may need more memory than a GPU has ({max(memory):,.0f} of {site.gpu_memory_gb} GB): write "
             "training.gpus into the recipe (docs/several-gpus.md).",
             soft_wrap=True,
         )

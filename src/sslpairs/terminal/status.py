@@ -83,7 +83,7 @@ def collect(build: Build, tables: list[str]) -> Status:
     runs = {table: build.with_guides(build.runs_of(table)) for table in tables}
     evaluations = {table: set(build.evaluations_of(table)) for table in tables}
     wanted = dict.fromkeys(run for table in tables for run in runs[table])
-    now = running(build, build.to_train)
+    now = running(build, build.plan.runs)
     failures = _failures(build, now)
     failed = {failure.name for failure in failures}
     states = {run: _state(build, run, now, failed) for run in wanted}
