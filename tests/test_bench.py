@@ -365,3 +365,62 @@ def test_no_step_waits_for_the_gpu(gpu):
         pytest.skip("needs a GPU")
     for label in gpu.scales("cuda")["full"].compared:
         gpu.losses(label, "cuda", "bfloat16")
+
+
+# --- the time that it may take --------------------------------------------------------------------------------------
+
+
+def test_no_round_begins_that_would_last_too_long_but_the_first_is_measured():
+    import time
+
+    def slow() -> float:
+        time.sleep(0.02)
+        return 1.0
+
+    started, counted = time.monotonic(), []
+    assert measure_rounds({"a": slow}, 3, started, lambda: counted.append(1)) == {"a": [1.0]}
+    assert len(counted) == 2  # with the one that does not count
+    assert len(measure_rounds({"a": slow}, 3, started + 60)["a"]) == 3
+
+
+@pytest.fixture(scope="module")
+def hurried():
+    """The report of a machine that has no time, and what its progress said."""
+    import time
+
+    ticks = []
+    made = bench(
+        [TINY], ["simclr"], ["simclr"], lambda line: None, time.monotonic(), lambda *facts: ticks.append(facts)
+    )
+    return made, ticks
+
+
+def test_a_slow_machine_measures_fewer_rounds_and_says_so(hurried, report):
+    made, ticks = hurried
+    assert made["sizes"][0]["rows"][0]["rounds"] == 1
+    assert made["sizes"][0]["rows"][0]["peak_memory"] is None
+    assert [(done, total) for done, total, _ in ticks][-1] == (1 + TINY.repeats, 1 + TINY.repeats)
+    said = "\n".join(facts(made))
+    assert f"too slow for {TINY.repeats} rounds in the time given: measured were 1 for simclr; fewer than 3" in said
+    assert "no time was left for the memory of simclr" in said
+    assert "medians of 1 round (" in to_markdown(made)
+    assert f"medians of {TINY.repeats} rounds (" in to_markdown(report)
+    assert report["notes"] == []
+    assert "too slow" not in "\n".join(facts(report))
+
+
+def test_quick_has_a_minute_unless_rounds_are_asked_for(monkeypatch):
+    from sslpairs.bench import measure
+
+    given = []
+
+    def stop(settings, labels, memory, say, until, tick):
+        given.append(until)
+        raise UserError("enough")
+
+    monkeypatch.setattr(measure, "bench", stop)
+    for words in (["--quick"], ["--quick", "--repeats", "9"], []):
+        with pytest.raises(SystemExit):
+            cli.main(["bench", "--threads", "1", *words])
+    assert given[0] is not None
+    assert given[1:] == [None, None]

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import statistics
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def test_a_cell_shows_the_values_of_its_seeds_which_are_those_of_the_table(origi
     plan = make_build(original).plan.tables[TABLE]
     column = plan["columns"][1]
     text = said(capsys, monkeypatch, original, f"{TABLE}:simclr:{column['label']}")
-    lines = [[word.strip() for word in line.split("│")[1:-1]] for line in text.splitlines() if "│" in line]
+    *lines, mean = [[word.strip() for word in line.split("│")[1:-1]] for line in text.splitlines() if "│" in line]
     assert (
         said(capsys, monkeypatch, original, f"{TABLE}:simclr:{column['id']}").splitlines()[1:] == text.splitlines()[1:]
     )
@@ -84,6 +85,10 @@ def test_a_cell_shows_the_values_of_its_seeds_which_are_those_of_the_table(origi
     for number, metric in enumerate(plan["metrics"], start=3):
         shown = [float(line[number]) for line in lines]
         assert shown == pytest.approx([float(value.split(":")[1]) for value in wanted[metric].split(";")], abs=0.006)
+        assert [float(word) for word in mean[number].split(" ± ")] == pytest.approx(
+            [statistics.mean(shown), statistics.stdev(shown)], abs=0.012
+        )
+    assert mean[2] == "mean ± sd"
 
 
 def test_a_table_and_its_figure_count_their_runs_by_state(original, tmp_path, monkeypatch, capsys):
@@ -92,7 +97,8 @@ def test_a_table_and_its_figure_count_their_runs_by_state(original, tmp_path, mo
     for name in (TABLE, figure):
         text = said(capsys, monkeypatch, project, name)
         assert fact(text, "runs") == "8: 8 done, checkpoint published (restorable)"
-        assert len([line for line in text.splitlines() if "│" in line]) == 8
+        lines = [line for line in text.splitlines() if "│" in line]
+        assert [sum(("±" in line) == means for line in lines) for means in (False, True)] == [8, 4]
     assert said(capsys, monkeypatch, project, figure).startswith(f"Figure {figure}: ")
     run = make_build(project).runs_of(TABLE)[0]
     (project / f"results/runs/{run}/run.json").unlink()
@@ -210,7 +216,7 @@ def test_checkpoints_that_a_change_needs_and_that_are_not_here_are_counted(origi
 def test_the_change_of_one_run_is_told_for_that_run(original, monkeypatch, capsys):
     run = next(run for run in make_build(original).runs_of(TABLE) if run.startswith("simclr+gps"))
     text = said(capsys, monkeypatch, original, run, "--if", "gps.neighbours=6")
-    assert "train      1 runs" in text
+    assert "train      1 run" in text
 
 
 @pytest.mark.parametrize(
@@ -220,7 +226,7 @@ def test_the_change_of_one_run_is_told_whatever_changes_its_name(original, chang
     build = make_build(original)
     run = next(run for run in build.runs_of(TABLE) if run.startswith("simclr-"))
     text = said(capsys, monkeypatch, original, run, "--if", change).partition("If ")[2]
-    assert "train      1 runs" in text
+    assert "train      1 run" in text
     assert "keep       0 runs" in text
 
 
@@ -234,7 +240,7 @@ def test_the_change_of_a_run_that_only_guides_is_told(root, monkeypatch, capsys)
     standing = {run for table in build.plan.tables for run in build.runs_of(table)}
     guide = next(run for run in build.plan.runs if run not in standing)
     text = said(capsys, monkeypatch, root, guide, "--if", "method.dino.center_momentum=0.8")
-    assert "train      1 runs\n               1 x dino\n  evaluate   0 checkpoints" in text
+    assert "train      1 run\n               1 x dino\n  evaluate   0 checkpoints" in text
 
 
 @pytest.mark.parametrize(

@@ -37,9 +37,10 @@ from sslpairs.streams import generator as named_stream
 from sslpairs.streams import stream_seed
 from sslpairs.training import train as training
 from sslpairs.training.lars import LARS
+from sslpairs.training.metrics import COLUMNS
 from sslpairs.training.online import OnlineClassifier
 from sslpairs.training.optimization import build_optimizer, rate_factor
-from sslpairs.training.train import COLUMNS, Trainer, train
+from sslpairs.training.train import Trainer, train
 
 PROTOCOLS = {
     "linear": {
@@ -272,7 +273,8 @@ def test_a_resumed_run_ends_in_the_same_bytes_as_one_without_interruption(label,
     for stop in (1, 3):
         with pytest.raises(Interrupted):
             run(root, label, progress=stop_after(stop), epochs=4)
-        assert [p.name for p in folder_of(root).iterdir()] == ["last.ckpt"]
+        assert sorted(p.name for p in folder_of(root).iterdir()) == ["last.ckpt", "metrics.csv"]
+        assert measured(root) == metrics[:stop]
     done = []
     got = run(root, label, progress=lambda epoch, epochs, facts: done.append(epoch), epochs=4)
     assert done == [4]
@@ -1045,3 +1047,45 @@ def test_the_documented_step_runs_as_it_stands(capsys):
     exec(code, names)  # our own page
     assert names["loss"].isfinite()
     assert "'mixco'" in capsys.readouterr().out
+
+
+# --- metrics while a run trains ---------------------------------------------------------------------------------------
+
+
+def test_metrics_are_there_epoch_by_epoch_and_end_in_the_bytes_that_the_receipt_names(root):
+    seen = []
+
+    def look(done, epochs, facts):
+        seen.append((done, (folder_of(root) / "metrics.csv").read_bytes()))
+
+    receipt = run(root, progress=look, epochs=3)
+    whole = (folder_of(root) / "metrics.csv").read_bytes()
+    assert sha256_file(folder_of(root) / "metrics.csv") == receipt["metrics"]["sha256"]
+    for done, text in seen:
+        assert text.splitlines() == whole.splitlines()[: 1 + done]
+
+
+def test_a_line_of_an_epoch_that_was_not_saved_is_cut_when_the_run_resumes(root):
+    run(root, epochs=3)
+    whole = (folder_of(root) / "metrics.csv").read_bytes()
+    (folder_of(root) / "run.json").unlink()
+    with pytest.raises(Interrupted):
+        run(root, progress=stop_after(1), epochs=3)
+    with open(folder_of(root) / "metrics.csv", "a") as file:
+        file.write("2,8,nonsense")
+    with pytest.raises(Interrupted):
+        run(root, progress=stop_after(2), epochs=3)
+    assert (folder_of(root) / "metrics.csv").read_bytes().splitlines() == whole.splitlines()[:3]
+    run(root, epochs=3)
+    assert (folder_of(root) / "metrics.csv").read_bytes() == whole
+
+
+def test_a_run_that_is_trained_again_and_killed_keeps_receipt_and_metrics(root):
+    run(root)
+    before = {name: (folder_of(root) / name).read_bytes() for name in ("run.json", "metrics.csv")}
+    (folder_of(root) / "checkpoint.pt").unlink()
+    with pytest.raises(Interrupted):
+        run(root, progress=stop_after(1))
+    assert {name: (folder_of(root) / name).read_bytes() for name in before} == before
+    run(root)
+    assert sorted(p.name for p in folder_of(root).iterdir()) == ["checkpoint.pt", "metrics.csv", "run.json"]

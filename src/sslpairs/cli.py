@@ -12,25 +12,26 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
+from sslpairs import __version__
 from sslpairs.errors import UserError, nearest
 from sslpairs.files import date_now, dated_ahead, exclusive, unwritable
-from sslpairs.git import health
 from sslpairs.own import check_own_code
 from sslpairs.team import Team, start_together, started_together, together
+from sslpairs.terminal.screen import accept_any_encoding, out
 from sslpairs.words import counted, duration, redact
 
+LOOK, BUILD, SHARE, MAINTAIN = "Look", "Build", "Share", "Maintain"
+"""Panels of the help."""
+
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,  # they may hold passwords
     help="Regenerate the tables and figures of five papers on pairs in self-supervised learning.",
 )
 log = logging.getLogger(__name__)
-out = Console(highlight=False)
 
 Sets = Annotated[
     list[str],
@@ -47,10 +48,26 @@ Device = Annotated[
 LogFile = Annotated[Path | None, typer.Option("--log", help="Write everything that is said to this file as well.")]
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"sslpairs {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: errors that a user can mend are one or two lines and exit code 2."""
+    accept_any_encoding()
     try:
-        app(arguments, standalone_mode=True)
+        app(arguments, standalone_mode=True, prog_name="sslpairs")
     except UserError as error:
         _say_error(str(error))
         sys.exit(2)
@@ -139,7 +156,7 @@ def start_log(path: Path | None) -> None:
     if path:
         screen.setLevel(logging.WARNING)
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(path, mode="a")
+        file = logging.FileHandler(path, mode="a", encoding="utf-8", errors="backslashreplace")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         logger.addHandler(file)
 
@@ -147,7 +164,7 @@ def start_log(path: Path | None) -> None:
 # --- looking ------------------------------------------------------------------------------------------------------
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def plan(
     targets: Targets = None,
     sets: Sets = [],  # noqa: B006
@@ -160,7 +177,9 @@ def plan(
         typer.Option("--profile", metavar="NAME", help="Say what the jobs ask this profile's cluster for, too."),
     ] = None,
 ) -> None:
-    """List the runs, what is done, and what a build would do and cost."""
+    """List the runs (guides included), what is done, and what a build would do and cost."""
+    from collections import Counter
+
     from rich.table import Table
 
     from sslpairs.front import no_commit
@@ -170,22 +189,32 @@ def plan(
     view = Table(title=f"Scale {build.plan.scale['title']}, seeds {build.plan.settings['seeds']}", title_justify="left")
     for column in ("table", "runs", "train", "restore", "evaluate", "estimate"):
         view.add_column(column, justify="left" if column == "table" else "right", no_wrap=column == "table")
+    runs_of = {table: build.with_guides(build.runs_of(table)) for table in tables}
     for table in tables:
         to_train, to_evaluate, to_restore = build.needs([table])
-        counts = map(str, map(len, (build.runs_of(table), to_train, to_restore, to_evaluate)))
+        counts = map(str, map(len, (runs_of[table], to_train, to_restore, to_evaluate)))
         view.add_row(table, *counts, _cost(build, to_train))
     to_train, to_evaluate, to_restore = build.needs(tables)
-    every = {run for table in tables for run in build.runs_of(table)}
+    every = Counter(run for table in tables for run in runs_of[table])
     view.add_section()
     counts = map(str, map(len, (every, to_train, to_restore, to_evaluate)))
     view.add_row("together", *counts, _cost(build, to_train))
     out.print(view)
-    shared = sum(len(build.runs_of(table)) for table in tables) - len(every)
-    if shared:
-        out.print(f"{shared} runs stand in more than one table; each is trained once.")
+    if shared := sum(times > 1 for times in every.values()):
+        stand = "stands" if shared == 1 else "stand"
+        out.print(
+            f"{counted(shared, 'run')} {stand} behind more than one table; each is trained once.",
+            soft_wrap=True,
+        )
     if runs:
         for run in dict.fromkeys([*to_train, *sorted(every)]):
-            state = build.to_train.get(run) if run in to_train else "done" if run in build.receipts else "guide"
+            state = (
+                build.to_train.get(run)
+                if run in to_train
+                else "done"
+                if run in build.receipts
+                else "a guide that nothing needs now"
+            )
             out.print(f"{run}  {state}", soft_wrap=True)
     for note in build.plan.notes:
         out.print(f"note: {note}", soft_wrap=True, markup=False)
@@ -197,7 +226,7 @@ def plan(
     if no_train and to_train:
         first = "\n".join(f"  {run}: {build.to_train[run]}" for run in to_train[:10])
         more = f"\n  and {len(to_train) - 10} more" if len(to_train) > 10 else ""
-        raise UserError(f"{len(to_train)} runs would have to be trained:\n{first}{more}")
+        raise UserError(f"{counted(len(to_train), 'run')} would have to be trained:\n{first}{more}")
 
 
 def _say_requests(build, profile: str, to_train: list[str], to_evaluate: list[str]) -> None:
@@ -258,7 +287,7 @@ def _say_requests(build, profile: str, to_train: list[str], to_evaluate: list[st
     memory = [request.gpu_memory_gb for _, request in asked if request.gpu_memory_gb < math.inf]
     if large := sum(size > site.gpu_memory_gb for size in memory):
         out.print(
-            f"{large} kinds of runs may need more memory than a GPU has ({max(memory):,.0f} of {site.gpu_memory_gb} GB): write "
+            f"{counted(large, 'kind')} of runs may need more memory than a GPU has ({max(memory):,.0f} of {site.gpu_memory_gb} GB): write "
             "training.gpus into the recipe (docs/several-gpus.md).",
             soft_wrap=True,
         )
@@ -282,66 +311,37 @@ def _cost(build, runs: list[str]) -> str:
     return f"about {text}" + (f" and {unknown} unknown" if unknown else "")
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def status(
     targets: Targets = None,
     sets: Sets = [],  # noqa: B006
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it every two seconds until all is done, or Ctrl-C.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write everything as JSON, for programs.")] = False,
 ) -> None:
-    """Show how far each table is: runs done, of these with a checkpoint that can only be restored, missing and failed."""
-    from rich.table import Table
+    """Show how far each table is: runs done, trained now (with the time left), missing and failed, with the words of failures.
 
-    from sslpairs.plan import written
+    Columns that hold zeros alone are left out: training, restorable (the checkpoint is published and not here), missing, failed.
+    """
+    import json
 
+    from sslpairs.plan.build import Build
+    from sslpairs.terminal import status as state
+
+    if watch and as_json:
+        raise UserError("--watch shows it for people, --json for programs: choose one of them")
     build = open_build(sets)
-    failures = {run: lines for run in build.to_train if run not in build.receipts and (lines := _failure(build, run))}
-    view = Table(title=f"Scale {build.plan.scale['title']}", title_justify="left")
-    for column in ("table", "runs", "done", "restorable", "missing", "failed", "evaluated", "written", ""):
-        view.add_column(column, justify="left" if column in ("table", "") else "right")
-    for table in chosen_tables(build, targets or []):
-        runs = build.with_guides(build.runs_of(table))
-        evaluations = {r["evaluation"] for cell in build.plan.tables[table]["cells"] for r in cell["replicates"]}
-        finished = [run for run in runs if run in build.receipts]
-        restorable = sum(build.is_published(run) and not build.has_checkpoint(run) for run in finished)
-        failed = sum(run in failures for run in runs)
-        evaluated = len(evaluations & build.evaluated)
-        filled = round(20 * evaluated / len(evaluations))
-        view.add_row(
-            table,
-            str(len(runs)),
-            str(len(finished)),
-            str(restorable),
-            str(len(runs) - len(finished) - failed),
-            str(failed),
-            f"{evaluated}/{len(evaluations)}",
-            written.state(build, "tables", table),
-            "█" * filled + "·" * (20 - filled),
-        )
-    out.print(view)
-    for run, lines in failures.items():
-        out.print(f"failed: {run} (logs/runs/{run}.log)", soft_wrap=True, markup=False)
-        for line in lines:
-            out.print(f"    {line}", soft_wrap=True, markup=False)
-    _say_damage(build)
-    from sslpairs.front import building
-
-    for words in building(build.root):
-        out.print(f"building now: {words}", soft_wrap=True, markup=False)
+    tables = chosen_tables(build, targets or [])
+    if watch:
+        state.watch(lambda: state.collect(Build(build.plan, build.root), tables))
+    elif as_json:
+        print(json.dumps(state.collect(build, tables).plain(), indent=1))
+    else:
+        state.show(state.collect(build, tables))
 
 
-def _failure(build, run: str, count: int = 6) -> list[str]:
-    """The last lines of a run's log when its last training failed; none while it trains, or before."""
-    try:
-        lines = (build.root / "logs" / "runs" / f"{run}.log").read_text().strip().splitlines()
-    except OSError:
-        return []
-    errors = [number for number, line in enumerate(lines) if " ERROR " in line]
-    # What comes after an error without a level of its own belongs to it; a later fact means a later attempt.
-    if not errors or any(f" {level} " in line for line in lines[errors[-1] + 1 :] for level in ("INFO", "WARNING")):
-        return []
-    return lines[max(0, errors[-1] - count + len(lines[errors[-1] :])) :] if len(lines) > count else lines
-
-
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def explain(
     what: Annotated[
         str | None,
@@ -355,219 +355,33 @@ def explain(
     full: Annotated[bool, typer.Option("--full", help="Show the recipe in full.")] = False,
 ) -> None:
     """Say where a number comes from, and what a change of the configuration would train anew."""
-    from sslpairs.plan import explain as explaining
+    from sslpairs.plan.explain import find
+    from sslpairs.terminal import explain as explaining
 
     build = open_build(sets)
     if what is None and not changes:
         raise UserError("name a table, a figure, a cell or a run, or a change: --if methods.simclr.temperature=0.2")
-    subject = explaining.find(build, what) if what else None
-    then = _changed(build, changes, overrides(sets)) if changes else None
+    subject = find(build, what) if what else None
+    then = explaining.changed(build, changes, overrides(sets)) if changes else None
     if subject:
-        out.print(subject.title, style="bold", markup=False)
-        _explain(build, subject, full)
+        explaining.show(build, subject, full)
     if then:
-        _what_if(build, then, subject, changes)
+        explaining.what_if(build, then, subject, changes)
 
 
-def _explain(build, subject, full: bool) -> None:
-    import json
-    from collections import Counter
-
-    from rich.table import Table
-
-    from sslpairs.plan import explain as explaining
-
-    if not subject.places:
-        run = subject.runs[0]
-        for name, text in explaining.facts(build, run).items():
-            out.print(f"  {name + ':':<22} {text}", soft_wrap=True, markup=False)
-        for evaluation, entry in build.plan.evaluations.items():
-            if entry["run"] == run:
-                score = explaining.score(build, evaluation)
-                text = "not evaluated yet"
-                if score:
-                    text = ", ".join(f"{name} {value:.2f} %" for name, value in score["last"].items())
-                    text += " (measured by older code)" if score["older"] else ""
-                out.print(f"  {'evaluation ' + entry['key'] + ':':<22} {text}", soft_wrap=True, markup=False)
-        spec = build.plan.runs[run]["spec"]
-        text = json.dumps(spec, indent=2, ensure_ascii=False) if full else json.dumps(spec, ensure_ascii=False)
-        out.print(f"  {'recipe:':<22} {text}", soft_wrap=True, markup=False)
-        return
-    states = Counter(explaining.state(build, run) for run in subject.runs)
-    receipts = [build.receipts[run] for run in subject.runs if run in build.receipts]
-    overview = {
-        "runs": f"{len(subject.runs)}: " + "; ".join(f"{count} {words}" for words, count in states.items()),
-        "data": ", ".join(dict.fromkeys(explaining.data(build, run) for run in subject.runs)),
-        "commits": ", ".join(dict.fromkeys(explaining.commit(receipt) for receipt in receipts)),
-        "code": ", ".join(dict.fromkeys(explaining.code(receipt) for receipt in receipts)),
-        "devices": ", ".join(dict.fromkeys(receipt["device"] for receipt in receipts)),
-        "time": duration(sum(receipt["timing"]["seconds"] for receipt in receipts)) + " of training",
-    }
-    for name, text in overview.items():
-        if text:
-            out.print(f"  {name + ':':<10} {text}", soft_wrap=True, markup=False)
-    places = {(table, cell["row"], cell["column"]): cell for table in dict.fromkeys(place[0] for place in subject.places)
-              for cell in build.plan.tables[table]["cells"]}  # fmt: skip
-    metrics = dict.fromkeys(metric for place in subject.places for metric in build.plan.tables[place[0]]["metrics"])
-    view = Table()
-    for column in ("row", "column", "seed", *metrics, "run"):
-        view.add_column(column, justify="right" if column in ("seed", *metrics) else "left", overflow="fold")
-    labels = {c["id"]: c["label"] for place in subject.places for c in build.plan.tables[place[0]]["columns"]}
-    for place in subject.places:
-        for replicate in places[place]["replicates"]:
-            score = explaining.score(build, replicate["evaluation"])
-            numbers = [f"{score['last'][metric]:.2f}" if score else "-" for metric in metrics]
-            view.add_row(place[1], labels[place[2]], str(replicate["seed"]), *numbers, replicate["run"])
-    out.print(view)
-    for run in subject.runs:
-        for line in explaining.warnings(build, run):
-            out.print(f"note: {run}: {line}", soft_wrap=True, markup=False)
-    if full:
-        for run in subject.runs:
-            out.print(
-                f"{run}: {json.dumps(build.plan.runs[run]['spec'], ensure_ascii=False)}", soft_wrap=True, markup=False
-            )
-
-
-def _changed(build, changes: list[str], choices: dict[str, Any]):
-    """The build of the configuration after some changes."""
-    from sslpairs.config.changes import with_change
-    from sslpairs.config.reading import read_config
-    from sslpairs.data.record import recorded
-    from sslpairs.plan.build import Build
-    from sslpairs.plan.planner import make_plan
-
-    config = read_config(build.root, choices)
-    for change in changes:
-        config = with_change(config, change)
-    return Build(make_plan(config, recorded(build.root)), build.root)
-
-
-def _what_if(build, then, subject, changes: list[str]) -> None:
-    from collections import Counter
-
-    from sslpairs.plan.explain import difference
-
-    found = difference(build, then, subject)
-    out.print(f"If {' and '.join(changes)}:", style="bold", markup=False)
-    known = found.trained and found.unknown < len(found.trained)
-    cost = f", about {duration(found.seconds)} one after another" if known else ""
-    before = f"; {len(found.found)} more were trained before" if found.found else ""
-    out.print(f"  train      {len(found.trained)} runs{cost}{before}")
-    for label, count in Counter(then.plan.runs[run]["label"] for run in found.trained).items():
-        out.print(f"               {count} x {label}")
-    if found.restored:
-        out.print(f"  restore    {len(found.restored)} checkpoints")
-    out.print(f"  evaluate   {len(found.evaluated)} checkpoints")
-    out.print(f"  keep       {found.kept} runs")
-    out.print(f"  write      {', '.join(found.tables) or 'no table'}", soft_wrap=True)
-
-
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def doctor(sets: Sets = []) -> None:  # noqa: B006
     """Check the machine, the libraries, the configuration and the data."""
-    import platform
-    import shutil
-    from importlib.metadata import version
+    from sslpairs.terminal.doctor import examine
 
-    problems = 0
-
-    def say(good: bool, text: str) -> None:
-        nonlocal problems
-        problems += not good
-        out.print(("[green]ok  [/]" if good else "[red]BAD [/]") + " " + escape(text), soft_wrap=True)
-
-    say(sys.version_info >= (3, 11), f"Python {platform.python_version()} (needs 3.11 or newer)")
-    for name, wanted in (
-        ("torch", "2.11"),
-        ("torchvision", "0.26"),
-        ("lightly", "1.6"),
-        ("snakemake", "9.27"),
-        ("dvc", "3.67"),
-    ):
-        try:
-            found = version(name)
-            say(found.startswith(wanted), f"{name} {found} (made for {wanted})")
-        except Exception:
-            say(False, f"{name} is missing: run `make setup`")
-    say(*health(Path.cwd()))
-    say(shutil.which("make") is not None, "make (the two commands)")
-    free = shutil.disk_usage(".").free / 1e9
-    say(free > 2, f"{free:,.0f} GB free here (a digits build takes 0.1)")
-    try:
-        import torch
-
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        say(
-            True,
-            f"{os.cpu_count()} cores; GPUs: {', '.join(torch.cuda.get_device_name(i) for i in range(count)) or 'none'}",
-        )
-    except Exception as error:
-        say(False, f"torch does not import ({error}): run `make setup` anew")
-    try:
-        build = open_build(sets)
-        say(
-            True,
-            f"configuration: {len(build.plan.selected)} tables, {len(build.plan.runs)} runs at scale {build.plan.scale['name']}",
-        )
-        from sslpairs.data.prepare import verify
-
-        for name in build.plan.datasets:
-            try:
-                if name in build.to_prepare:
-                    say(True, f"data set {name}: not here yet; a build prepares it")
-                else:
-                    verify(name, build.root)
-                    say(True, f"data set {name}: whole")
-            except UserError as error:
-                say(False, str(error))
-        _examine(build, say)
-    except UserError as error:
-        say(False, str(error))
-    if problems:
-        raise UserError(f"{problems} problem{'s' if problems > 1 else ''}, see above")
-
-
-def _examine(build, say) -> None:
-    """Compare every record, checkpoint and pointer of the plan with what it should be."""
-    from sslpairs.files import sha256_file
-    from sslpairs.plan import written
-    from sslpairs.plan.build import ENDINGS, pointer_of, read_pointer
-
-    for line in build.damaged:
-        say(False, line)
-    here = [run for run in build.receipts if build.has_checkpoint(run)]
-    digests = {run: sha256_file(build.root / build.checkpoint(run)) for run in here}
-    broken = [run for run in here if digests[run] != build.receipts[run]["checkpoint"]["sha256"]]
-    for run in broken:
-        mend = f"`sslpairs restore {run}`" if build.is_published(run) else f"`sslpairs train {run}` makes it anew"
-        say(False, f"{run}: checkpoint.pt is damaged, or not the one that run.json names; {mend}")
-    for run in build.receipts:
-        try:
-            pointer = read_pointer(run, build.root)
-        except UserError as error:
-            say(False, str(error))
-            continue
-        if pointer and pointer != pointer_of(build.receipts[run]):
-            say(False, f"{run}: its pointer is of another checkpoint; `sslpairs publish` writes it anew")
-    products = [(kind, name) for kind in ENDINGS for name in getattr(build.plan, kind)]
-    for kind, name in products:
-        if written.state(build, kind, name) == written.OLD:
-            say(
-                False,
-                f"{build.stem(kind, name)}.*: not of the settings and results of now; the next build writes it again",
-            )
-    say(
-        True,
-        f"{len(build.receipts)} of {len(build.plan.runs)} runs done, {len(build.evaluated)} of {len(build.plan.evaluations)} "
-        f"evaluations; {len(here) - len(broken)} checkpoints whole",
-    )
+    if problems := examine(lambda: open_build(sets)):
+        raise UserError(f"{counted(problems, 'problem')}, see above")
 
 
 # --- doing --------------------------------------------------------------------------------------------------------
 
 
-@app.command()
+@app.command(rich_help_panel=BUILD)
 def fetch(
     names: Annotated[
         list[str] | None, typer.Argument(help="Data sets; default: those that the configuration needs.")
@@ -589,7 +403,7 @@ def fetch(
         print(line, file=sys.stderr)
 
 
-@app.command()
+@app.command(rich_help_panel=BUILD)
 def train(
     run: Annotated[str, typer.Argument(help="Id of a run, as `sslpairs plan --runs` lists them.")],
     sets: Sets = [],  # noqa: B006
@@ -665,7 +479,7 @@ def _run_to_train(build, run: str, force: bool, team: Team) -> Iterator[bool]:
         yield wanted
 
 
-@app.command()
+@app.command(rich_help_panel=BUILD)
 def evaluate(
     run: Annotated[str, typer.Argument(help="Id of a finished run.")],
     sets: Sets = [],  # noqa: B006
@@ -711,7 +525,7 @@ def _chosen_runs(build, targets: list[str]) -> list[str]:
     return list(dict.fromkeys([*runs, *build.with_guides(run for table in tables for run in build.runs_of(table))]))
 
 
-@app.command()
+@app.command(rich_help_panel=SHARE)
 def publish(
     targets: Annotated[list[str] | None, typer.Argument(help="Papers, tables or runs; default: all chosen.")] = None,
     sets: Sets = [],  # noqa: B006
@@ -752,7 +566,7 @@ def publish(
         raise UserError(f"{counted(len(done.problems), 'object was')} not published, see above")
 
 
-@app.command()
+@app.command(rich_help_panel=SHARE)
 def restore(
     targets: Annotated[list[str] | None, typer.Argument(help="Papers, tables or runs; default: all chosen.")] = None,
     sets: Sets = [],  # noqa: B006
@@ -788,7 +602,7 @@ def restore(
         raise UserError(f"{counted(len(done.problems), 'checkpoint')} could not be restored, see above")
 
 
-@app.command()
+@app.command(rich_help_panel=MAINTAIN)
 def gc(
     sets: Sets = [],  # noqa: B006
     yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed and published.")] = False,
@@ -850,7 +664,7 @@ def gc(
     out.print(f"{freed / 1e6:,.1f} MB freed.")
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def floors(
     targets: Targets = None,
     sets: Sets = [],  # noqa: B006
@@ -896,7 +710,7 @@ def floors(
     out.print(view)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def tables(
     targets: Targets = None,
     sets: Sets = [],  # noqa: B006
@@ -937,7 +751,7 @@ def tables(
         out.print(f"Figures: results/figures/{scale}/  (.pdf .png .svg)")
 
 
-@app.command()
+@app.command(hidden=True)
 def figure(
     name: Annotated[str, typer.Argument(help="Id of a figure.")],
     stem: Annotated[Path, typer.Option("--stem", help="Write the figure's files under this name.")],
@@ -958,7 +772,7 @@ def figure(
     _settle(build, build.figure_inputs(name))
 
 
-@app.command()
+@app.command(hidden=True)
 def provenance(
     page: Annotated[Path, typer.Argument(help="The HTML file to write.")],
     sets: Sets = [],  # noqa: B006
@@ -975,7 +789,7 @@ def provenance(
     _settle(build, build.provenance_inputs())
 
 
-@app.command()
+@app.command(hidden=True)
 def schema(
     check: Annotated[bool, typer.Option("--check", help="Only say whether the files are up to date.")] = False,
 ) -> None:
@@ -990,10 +804,14 @@ def schema(
     write_generated(find_root())
 
 
-@app.command()
+@app.command(rich_help_panel=MAINTAIN)
 def bench(
     quick: Annotated[
-        bool, typer.Option("--quick", help="SimCLR and three more, one size, few rounds: a minute on two cores.")
+        bool,
+        typer.Option(
+            "--quick",
+            help="SimCLR and three more, one size, few rounds: a minute, on a slow machine with fewer rounds.",
+        ),
     ] = False,
     methods: Annotated[
         str | None, typer.Option("--methods", help="Labels with commas between, for example simclr,byol+clae.")
@@ -1018,7 +836,9 @@ def bench(
     """
     import json
     import re
+    import time
 
+    started = time.monotonic()
     from sslpairs.config.methods import parse_label
     from sslpairs.files import write_atomic
 
@@ -1039,7 +859,7 @@ def bench(
 
     from sslpairs.bench import measure
     from sslpairs.bench.report import facts, to_markdown, to_terminal
-    from sslpairs.bench.setting import ALL, QUICK, Setting
+    from sslpairs.bench.setting import ALL, QUICK, QUICK_SECONDS, Setting
     from sslpairs.training.device import pick_device, settle
 
     settle(threads or torch.get_num_threads())
@@ -1055,7 +875,11 @@ def bench(
         for edge in size or ([16] if quick else [16, 32])
     ]
     labels = named or (QUICK if quick else ALL)
-    report = measure.bench(settings, labels, labels[:1] if quick else labels, log.info)
+    # Who asks for a number of rounds gets it.
+    until = started + QUICK_SECONDS if quick and repeats is None else None
+    with _progress("measuring", quiet=False, unit="round") as progress:
+        say = (lambda line: None) if progress.bar else log.info
+        report = measure.bench(settings, labels, labels[:1] if quick else labels, say, until, progress)
     if json_file == Path("-"):
         print(json.dumps(report, indent=1))
     else:
@@ -1089,6 +913,7 @@ class _progress:
 
     def __enter__(self):
         if not self.quiet and sys.stderr.isatty():
+            from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
             self.bar = Progress(

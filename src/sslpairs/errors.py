@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable
 
+from sslpairs.words import redact
+
 SHOWN = 60
 """Characters of a value, a key or a name that a message shows."""
 LONGEST_WORD = 1000
@@ -11,8 +13,6 @@ LONGEST = 5000
 """Characters of a whole message."""
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that move the cursor, change how the text around them is shown, break a line unseen, or are half a character."""
-
-from sslpairs.words import redact
 
 
 class UserError(Exception):

@@ -169,12 +169,17 @@ def exclusive(path: Path, waiting: str, patient: bool = True) -> Iterator[None]:
 
 
 def _lock(path: Path, waiting: str, patient: bool):
-    said = False
+    said, tries = False, 0
     while True:
         file = open(path, "a")  # noqa: SIM115 - closed by the caller
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            tries += 1
+            if tries < 5:  # it may only be one who looks whether somebody holds it
+                file.close()
+                time.sleep(0.02)
+                continue
             if not patient:
                 file.close()
                 raise UserError(waiting) from None

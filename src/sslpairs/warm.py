@@ -204,6 +204,9 @@ def serve(path: Path, room: str, owner: int) -> None:
 
     for name in PRELOAD[room]:
         importlib.import_module(name)
+    from sslpairs.terminal.screen import accept_any_encoding
+
+    accept_any_encoding()  # a fork cannot: its standard output is another file than the one that Python opened
     os.chdir(path.parent)
     listener = socket.socket(socket.AF_UNIX)
     temporary, file = Path(f"{room}.starting"), Path(path.name)

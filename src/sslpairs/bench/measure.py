@@ -2,7 +2,8 @@
 
 import os
 import statistics
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,39 @@ from sslpairs.training.provenance import code_and_versions
 Rounds = dict[str, list[float]]
 """Arm -> seconds of a step, one value a round."""
 Say = Callable[[str], None]
+ENOUGH = 3
+"""Rounds below which a median and extremes tell little."""
+
+
+class Clock:
+    """The time that a benchmark may take, and how far it is.
+
+    ``until`` is a time of ``time.monotonic``, None for a benchmark that takes what it takes. ``tick`` is told the rounds that are
+    done, those of the whole benchmark, and what is measured.
+    """
+
+    def __init__(
+        self, rounds: int = 0, until: float | None = None, tick: Callable[[int, int, str], None] | None = None
+    ):
+        self.rounds, self.until, self.tick, self.done = rounds, until, tick, 0
+
+    def share(self, part: float) -> float | None:
+        """The end of a part of the time that is left."""
+        if self.until is None:
+            return None
+        now = time.monotonic()
+        return now + max(0.0, self.until - now) * part
+
+    def step(self, text: str, rounds: int = 1) -> None:
+        """Some rounds more are done, or left out."""
+        self.done += rounds
+        if self.tick:
+            self.tick(self.done, self.rounds, text)
+
+    @property
+    def over(self) -> bool:
+        """Whether there is no time left."""
+        return self.until is not None and time.monotonic() >= self.until
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -33,14 +67,30 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> dict[str, float]:
     return spread([a / b for a, b in zip(above, below, strict=True)])
 
 
-def measure_rounds(arms: dict[str, Callable[[], float]], repeats: int) -> Rounds:
-    """Call every arm once a round, one after the other, after one round that does not count."""
+def measure_rounds(
+    arms: dict[str, Callable[[], float]],
+    repeats: int,
+    until: float | None = None,
+    each: Callable[[], None] = lambda: None,
+) -> Rounds:
+    """Call every arm once a round, one after the other, after one round that does not count.
+
+    No round begins that would last beyond ``until`` (a time of ``time.monotonic``), but for the first one. ``each`` is called after
+    every round.
+    """
     for arm in arms.values():
         arm()
+    each()
     rounds: Rounds = {name: [] for name in arms}
-    for _ in range(repeats):
+    longest = 0.0
+    for number in range(repeats):
+        started = time.monotonic()
+        if number and until is not None and started + longest > until:
+            break
         for name, arm in arms.items():
             rounds[name].append(arm())
+        longest = max(longest, time.monotonic() - started)
+        each()
     return rounds
 
 
@@ -63,18 +113,24 @@ class _NoModules:
     def __exit__(self, *_: object) -> None: ...
 
 
-def measure_base(base: str, labels: Sequence[str], setting: Setting) -> list[dict[str, Any]]:
+def measure_base(
+    base: str, labels: Sequence[str], setting: Setting, clock: Clock | None = None, part: float = 1.0
+) -> list[dict[str, Any]]:
     """Rows of a base method and of ``labels`` under it, measured in the same rounds.
 
     Speeds are spreads over rounds. Only SimCLR has a stock pipeline beside it. ``over_base`` compares whole steps of
-    training, ``flops_over_base`` their convolutions and matrix products.
+    training, ``flops_over_base`` their convolutions and matrix products. Takes ``part`` of the time that the clock has left.
     """
+    clock = clock or Clock()
+    until, text = clock.share(part), f"{setting.size} px, {base}"
     ours = {label: Ours(label, setting) for label in [base, *labels]}
     bare = Bare(base, setting)
     arms: dict[str, Callable[[], float]] = {" stock": Stock(setting).seconds} if base == "simclr" else {}
     # The bare step and the base's next to each other.
     arms |= {" bare": bare.seconds} | {label: arm.seconds for label, arm in ours.items()}
-    rounds = measure_rounds(arms, setting.repeats)
+    rounds = measure_rounds(arms, setting.repeats, until, lambda: clock.step(text))
+    measured = len(rounds[base])
+    clock.step(text, setting.repeats - measured)
     flops = {label: count_flops(arm.step) for label, arm in ours.items()}
     del ours, bare, arms
     rows = []
@@ -82,6 +138,7 @@ def measure_base(base: str, labels: Sequence[str], setting: Setting) -> list[dic
         row: dict[str, Any] = {
             "label": label,
             "title": parse_label(label).title,
+            "rounds": measured,
             "seconds_per_step": spread(rounds[label]),
             "images_per_second": spread([setting.batch / seconds for seconds in rounds[label]]),
             "flops_per_step": flops[label],
@@ -100,11 +157,20 @@ def measure_base(base: str, labels: Sequence[str], setting: Setting) -> list[dic
     return rows
 
 
-def bench(settings: Sequence[Setting], labels: Sequence[str], memory: Sequence[str], say: Say) -> dict[str, Any]:
-    """The whole report, as JSON values; ``say`` is told of every base method that is begun.
+def bench(
+    settings: Sequence[Setting],
+    labels: Sequence[str],
+    memory: Sequence[str],
+    say: Say,
+    until: float | None = None,
+    tick: Callable[[int, int, str], None] | None = None,
+) -> dict[str, Any]:
+    """The whole report, as JSON values; ``say`` is told of every base method that is begun, ``tick`` of every round (``Clock``).
 
     ``labels`` are put under their base methods, which are measured whether they are named or not; of those in ``memory``
-    the peak memory is measured too. Raises ``UserError`` for labels without a meaning and sizes that cannot be trained.
+    the peak memory is measured too. With ``until``, a time of ``time.monotonic``, a slow machine measures fewer rounds than the
+    settings say, and leaves memory out; the report's notes say so. Raises ``UserError`` for labels without a meaning and sizes that
+    cannot be trained.
     """
     groups: dict[str, list[str]] = {}
     for label in labels:
@@ -115,16 +181,27 @@ def bench(settings: Sequence[Setting], labels: Sequence[str], memory: Sequence[s
     for setting in settings:
         check(setting)
     load, started = _load(), datetime.now(UTC)
-    sizes = []
+    sizes, notes = [], []
+    weights = [MEMORY * bool(memory) + sum(map(_arms, groups.items())) for _ in settings]
+    left = float(sum(weights))
+    clock = Clock(sum((1 + setting.repeats) * len(groups) for setting in settings), until, tick)
     for setting in settings:
         rows = []
         for base, under in groups.items():
             say(f"{setting.size} px: {', '.join([base, *under])}")
-            rows += measure_base(base, under, setting)
+            arms = _arms((base, under))
+            rows += measure_base(base, under, setting, clock, arms / left)
+            left -= arms
         for row in rows:
-            if row["label"] in memory:
-                say(f"{setting.size} px: memory of {row['label']}")
-                row["peak_memory"] = peak_memory(row["label"], setting)
+            if row["label"] not in memory:
+                continue
+            if clock.over:
+                notes.append(f"{setting.size} px: no time was left for the memory of {row['label']}")
+                continue
+            say(f"{setting.size} px: memory of {row['label']}")
+            row["peak_memory"] = peak_memory(row["label"], setting)
+        left -= MEMORY * bool(memory)
+        notes += _few_rounds(rows, setting, groups)
         sizes.append({"setting": setting.plain(), "rows": rows})
     first = next((row for row in sizes[0]["rows"] if row["label"] == "simclr"), {})
     headline = {
@@ -133,12 +210,34 @@ def bench(settings: Sequence[Setting], labels: Sequence[str], memory: Sequence[s
     return {
         "format": 1,
         **headline,
-        "headline": f"SimCLR, {settings[0].size} px, {settings[0].network}, medians of {settings[0].repeats} rounds",
+        "headline": f"SimCLR, {settings[0].size} px, {settings[0].network}, medians of "
+        f"{first.get('rounds', settings[0].repeats)} rounds",
+        "notes": notes,
         "date": started.isoformat(timespec="seconds"),
         "seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
         "machine": machine(settings[0].device, load),
         "sizes": sizes,
     }
+
+
+MEMORY = 3
+"""Arms that take about as long as measuring the memory of one label, whose process imports torch again."""
+
+
+def _arms(group: tuple[str, list[str]]) -> int:
+    """What is measured side by side for a base method and the labels under it."""
+    base, under = group
+    return len(under) + 2 + (base == "simclr")
+
+
+def _few_rounds(rows: list[dict[str, Any]], setting: Setting, bases: Iterable[str]) -> list[str]:
+    """What to say where there was no time for all rounds."""
+    found = {row["label"]: row["rounds"] for row in rows if row["label"] in bases and row["rounds"] < setting.repeats}
+    if not found:
+        return []
+    measured = ", ".join(f"{count} for {base}" for base, count in found.items())
+    text = f"{setting.size} px: this machine is too slow for {setting.repeats} rounds in the time given: measured were {measured}"
+    return [text + (f"; fewer than {ENOUGH} tell little" if min(found.values()) < ENOUGH else "")]
 
 
 def check(setting: Setting) -> None:

@@ -58,10 +58,13 @@ def cells(row: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _title(setting: dict[str, Any]) -> str:
+def _title(size: dict[str, Any]) -> str:
+    setting = size["setting"]
+    counts = sorted({row["rounds"] for row in size["rows"]})
+    rounds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     return (
         f"{setting['size']} px, batch {setting['batch']}, {setting['network']}, {setting['precision']}: medians of "
-        f"{setting['repeats']} rounds (least–most)"
+        f"{rounds} round{'' if rounds == '1' else 's'} (least–most)"
     )
 
 
@@ -82,7 +85,7 @@ def facts(report: dict[str, Any]) -> list[str]:
             lines.append(
                 "the machine was busy with other work: ratios hold less well than their spread, speeds not at all"
             )
-    return lines
+    return lines + report["notes"]
 
 
 def to_terminal(report: dict[str, Any]) -> list[Table]:
@@ -91,7 +94,7 @@ def to_terminal(report: dict[str, Any]) -> list[Table]:
     for size in report["sizes"]:
         rows = [cells(row) for row in size["rows"]]
         used = [key for key in COLUMNS if key != "time" and any(row[key] for row in rows)]
-        table = Table(title=_title(size["setting"]), title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
+        table = Table(title=_title(size), title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
         for key in used:
             table.add_column(COLUMNS[key], justify="left" if key == "method" else "right", overflow="fold")
         for row in rows:
@@ -105,7 +108,7 @@ def to_markdown(report: dict[str, Any]) -> str:
     lines = ["# Speed", "", "Written by `sslpairs bench --markdown`; every number was measured in one run.", ""]
     lines += [f"- {line}" for line in facts(report)]
     for size in report["sizes"]:
-        lines += ["", f"## {_title(size['setting'])}", "", "| " + " | ".join(COLUMNS.values()) + " |"]
+        lines += ["", f"## {_title(size)}", "", "| " + " | ".join(COLUMNS.values()) + " |"]
         lines.append("|---|" + "---:|" * (len(COLUMNS) - 1))
         lines += ["| " + " | ".join(cells(row).values()) + " |" for row in size["rows"]]
     lines += [

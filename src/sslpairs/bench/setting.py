@@ -22,6 +22,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
 CLASSES = 10
 QUICK = ["simclr", "simclr+mixco", "simclr+clae", "byol"]
 """What ``--quick`` measures."""
+QUICK_SECONDS = 60.0
+"""How long ``--quick`` takes from the start of the command, at most: a slow machine measures fewer rounds."""
 ALL = [*BASES, *(f"simclr+{name}" for name in ("spps", "gps", "mixco", "clae", "dimcl"))]
 """What is measured unless methods are named."""
 

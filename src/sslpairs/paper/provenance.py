@@ -8,6 +8,7 @@ from typing import Any
 from sslpairs.errors import UserError
 from sslpairs.git import commit_words
 from sslpairs.paper.tables import METRICS, html_page, html_table, read_record
+from sslpairs.plan.machines import mixture
 
 FIELDS = (
     *("run", "spec", "label", "dataset", "seed", "checkpoint"),
@@ -62,6 +63,8 @@ def _overview(receipts: dict[str, dict[str, Any]]) -> str:
     dirty = sum(bool(run["git"]["dirty"]) for run in runs)
     if dirty:
         body += f'<p class="notshown">{dirty} of {len(runs)} runs were trained with uncommitted changes.</p>'
+    if mixed := mixture(runs):
+        body += f'<p class="notshown">{html.escape(f"{mixed[0].upper()}{mixed[1:]}.")}</p>'
     if len({run["code"] for run in runs}) > 1:
         body += '<p class="notshown">The runs were trained by different versions of the training code.</p>'
     return body

@@ -12,6 +12,7 @@ from sslpairs import files
 from sslpairs.errors import UserError
 from sslpairs.files import write_atomic
 from sslpairs.paper.statistics import Contrast, Summary, contrast, reason, summarise, verdict
+from sslpairs.plan.machines import mixture
 
 METRICS = {"linear": "linear", "online": "online", "knn": "kNN"}
 PROTOCOLS = {
@@ -54,6 +55,8 @@ class Table:
     cells: dict[tuple[str, str, str], Cell]
     """By (row id, column id, metric); combinations that were not planned are absent."""
     claims: list[Claim]
+    machines: str | None = None
+    """By what the machines of its runs differ, where they do."""
 
     def published(self, row: str, column: str, metric: str) -> list[dict[str, Any]]:
         """The values on record for a cell, at whatever setting."""
@@ -91,7 +94,10 @@ def build_table(plan: dict[str, Any], root: Path) -> Table:
                 values=values,
                 runs=[one["run"] for one in planned["replicates"]],
             )
-    return Table(plan, cells, [_test(claim, cells) for claim in plan["claims"]])
+    runs = dict.fromkeys(one["run"] for planned in plan["cells"] for one in planned["replicates"])
+    receipts = [files.read_record(root / "results" / "runs" / run / "run.json", root) for run in runs]
+    machines = mixture(filter(None, receipts))
+    return Table(plan, cells, [_test(claim, cells) for claim in plan["claims"]], machines)
 
 
 def _score(evaluation: dict[str, Any], metric: str, path: Path) -> dict[str, Any]:
@@ -191,6 +197,8 @@ def notes(table: Table) -> list[str]:
     if table.claims:
         rule = "A claim holds if the 95 % Student-t interval of the effect over paired seeds lies above 0"
         lines.append(f"{rule}; intervals are not corrected for the number of claims.")
+    if table.machines:
+        lines.append(f"{table.machines[0].upper()}{table.machines[1:]}.")
     if plan["note"]:
         lines.append(plan["note"])
     return lines

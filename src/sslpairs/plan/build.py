@@ -55,7 +55,7 @@ def read_pointer(run: str, root: Path) -> Pointer | None:
     """The pointer of a run's checkpoint, None where there is none; ``UserError`` when it is damaged."""
     name = pointer_file(run)
     try:
-        text = (root / name).read_text()
+        text = (root / name).read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -106,7 +106,7 @@ def freeze(plan: Plan, root: Path) -> Path:
     text = canonical(vars(plan))
     path = Path("results/plans") / f"{sha256_text(text)[:12]}.json"
     try:
-        whole = (root / path).read_text() == text
+        whole = (root / path).read_text(encoding="utf-8") == text
     except (OSError, UnicodeDecodeError):
         whole = False
     if not whole:
@@ -117,7 +117,7 @@ def freeze(plan: Plan, root: Path) -> Path:
 def thaw(path: Path) -> Plan:
     """Read a frozen plan; ``UserError`` if there is none or it was altered."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path}: {getattr(error, 'strerror', 'not text')}; give the path of a frozen plan, or leave it out"
@@ -389,6 +389,11 @@ class Build:
         """The runs whose numbers stand in a table."""
         cells = self.plan.tables[table]["cells"]
         return list(dict.fromkeys(replicate["run"] for cell in cells for replicate in cell["replicates"]))
+
+    def evaluations_of(self, table: str) -> list[str]:
+        """The evaluations whose numbers stand in a table."""
+        cells = self.plan.tables[table]["cells"]
+        return list(dict.fromkeys(replicate["evaluation"] for cell in cells for replicate in cell["replicates"]))
 
     def threads(self, run: str) -> int:
         """Processor threads of a training, all its processes together."""

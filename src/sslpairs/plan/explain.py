@@ -77,11 +77,11 @@ def facts(build: Build, run: str) -> dict[str, str]:
         "seed, batch, epochs": f"{entry['seed']}, {entry['spec']['batch_size']}, {entry['spec']['epochs']}",
         "state": state(build, run),
     }
-    if entry["guide"]:
-        found["guide"] = entry["guide"]
+    if words := guide(build, run):
+        found["guide"] = words
     users = [other for other, one in plan.runs.items() if one["guide"] == run]
     if users:
-        found["guides"] = f"{len(users)} runs, such as {users[0]}"
+        found["guides"] = f"{len(users)} runs, such as {users[0]}" if len(users) > 1 else users[0]
     if receipt:
         timing = receipt["timing"]
         found |= {
@@ -100,6 +100,17 @@ def facts(build: Build, run: str) -> dict[str, str]:
         found.setdefault("note", "")
         found["note"] = f"{found['note']}; {warning}".lstrip("; ")
     return found
+
+
+GUIDES = {"pixels": "raw pixels", "random": "an untrained network"}
+"""Guides that are no run, in words."""
+
+
+def guide(build: Build, run: str) -> str | None:
+    """What tells a run's strategies which images are alike: another run, or words; None where no strategy asks."""
+    entry = build.plan.runs[run]
+    kinds = [how["guide"]["kind"] for how in entry["spec"]["strategies"].values() if how and "guide" in how]
+    return entry["guide"] or next((GUIDES.get(kind, kind) for kind in kinds), None)
 
 
 def data(build: Build, run: str) -> str:
@@ -137,8 +148,8 @@ def warnings(build: Build, run: str) -> list[str]:
     receipt, found = build.receipts.get(run), []
     if receipt is None:
         return found
-    guide = receipt.get("guide_checkpoint") and build.receipts.get(build.plan.runs[run]["guide"])
-    if guide and guide["checkpoint"]["sha256"] != receipt["guide_checkpoint"]:
+    teacher = receipt.get("guide_checkpoint") and build.receipts.get(build.plan.runs[run]["guide"])
+    if teacher and teacher["checkpoint"]["sha256"] != receipt["guide_checkpoint"]:
         found.append("its guide was trained again since, with other weights")
     return found
 

@@ -1,8 +1,6 @@
 """Train one run: from its specification to a checkpoint, its metrics and, last of all, its receipt."""
 
-import csv
 import hashlib
-import io
 import logging
 import math
 import time
@@ -27,10 +25,12 @@ from sslpairs.pairs.base import Step
 from sslpairs.pairs.build import build_pairs
 from sslpairs.pairs.clae import main_weights
 from sslpairs.plan.build import is_whole, run_folder
+from sslpairs.plan.progress import live_metrics
 from sslpairs.plan.spec import RunSpec
 from sslpairs.streams import generator, sent
 from sslpairs.team import current
 from sslpairs.training.device import describe, memory_used, pick_device, settle
+from sslpairs.training.metrics import LiveMetrics, to_csv
 from sslpairs.training.online import OnlineClassifier
 from sslpairs.training.optimization import base_rate, build_optimizer, rate_factor, set_rate
 from sslpairs.training.parallel import shared_loss, whole_norms
@@ -41,8 +41,6 @@ from sslpairs.views.draws import Plan, draw, plan
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("epoch", "steps", "loss", "learning_rate", "online_top1")
-"""Of metrics.csv: nothing that a clock measured, so that equal trainings give equal bytes."""
 STATE = {"run", "made_by", "rows", "seconds", "resumed", "method", "pairs", "optimizer", "online"}
 """Keys of a resumable state."""
 STEPS_PLANNED = 16
@@ -69,8 +67,8 @@ def train(
     """Train a run of a plan and answer its receipt; None on those of several processes that do not lead, and write nothing.
 
     ``entry`` is the plan's entry of the run. Writes ``checkpoint.pt``, ``metrics.csv`` and, last, ``run.json`` into the
-    run's folder; a resumable ``last.ckpt`` lies there meanwhile, written after every epoch. Raises ``UserError`` when the
-    loss is not a number, or the data do not fit the recipe; then there is no receipt.
+    run's folder; a resumable ``last.ckpt`` and the metrics so far lie there meanwhile, written after every epoch. Raises
+    ``UserError`` when the loss is not a number, or the data do not fit the recipe; then there is no receipt.
 
     A run whose checkpoint is gone keeps its receipt when the new weights are the same ones; ``force`` writes a new one.
     ``compiled`` lets torch compile the networks. ``git`` is the state of the repository as another machine saw it, in case there is
@@ -95,7 +93,7 @@ def train(
     if not team.leads:
         return None
 
-    content, metrics = checkpoint.to_bytes(trainer.checkpoint()), _csv(rows).encode()
+    content, metrics = checkpoint.to_bytes(trainer.checkpoint()), to_csv(rows).encode()
     sha256, md5 = hashlib.sha256(content).hexdigest(), hashlib.md5(content, usedforsecurity=False).hexdigest()  # DVC's
     facts = {
         "checkpoint": {"sha256": sha256, "md5": md5, "bytes": len(content)},
@@ -110,7 +108,7 @@ def train(
     if earlier and not force and all(earlier[key] == fact for key, fact in facts.items()):
         write_atomic(folder / "checkpoint.pt", content)
         write_atomic(folder / "metrics.csv", metrics)
-        (folder / "last.ckpt").unlink(missing_ok=True)
+        _remove_meanwhile(folder)
         log.info("%s: the same weights and metrics as before, bit for bit: its receipt stands", run)
         return earlier
     # From here until the end there is no receipt: it never lies beside a checkpoint that it does not name.
@@ -149,8 +147,14 @@ def train(
         **provenance,
     }
     receipt = write_record(folder / "run.json", receipt)
-    (folder / "last.ckpt").unlink(missing_ok=True)
+    _remove_meanwhile(folder)
     return receipt
+
+
+def _remove_meanwhile(folder: Path) -> None:
+    """What lies in a run's folder only until the receipt does."""
+    for path in (folder / "last.ckpt", live_metrics(folder)):
+        path.unlink(missing_ok=True)
 
 
 def _checkpoint_of(guide: str | None, root: Path) -> str | None:
@@ -243,16 +247,20 @@ class Trainer:
     def fit(
         self, resume: Path, made_by: dict[str, Any], afresh: bool = False, progress: Progress | None = None
     ) -> list[dict[str, Any]]:
-        """Train all epochs, going on from ``resume`` if that file is there; answers one row an epoch (``COLUMNS``).
+        """Train all epochs, going on from ``resume`` if that file is there; returns one row an epoch, each of which is also written
+        to the metrics beside it as soon as it is known.
 
         ``made_by`` is what the weights depend on beside the recipe: code, libraries, the guide's weights. A state of another
         one is not used, nor, where the run is to be trained ``afresh``, that of a training which had come to its end.
         """
         rows = self._restore(resume, made_by, afresh)
+        live = LiveMetrics(resume.parent, rows, self.seconds) if self.team.leads else None
         started, before = time.perf_counter(), self.seconds
         saved, cost = started, 0.0
         for epoch in range(len(rows), self.spec.epochs):
             rows.append(self._epoch(epoch))
+            if live:
+                live.add(rows[-1])
             now = time.perf_counter()
             self.seconds = before + now - started
             # Large states of short epochs are not all written, so that it costs a twentieth of the time at most.
@@ -464,13 +472,3 @@ def _on_cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _facts(row: dict[str, Any]) -> str:
     text = f"loss {row['loss']:.4f}, {row['images_per_second']:,.0f} images/s"
     return text if row["online_top1"] is None else f"{text}, online {row['online_top1']:.1f} %"
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        numbers = {key: "" if row[key] is None else f"{row[key]:.6g}" for key in COLUMNS}
-        writer.writerow(numbers | {"epoch": row["epoch"], "steps": row["steps"]})
-    return text.getvalue()

@@ -1,0 +1,24 @@
+"""Results of different machines: numbers of other torch versions or devices differ in their last digits, and may in more."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+
+def mixture(receipts: Iterable[dict[str, Any]]) -> str | None:
+    """One line that says by what the machines of some runs differ, None where they do not.
+
+    For example 'runs of different machines: torch 2.10.0 (3 runs), 2.11.0 (7 runs)'. Compared are the version of torch and the
+    device with its threads; which one of several equal GPUs it was does not count.
+    """
+    found: dict[str, Counter[str]] = {"torch": Counter(), "device": Counter()}
+    for receipt in receipts:
+        found["torch"][receipt.get("versions", {}).get("torch") or "unknown"] += 1
+        found["device"][re.sub(r"^cuda:\d+", "cuda", receipt.get("device", "unknown"))] += 1
+    parts = [
+        f"{what} " + ", ".join(f"{name} ({count} run{'s' * (count > 1)})" for name, count in sorted(counts.items()))
+        for what, counts in found.items()
+        if len(counts) > 1
+    ]
+    return f"runs of different machines: {'; '.join(parts)}" if parts else None

@@ -1,0 +1,82 @@
+"""How far the trainings are that run now: their metrics are written line by line, and their locks tell that they live."""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sslpairs.plan.build import Build, run_folder
+
+SILENCE = 600.0
+"""Seconds without a new epoch after which a training counts as ended, on file systems without locks."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A training that runs now."""
+
+    epoch: int
+    """Epochs that are done."""
+    epochs: int
+    seconds_left: float | None
+    """None before the first epoch is done."""
+
+
+def live_metrics(folder: Path) -> Path:
+    """Where a training writes its metrics epoch by epoch.
+
+    That is ``metrics.csv`` itself, but not while a receipt lies in the folder: the receipt names the bytes of the metrics beside
+    it, and both stand until the new weights are there.
+    """
+    return folder / (".metrics.csv.tmp" if (folder / "run.json").exists() else "metrics.csv")
+
+
+def date_start(folder: Path, seconds: float) -> None:
+    """Date the run's lock ``seconds`` before its live metrics, which were written just now: the time between the two files is then
+    the time that the epochs in the metrics took, those before an interruption included. Metrics hold no times themselves."""
+    with contextlib.suppress(OSError):
+        start = live_metrics(folder).stat().st_mtime - seconds
+        os.utime(folder / ".lock", (start, start))
+
+
+def running(build: Build, runs: Iterable[str]) -> dict[str, Running]:
+    """Those of the runs that are trained now, on this machine or on another one that shares the folder."""
+    found = {}
+    for run in runs:
+        folder = build.root / run_folder(run)
+        # A lock without live metrics beside a receipt is that of a process which restores the run.
+        if (folder / ".lock").exists() and (run not in build.receipts or live_metrics(folder).exists()):
+            with contextlib.suppress(OSError):  # the training has just ended
+                if one := _running(folder, build.plan.runs[run]["spec"]["epochs"]):
+                    found[run] = one
+    return found
+
+
+def _running(folder: Path, epochs: int) -> Running | None:
+    metrics, lock = live_metrics(folder), folder / ".lock"
+    dated = lock.stat().st_mtime
+    last = metrics.stat().st_mtime if metrics.exists() else dated
+    if not _held(lock, max(dated, last)):
+        return None
+    lines = metrics.read_bytes().count(b"\n") if last > dated else 0
+    epoch = min(max(0, lines - 1), epochs)  # the first line names the columns
+    if not epoch:
+        return Running(0, epochs, None)
+    per_epoch = (last - dated) / epoch
+    return Running(epoch, epochs, max(0.0, (epochs - epoch) * per_epoch - (time.time() - last)))
+
+
+def _held(lock: Path, last: float) -> bool:
+    """Whether a process holds the lock. Looking shares it for a moment, so that two who look do not deceive each other."""
+    with open(lock) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_UN)
+        except BlockingIOError:
+            return True
+        except OSError:  # some cluster file systems are mounted without locks
+            return time.time() - last < SILENCE
+    return False

@@ -1,0 +1,133 @@
+"""``sslpairs doctor``: the machine, the libraries, the configuration, the data and every record, looked at one by one."""
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.markup import escape
+
+from sslpairs.data.prepare import verify
+from sslpairs.errors import UserError
+from sslpairs.files import sha256_file
+from sslpairs.git import health
+from sslpairs.plan import written
+from sslpairs.plan.build import ENDINGS, Build, pointer_of, read_pointer
+from sslpairs.plan.machines import mixture
+from sslpairs.terminal.screen import out
+from sslpairs.words import counted
+
+LIBRARIES = {"torch": "2.11", "torchvision": "0.26", "lightly": "1.6", "snakemake": "9.27", "dvc": "3.67"}
+"""What this project is made for."""
+Say = Callable[[bool, str], None]
+"""Told whether something is as it should be, and what it is."""
+
+
+def examine(open_build: Callable[[], Build]) -> int:
+    """Look at everything, say what is found, and return the number of problems."""
+    problems = 0
+
+    def say(good: bool, text: str) -> None:
+        nonlocal problems
+        problems += not good
+        out.print(("[green]ok  [/]" if good else "[red]BAD [/]") + " " + escape(text), soft_wrap=True)
+
+    _machine(say)
+    try:
+        build = open_build()
+        _configuration(build, say)
+        _data(build, say)
+        _records(build, say)
+        if mixed := mixture(build.receipts[run] for run in _chosen_runs(build) if run in build.receipts):
+            say(True, mixed)
+    except UserError as error:
+        say(False, str(error))
+    return problems
+
+
+def _machine(say: Say) -> None:
+    say(sys.version_info >= (3, 11), f"Python {platform.python_version()} (needs 3.11 or newer)")
+    for name, wanted in LIBRARIES.items():
+        try:
+            found = version(name)
+            say(found.startswith(wanted), f"{name} {found} (made for {wanted})")
+        except Exception:
+            say(False, f"{name} is missing: run `make setup`")
+    say(*health(Path.cwd()))
+    say(shutil.which("make") is not None, "make (the two commands)")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    parent = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    say(
+        os.access(parent, os.W_OK),
+        f"{cache} (Snakemake keeps files there; else set HOME or XDG_CACHE_HOME to a folder of yours)",
+    )
+    free = shutil.disk_usage(".").free / 1e9
+    say(free > 2, f"{free:,.0f} GB free here (a digits build takes 0.1)")
+    try:
+        import torch
+
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        names = ", ".join(torch.cuda.get_device_name(number) for number in range(gpus))
+        say(True, f"{counted(os.cpu_count() or 1, 'core')}; GPUs: {names or 'none'}")
+    except Exception as error:
+        say(False, f"torch does not import ({error}): run `make setup` again")
+
+
+def _configuration(build: Build, say: Say) -> None:
+    plan = build.plan
+    facts = f"{counted(len(plan.selected), 'table')}, {counted(len(_chosen_runs(build)), 'run')} at scale {plan.scale['name']}"
+    if others := len(plan.left_out) + len(plan.tables) - len(plan.selected):
+        facts += f" (not counted: {counted(others, 'table')} that papers and tables of config/config.yaml leave out)"
+    say(True, f"configuration: {facts}")
+
+
+def _chosen_runs(build: Build) -> list[str]:
+    """Runs of the selected tables and their guides."""
+    return build.with_guides(run for table in build.plan.selected for run in build.runs_of(table))
+
+
+def _data(build: Build, say: Say) -> None:
+    for name in build.plan.datasets:
+        try:
+            if name in build.to_prepare:
+                say(True, f"data set {name}: not here yet; a build prepares it")
+            else:
+                verify(name, build.root)
+                say(True, f"data set {name}: whole")
+        except UserError as error:
+            say(False, str(error))
+
+
+def _records(build: Build, say: Say) -> None:
+    """Compare every record, checkpoint and pointer of the plan with what it should be."""
+    for line in build.damaged:
+        say(False, line)
+    here = [run for run in build.receipts if build.has_checkpoint(run)]
+    digests = {run: sha256_file(build.root / build.checkpoint(run)) for run in here}
+    broken = [run for run in here if digests[run] != build.receipts[run]["checkpoint"]["sha256"]]
+    for run in broken:
+        remedy = f"`sslpairs restore {run}`" if build.is_published(run) else f"`sslpairs train {run}` makes it again"
+        say(False, f"{run}: checkpoint.pt is damaged, or not the one that run.json names; {remedy}")
+    for run in build.receipts:
+        try:
+            pointer = read_pointer(run, build.root)
+        except UserError as error:
+            say(False, str(error))
+            continue
+        if pointer and pointer != pointer_of(build.receipts[run]):
+            say(False, f"{run}: its pointer is of another checkpoint; `sslpairs publish` writes it again")
+    for kind, name in ((kind, name) for kind in ENDINGS for name in getattr(build.plan, kind)):
+        if written.state(build, kind, name) == written.OLD:
+            words = "not of the settings and results of now; the next build writes it again"
+            say(False, f"{build.stem(kind, name)}.*: {words}")
+    runs = _chosen_runs(build)
+    evaluations = {name for table in build.plan.selected for name in build.evaluations_of(table)}
+    say(
+        True,
+        f"{sum(run in build.receipts for run in runs)} of {counted(len(runs), 'run')} done, "
+        f"{len(evaluations & build.evaluated)} of {counted(len(evaluations), 'evaluation')}; "
+        f"{counted(len(here) - len(broken), 'checkpoint')} whole",
+    )

@@ -1,0 +1,130 @@
+"""``sslpairs explain``: where a number comes from, and what a change would train again, for people."""
+
+import json
+from collections import Counter
+from statistics import mean, stdev
+from typing import Any
+
+from rich.table import Table
+
+from sslpairs.config.changes import with_change
+from sslpairs.config.reading import read_config
+from sslpairs.data.record import recorded
+from sslpairs.plan import explain as explaining
+from sslpairs.plan.build import Build
+from sslpairs.plan.explain import Subject
+from sslpairs.plan.machines import mixture
+from sslpairs.plan.planner import make_plan
+from sslpairs.terminal.screen import out
+from sslpairs.words import counted, duration
+
+
+def show(build: Build, subject: Subject, full: bool) -> None:
+    """A run, or the runs and numbers of a table, a figure or a cell; with ``full`` the recipes too."""
+    out.print(subject.title, style="bold", markup=False, soft_wrap=True)
+    if subject.places:
+        _show_places(build, subject, full)
+    else:
+        _show_run(build, subject.runs[0], full)
+
+
+def _say(name: str, text: str, width: int) -> None:
+    out.print(f"  {name + ':':<{width}} {text}", soft_wrap=True, markup=False)
+
+
+def _show_run(build: Build, run: str, full: bool) -> None:
+    for name, text in explaining.facts(build, run).items():
+        _say(name, text, 22)
+    for evaluation, entry in build.plan.evaluations.items():
+        if entry["run"] == run:
+            score = explaining.score(build, evaluation)
+            text = "not evaluated yet"
+            if score:
+                text = ", ".join(f"{name} {value:.2f} %" for name, value in score["last"].items())
+                text += " (measured by older code)" if score["older"] else ""
+            _say(f"evaluation {entry['key']}", text, 22)
+    spec = build.plan.runs[run]["spec"]
+    _say("recipe", json.dumps(spec, indent=2 if full else None, ensure_ascii=False), 22)
+
+
+def _show_places(build: Build, subject: Subject, full: bool) -> None:
+    states = Counter(explaining.state(build, run) for run in subject.runs)
+    receipts = [build.receipts[run] for run in subject.runs if run in build.receipts]
+    guides = dict.fromkeys(guide for run in subject.runs if (guide := explaining.guide(build, run)))
+    overview = {
+        "runs": f"{len(subject.runs)}: " + "; ".join(f"{number} {words}" for words, number in states.items()),
+        "guides": ", ".join(guides),
+        "data": ", ".join(dict.fromkeys(explaining.data(build, run) for run in subject.runs)),
+        "commits": ", ".join(dict.fromkeys(explaining.commit(receipt) for receipt in receipts)),
+        "code": ", ".join(dict.fromkeys(explaining.code(receipt) for receipt in receipts)),
+        "devices": ", ".join(dict.fromkeys(receipt["device"] for receipt in receipts)),
+        "time": duration(sum(receipt["timing"]["seconds"] for receipt in receipts)) + " of training",
+        "note": mixture(receipts) or "",
+    }
+    for name, text in overview.items():
+        if text:
+            _say(name, text, 10)
+    out.print(_numbers(build, subject))
+    for run in subject.runs:
+        for line in explaining.warnings(build, run):
+            out.print(f"note: {run}: {line}", soft_wrap=True, markup=False)
+    if full:
+        for run in subject.runs:
+            spec = json.dumps(build.plan.runs[run]["spec"], ensure_ascii=False)
+            out.print(f"{run}: {spec}", soft_wrap=True, markup=False)
+
+
+def _numbers(build: Build, subject: Subject) -> Table:
+    """A line for each seed of a cell, and its mean and standard deviation below them."""
+    tables = {table: build.plan.tables[table] for table, _, _ in subject.places}
+    cells = {(table, c["row"], c["column"]): c for table, plan in tables.items() for c in plan["cells"]}
+    labels = {(table, column["id"]): column["label"] for table, plan in tables.items() for column in plan["columns"]}
+    metrics = list(dict.fromkeys(metric for plan in tables.values() for metric in plan["metrics"]))
+    view = Table()
+    for name in ("row", "column", "seed", *metrics, "run"):
+        view.add_column(name, justify="right" if name in ("seed", *metrics) else "left", no_wrap=name != "column")
+    for place in subject.places:
+        label, values = labels[place[0], place[2]], {metric: [] for metric in metrics}
+        for replicate in cells[place]["replicates"]:
+            score = explaining.score(build, replicate["evaluation"])
+            last: dict[str, float] = score["last"] if score else {}
+            for metric in metrics:
+                values[metric] += [last[metric]] if metric in last else []
+            numbers = [f"{last[metric]:.2f}" if metric in last else "-" for metric in metrics]
+            view.add_row(place[1], label, str(replicate["seed"]), *numbers, replicate["run"])
+        if any(len(found) > 1 for found in values.values()):
+            view.add_row(place[1], label, "mean ± sd", *map(_mean, values.values()), "", style="bold")
+            view.add_section()
+    return view
+
+
+def _mean(values: list[float]) -> str:
+    return f"{mean(values):.2f} ± {stdev(values):.2f}" if len(values) > 1 else "-"
+
+
+# --- what if --------------------------------------------------------------------------------------------------------
+
+
+def changed(build: Build, changes: list[str], choices: dict[str, Any]) -> Build:
+    """The build of the configuration after some changes. Raises ``UserError`` for one that cannot be made."""
+    config = read_config(build.root, choices)
+    for change in changes:
+        config = with_change(config, change)
+    return Build(make_plan(config, recorded(build.root)), build.root)
+
+
+def what_if(build: Build, then: Build, subject: Subject | None, changes: list[str]) -> None:
+    """What the changed configuration would do, for the selected tables or for the subject's places."""
+    found = explaining.difference(build, then, subject)
+    out.print(f"If {' and '.join(changes)}:", style="bold", markup=False, soft_wrap=True)
+    known = found.trained and found.unknown < len(found.trained)
+    cost = f", about {duration(found.seconds)} one after another" if known else ""
+    before = f"; {len(found.found)} more were trained before" if found.found else ""
+    out.print(f"  train      {counted(len(found.trained), 'run')}{cost}{before}", soft_wrap=True)
+    for label, number in Counter(then.plan.runs[run]["label"] for run in found.trained).items():
+        out.print(f"               {number} x {label}", soft_wrap=True)
+    if found.restored:
+        out.print(f"  restore    {counted(len(found.restored), 'checkpoint')}")
+    out.print(f"  evaluate   {counted(len(found.evaluated), 'checkpoint')}")
+    out.print(f"  keep       {counted(found.kept, 'run')}")
+    out.print(f"  write      {', '.join(found.tables) or 'no table'}", soft_wrap=True)
