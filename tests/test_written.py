@@ -178,14 +178,16 @@ def test_a_finished_job_is_one_line_with_its_count_its_result_and_the_remaining_
     begin(say, 1, "pretrain", "trained a", log)
     begin(say, 2, "pretrain", "trained b", tmp_path / "none.log")
     clock[0] += 10
-    assert (
-        say.format(event(LogEvent.JOB_FINISHED, job_id=1)) == "[1/5] trained a: 2 epochs"
-    )  # evaluations not timed yet
+
+    def said(job: int) -> str:
+        return say.format(event(LogEvent.JOB_FINISHED, job_id=job))
+
+    assert said(1) == "[1/5] trained a: 2 epochs"  # no evaluation was timed yet
     begin(say, 3, "evaluate", "evaluated a")
     clock[0] += 10
     assert (
-        say.format(event(LogEvent.JOB_FINISHED, job_id=3)) == "[2/5] evaluated a | 25 s left"
-    )  # 15 + 10, ran side by side
+        said(3) == "[2/5] evaluated a | 20 s left"
+    )  # a training of 10 s and an evaluation of 10 s, one after the other
     assert say.format(event(LogEvent.PROGRESS, done=2, total=6)) == ""
     begin(say, 9, "all", None)
     assert say.format(event(LogEvent.JOB_FINISHED, job_id=9)) == ""

@@ -390,11 +390,6 @@ class Build:
         cells = self.plan.tables[table]["cells"]
         return list(dict.fromkeys(replicate["run"] for cell in cells for replicate in cell["replicates"]))
 
-    def evaluations_of(self, table: str) -> list[str]:
-        """The evaluations whose numbers stand in a table."""
-        cells = self.plan.tables[table]["cells"]
-        return list(dict.fromkeys(replicate["evaluation"] for cell in cells for replicate in cell["replicates"]))
-
     def threads(self, run: str) -> int:
         """Processor threads of a training, all its processes together."""
         return self.plan.scale["threads"] * self.plan.runs[run]["gpus"]

@@ -119,7 +119,8 @@ def _records(build: Build, say: Say) -> None:
             continue
         if pointer and pointer != pointer_of(build.receipts[run]):
             say(False, f"{run}: its pointer is of another checkpoint; `sslpairs publish` writes it again")
-    for kind, name in ((kind, name) for kind in ENDINGS for name in getattr(build.plan, kind)):
+    products = [(kind, name) for kind in ENDINGS for name in getattr(build.plan, kind)]
+    for kind, name in products:
         if written.state(build, kind, name) == written.OLD:
             words = "not of the settings and results of now; the next build writes it again"
             say(False, f"{build.stem(kind, name)}.*: {words}")
