@@ -34,7 +34,7 @@ report: tables   ## Write results/report.html: tables, figures and provenance in
 	@$(BIN)/snakemake $(TARGETS) --report results/report.html $(CONFIG)
 	@echo "Report: results/report.html"
 
-PYTEST := $(BIN)/python -m pytest -rs -n $(or $(JOBS),auto) --maxprocesses 4
+PYTEST := $(BIN)/python -m pytest -rs -n $(or $(JOBS),logical) --maxprocesses 4
 
 test: setup      ## Run the tests that need no server and no cluster
 	@$(PYTEST) --dist worksteal -m "not slow"
