@@ -53,7 +53,8 @@ def every(tmp_path_factory):
     return found_by(2, "all", tmp_path_factory.mktemp("every"))
 
 
-numbers = pytest.mark.parametrize("number", ["two", pytest.param("three", marks=pytest.mark.slow)])
+together_in_one_worker = (pytest.mark.slow, pytest.mark.xdist_group("processes"))
+numbers = pytest.mark.parametrize("number", ["two", pytest.param("three", marks=together_in_one_worker)])
 """How many processes: the name of the fixture that holds what they found."""
 
 
