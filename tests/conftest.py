@@ -1,11 +1,17 @@
 """What all tests share."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from filelock import FileLock
 from projects import make_project
+
+# Else each of hundreds of processes compiles torch and Snakemake for itself: half of its time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -5,12 +5,10 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from configparser import ConfigParser
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,16 +42,9 @@ def say(project: Path, *words: str, **environment: str) -> subprocess.CompletedP
         "DVC_NO_ANALYTICS": "1",
         "DVC_SITE_CACHE_DIR": str(project.parent / "site"),
     }
-    if sys.dont_write_bytecode:  # else every process compiles torch and Snakemake anew: half of its time
-        own |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": _compiled().name}
     return subprocess.run(
         [sys.executable, "-m", *words], cwd=project, capture_output=True, text=True, env=os.environ | own | environment
     )
-
-
-@cache
-def _compiled() -> tempfile.TemporaryDirectory:
-    return tempfile.TemporaryDirectory(prefix="sslpairs-compiled-")
 
 
 def build(project: Path, *words: str) -> subprocess.CompletedProcess:
