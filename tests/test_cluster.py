@@ -1354,3 +1354,29 @@ def test_where_there_is_no_slurm_a_build_for_it_says_so_before_any_job(build, mo
     )()
     with pytest.raises(UserError, match="executor: slurm: there is no sbatch on this machine"):
         Cluster(build, flow).start()
+
+
+# --- what an executor is given, without one -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("count", "site", "expected"),
+    [
+        (1, {}, {"gres": "gpu:1", "nodes": None, "tasks": None, "mpi": None, "tasks_per_gpu": None}),
+        (1, SHARED, {"gres": "shard:1", "nodes": None}),
+        (4, {"cpus_per_gpu": 6}, {"gres": "gpu:4", "nodes": None, "cpus_per_task": 24}),
+        (16, {}, {"gres": "gpu:8", "nodes": 2, "tasks": 2, "mpi": "srun", "tasks_per_gpu": 0}),
+        (16, {"gpu_request": "gpu"}, {"gpu": 16, "nodes": 2}),
+        (1, {"gpu_request": "gres=gpu:a100"}, {"gres": "gpu:a100:1"}),
+        (4, {"gpu_request": None}, {"nodes": None, "mpi": None}),
+    ],
+)
+def test_a_rule_is_given_a_function_for_each_resource(count, site, expected, build):
+    on_gpus(build, count)
+    wildcards = SimpleNamespace(run=run_of(build, "simclr"))
+    found = {
+        name: value(wildcards, 1) for name, value in functions(asked(build, **site), "training", {"gres": None}).items()
+    }
+    assert {name: found[name] for name in expected} == expected
+    assert ("gres" in found) == ("gres" in expected)
+    assert {"runtime", "mem_mb", "cpus_per_task"} <= found.keys()
