@@ -979,6 +979,7 @@ def members(commands: dict[str, str]) -> str:
     return base64.b64encode(json.dumps(packed).encode()).decode()
 
 
+@with_executors
 @pytest.mark.parametrize("joined", [True, False])
 def test_a_member_of_an_array_becomes_its_own_command(joined, became, monkeypatch):
     monkeypatch.setenv("SLURM_ARRAY_TASK_MIN", "1001")
