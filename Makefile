@@ -1,4 +1,5 @@
-# The two commands: `make tables` builds the main job, `make test` runs the tests. Both set up what they need first.
+# The two commands: `make tables` builds the main job, `make test` runs the fast tests (`make test-all` all of them). They set up
+# what they need first.
 #   make tables SCALE=digits PAPERS=mixco,clae TABLES=gps-weak SEEDS=5 DEVICE=cpu TRAIN=never JOBS=2 TARGETS="clae spps"
 #   PROFILE=slurm runs the trainings on a cluster (docs/cluster.md); a name under workflow/profiles, or a folder.
 #   VENV=path uses (or makes) another virtual environment; PYTHON=python3.12 makes it.
@@ -22,10 +23,15 @@ KUBERNETES := $(shell grep -qs '^executor: *kubernetes' $(PROFILE) $(PROFILE)/co
 ENGINE := $(if $(KUBERNETES),kubernetes,cluster)
 SET_UP := sh workflow/setup.sh '$(VENV)' '$(PYTHON)'
 
-.PHONY: tables report test lint setup clean help
+.PHONY: tables report test test-slow test-all lint setup clean help
 
 help:            ## Show the commands
-	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/\t/'
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/'
+
+# Snakemake keeps files in the home folder; where that cannot be written, here.
+ifneq ($(shell test -w "$${HOME:-/nowhere}" && echo yes),yes)
+export XDG_CACHE_HOME ?= $(CURDIR)/.snakemake/cache
+endif
 
 tables: setup    ## Build all tables and figures, then show a summary
 	@$(BIN)/sslpairs fetch --unknown $(SETS)
@@ -37,9 +43,16 @@ report: tables   ## Write results/report.html: tables, figures and provenance in
 	@$(BIN)/snakemake $(TARGETS) --report results/report.html $(CONFIG)
 	@echo "Report: results/report.html"
 
-test: setup      ## Run the tests
+PYTEST := $(BIN)/python -m pytest -rs -n $(or $(JOBS),logical) --maxprocesses 4
+
+test: setup      ## Run the tests that need no server and no cluster
+	@$(PYTEST) --dist worksteal -m "not slow"
+
+test-slow: setup ## Run the others: Slurm, ssh, S3, Kubernetes' stand-in, kills and storms
 	@$(SET_UP) $(ENGINE)
-	@$(BIN)/python -m pytest -rs -n $(or $(JOBS),auto) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST) --dist loadgroup -m slow
+
+test-all: test test-slow   ## Run all tests
 
 lint: setup      ## Check style, formatting and the workflow
 	@$(BIN)/ruff check .

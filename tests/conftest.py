@@ -1,10 +1,26 @@
 """What all tests share."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from projects import make_project
+
+# Else each of hundreds of processes compiles torch and Snakemake for itself: half of its time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test marked ``gpu``, or ``gpu(2)``, where there are fewer GPUs. No other test may skip: the gate fails then."""
+    mark = item.get_closest_marker("gpu")
+    count = mark.args[0] if mark and mark.args else 1
+    if mark and torch.cuda.device_count() < count:
+        pytest.skip("needs a GPU" if count == 1 else f"needs a GPU, {count} of them")
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +33,12 @@ def _one_thread():
 
 
 @pytest.fixture(scope="session")
-def original(tmp_path_factory) -> Path:
-    """The tiny project of ``projects.py``, built and published once. Tests change copies of it only."""
-    return make_project(tmp_path_factory.mktemp("original") / "project")
+def original(tmp_path_factory, worker_id) -> Path:
+    """The tiny project of ``projects.py``, built and published once for all workers. Tests change copies of it only."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "original"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "built").exists():
+            make_project(folder / "project")
+            (folder / "built").touch()
+    return folder / "project"

@@ -38,6 +38,7 @@ SPECIAL = {
     "dino, last layer learns": {"changes": {"norm_last_layer": False, "freeze_epochs": 0}},
 }
 CASES = LABELS | SPECIAL
+SOME = ("simclr", "barlowtwins+mixco", "swav+mixco", "mocoplus+mixco+clae+dimcl", "dino+clae", "byol+mixco")
 
 
 def steps(case: str, count: int = 12) -> dict:
@@ -136,7 +137,7 @@ def main(task: str, file: str) -> None:
     with together() as team:
         if task == "fails":
             fail()
-        cases = {"all": CASES, "some": ("simclr", "barlowtwins+mixco", "swav+mixco", "mocoplus+mixco+clae+dimcl")}[task]
+        cases = {"all": CASES, "some": SOME}[task]
         found = {case: steps(case) for case in cases} | {"pieces": pieces()}
         torch.save(found, f"{file}.{team.rank}")
 

@@ -6,11 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from configparser import ConfigParser
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +46,9 @@ def say(project: Path, *words: str, **environment: str) -> subprocess.CompletedP
         "DVC_NO_ANALYTICS": "1",
         "DVC_SITE_CACHE_DIR": str(project.parent / "site"),
     }
-    if sys.dont_write_bytecode:  # else every process compiles torch and Snakemake anew: half of its time
-        own |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": _compiled().name}
     return subprocess.run(
         [sys.executable, "-m", *words], cwd=project, capture_output=True, text=True, env=os.environ | own | environment
     )
-
-
-@cache
-def _compiled() -> tempfile.TemporaryDirectory:
-    return tempfile.TemporaryDirectory(prefix="sslpairs-compiled-")
 
 
 def build(project: Path, *words: str) -> subprocess.CompletedProcess:
@@ -139,6 +131,15 @@ def make_tiny(project: Path, epochs: int, seeds: int) -> None:
     edit(project / "config/scales/digits.yaml", "epochs: {default: 10, 800: 30}", f"epochs: {{default: {epochs}}}")
     edit(project / "config/recipes/digits.yaml", "epochs: 100", "epochs: 5")
     edit(project / "config/config.yaml", "seeds: 3", f"seeds: {seeds}")
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 120.0, what: str = "a condition") -> Any:
+    """Wait until something is true, and return it; AssertionError where it never is."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, f"in vain for {seconds:.0f} s: {what}"
+        time.sleep(0.05)
+    return found
 
 
 def side_by_side(work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:

@@ -292,6 +292,7 @@ def photographs(tmp_path) -> Path:
     return tmp_path / "images"
 
 
+@pytest.mark.slow
 def test_the_gpus_script_checks_measures_and_trains_at_the_size_of_a_toy(tmp_path, photographs):
     out = tmp_path / "report.json"
     done = run("benchmarks/gpu.py", "--device", "cpu", "--small", "--data", str(photographs), "--out", str(out))
@@ -361,8 +362,6 @@ def test_the_gpus_training_is_lightlys(gpu):
 
 @pytest.mark.gpu
 def test_no_step_waits_for_the_gpu(gpu):
-    if not torch.cuda.is_available():
-        pytest.skip("needs a GPU")
     for label in gpu.scales("cuda")["full"].compared:
         gpu.losses(label, "cuda", "bfloat16")
 

@@ -1,13 +1,16 @@
 """The command line: what it answers, how it fails, and that looking never costs an import of torch."""
 
+import logging
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from projects import edit_key
 
 from sslpairs import cli
 from sslpairs.errors import UserError
@@ -39,6 +42,21 @@ def sslpairs(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     return python(folder, "-m", "sslpairs", *arguments)
 
 
+@pytest.fixture
+def inside(root, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    """The command line run in this process and in the project: exit code, stdout and stderr."""
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(cli.out, "width", 120)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        logging.getLogger("sslpairs").handlers.clear()  # those of an earlier command write to its terminal
+        with pytest.raises(SystemExit) as end:
+            cli.main(list(arguments))
+        return end.value.code or 0, *capsys.readouterr()
+
+    return run
+
+
 def refusal(capsys, folder: Path, monkeypatch, *arguments: str) -> str:
     """What stderr says when the command line, run in this process, ends with code 2."""
     monkeypatch.chdir(folder)
@@ -58,39 +76,40 @@ def first_run(root: Path) -> str:
 # --- looking ------------------------------------------------------------------------------------------------------
 
 
-def test_plan_lists_the_tables_and_what_a_build_would_do(root):
-    done = sslpairs(root, "plan", "mixco", "clae-main")
-    assert (done.returncode, done.stderr) == (0, "")
+def test_plan_lists_the_tables_and_what_a_build_would_do(root, inside):
+    code, out, err = inside("plan", "mixco", "clae-main")
+    assert (code, err) == (0, "")
     build = make_build(root)
     for table in ("mixco-tinyimagenet", "clae-main"):
         evaluated = str(len(build.runs_of(table)))
         runs = str(len(build.with_guides(build.runs_of(table))))
-        (line,) = [line for line in done.stdout.splitlines() if table in line]
+        (line,) = [line for line in out.splitlines() if table in line]
         assert [word.strip() for word in line.split("│")[1:7]] == [table, runs, runs, "0", evaluated, "no timings yet"]
-    assert "gps-weak" not in done.stdout
+    assert "gps-weak" not in out
 
 
-def test_plan_can_list_every_run_each_once(root):
-    done = sslpairs(root, "plan", "spps", "--runs")
-    lines = [line.split() for line in done.stdout.splitlines() if line.endswith(" new")]
+def test_plan_can_list_every_run_each_once(root, inside):
+    _, out, _ = inside("plan", "spps", "--runs")
+    lines = [line.split() for line in out.splitlines() if line.endswith(" new")]
     build = make_build(root, {"papers": "spps"})
     assert sorted(run for run, _ in lines) == sorted(build.needs(["spps-batch", "spps-methods"])[0])
 
 
-def test_floors_need_the_data_and_then_name_pixels_and_untrained_networks(root, monkeypatch, capsys):
+def test_floors_need_the_data_and_then_name_pixels_and_untrained_networks(root, inside, monkeypatch, capsys):
     assert "data/digits: not prepared" in refusal(capsys, root, monkeypatch, "floors", "clae")
     (root / "data").mkdir()
-    prepared = sslpairs(root, "fetch", "digits")
-    assert prepared.returncode == 0, prepared.stderr
-    done = sslpairs(root, "floors", "clae")
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = [[word.strip() for word in line.split("│")[1:5]] for line in done.stdout.splitlines() if "│" in line]
+    edit_key(root, "recipes/digits.yaml", "evaluation.linear.epochs", 5)
+    code, _, err = inside("fetch", "digits")
+    assert code == 0, err
+    code, out, err = inside("floors", "clae")
+    assert code == 0, err
+    lines = [[word.strip() for word in line.split("│")[1:5]] for line in out.splitlines() if "│" in line]
     assert [line[0] for line in lines] == ["raw pixels", "untrained conv 32-64-128"]
     for line in lines:
-        assert all(80 < float(value.split()[0]) < 99 for value in line[2:])
+        assert all(60 < float(value.split()[0]) < 99 for value in line[2:])
 
 
-def test_status_says_how_far_each_table_is(root):
+def test_status_says_how_far_each_table_is(root, inside):
     build = make_build(root)
     run, other = build.runs_of("clae-main")[:2]
     for one, name in ((run, "checkpoint.pt.dvc"), (other, "checkpoint.pt")):
@@ -101,11 +120,11 @@ def test_status_says_how_far_each_table_is(root):
         receipt = {"format": 1, "run": one, "spec": build.plan.runs[one]["spec"], "checkpoint": {"bytes": 0}}
         receipt["metrics"] = {"sha256": sha256_text("")}
         write_record(folder / "run.json", receipt)
-    done = sslpairs(root, "status")
-    assert (done.returncode, done.stderr) == (0, "")
+    code, out, err = inside("status")
+    assert (code, err) == (0, "")
     for table in build.plan.selected:
         runs = build.with_guides(build.runs_of(table))
-        (line,) = [line for line in done.stdout.splitlines() if f" {table} " in line]
+        (line,) = [line for line in out.splitlines() if f" {table} " in line]
         finished = sum(one in runs for one in (run, other))
         numbers = [len(runs), finished, int(run in runs), len(runs) - finished]
         words = [table, *map(str, numbers), f"0/{len(build.runs_of(table))}", "no"]
@@ -127,9 +146,10 @@ def test_status_shows_the_words_with_which_a_run_failed(root, monkeypatch, capsy
     assert f"    2026-01-01 00:00:01 ERROR {words}" in said
 
 
-def test_the_project_is_found_from_a_folder_below(root):
+def test_the_project_is_found_from_a_folder_below(root, inside, monkeypatch):
     (root / "results/deep").mkdir(parents=True)
-    assert sslpairs(root / "results/deep", "status", "clae").returncode == 0
+    monkeypatch.chdir(root / "results/deep")
+    assert inside("status", "clae")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -144,19 +164,16 @@ def test_looking_and_failing_never_import_torch_or_what_draws(root, arguments):
     assert python(root, "-c", code).stdout.splitlines()[-1] == "imported: []"
 
 
-@pytest.mark.parametrize(
-    "room", ["sslpairs.plan.planner", "sslpairs.plan.build", "sslpairs.front", "sslpairs.paper.tables"]
-)
-def test_rooms_that_only_look_never_import_torch(tmp_path, room):
-    assert python(tmp_path, "-c", f"import sys, {room}; sys.exit('torch' in sys.modules)").returncode == 0
+def test_rooms_that_only_look_never_import_torch(tmp_path):
+    rooms = "sslpairs.plan.planner, sslpairs.plan.build, sslpairs.front, sslpairs.paper.tables"
+    assert python(tmp_path, "-c", f"import sys, {rooms}; sys.exit('torch' in sys.modules)").returncode == 0
 
 
-def test_doctor_checks_machine_configuration_and_data(root):
-    done = sslpairs(root, "doctor")
-    assert f"configuration: {len(make_build(root).plan.selected)} tables" in done.stdout
-    assert "data set digits: not here yet; a build prepares it" in done.stdout
-    assert (done.returncode == 0) == ("BAD" not in done.stdout)
-    assert "Traceback" not in done.stderr
+def test_doctor_checks_machine_configuration_and_data(root, inside):
+    code, out, _ = inside("doctor")
+    assert f"configuration: {len(make_build(root).plan.selected)} tables" in out
+    assert "data set digits: not here yet; a build prepares it" in out
+    assert (code == 0) == ("BAD" not in out)
 
 
 def test_doctor_tells_a_mistake_in_the_configuration_too(root, monkeypatch, capsys):
@@ -253,12 +270,12 @@ def test_a_mistake_stands_in_the_log_file_too(root, monkeypatch, capsys):
 # --- schemas ------------------------------------------------------------------------------------------------------
 
 
-def test_schema_writes_what_schema_check_wants(root, monkeypatch, capsys):
+def test_schema_writes_what_schema_check_wants(root, inside, monkeypatch, capsys):
     shutil.rmtree(root / "config/schemas", ignore_errors=True)
     text = refusal(capsys, root, monkeypatch, "schema", "--check")
     assert "run `sslpairs schema`" in text
-    assert sslpairs(root, "schema").returncode == 0
-    assert sslpairs(root, "schema", "--check").returncode == 0
+    assert inside("schema")[0] == 0
+    assert inside("schema", "--check")[0] == 0
 
 
 # --- small parts --------------------------------------------------------------------------------------------------

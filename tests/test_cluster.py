@@ -47,6 +47,8 @@ CONTENTS = {"digits": "d" * 64}
 TABLE = "gps-augmentation"
 GPU = {"gpu_request": "gres=gpu", "gpus_per_node": 8}
 SHARED = GPU | {"share_request": "gres=shard:1", "gpu_shares": 4}
+with_executors = pytest.mark.slow
+"""Needs the executors of ``requirements-cluster.txt``, which only `make test-slow` installs."""
 SMALL, LARGE = (1297, 500, 16, 1), (1297, 500, 512, 3)
 """Training images, test images, edge and channels: of the digits, and of large photographs."""
 
@@ -191,6 +193,7 @@ def test_a_wrong_fact_is_an_error_that_names_file_key_and_value(key, value):
     assert str(found.value).count("\n") < 2
 
 
+@with_executors
 def test_no_resource_that_slurms_executor_reads_is_taken_for_a_misspelt_fact():
     texts = [
         path.read_text()
@@ -250,6 +253,7 @@ def snakemakes():
 
 
 # The executor for Kubernetes is not in the environment: tests/test_engines.py has that profile.
+@with_executors
 @pytest.mark.parametrize("name", sorted({path.name for path in PROFILES.iterdir()} - {"kubernetes"}))
 def test_the_keys_of_the_profiles_are_options_of_snakemake(name, snakemakes, monkeypatch):
     monkeypatch.chdir(PROJECT)
@@ -258,6 +262,7 @@ def test_the_keys_of_the_profiles_are_options_of_snakemake(name, snakemakes, mon
         assert hasattr(found, key.replace("-", "_")), key
 
 
+@with_executors
 def test_a_key_that_is_no_option_of_snakemake_is_refused_by_it(tmp_path, snakemakes, monkeypatch, capsys):
     monkeypatch.chdir(PROJECT)
     (tmp_path / "config.yaml").write_text("executor: slurm\nslurm-arrays: all\n")
@@ -266,6 +271,7 @@ def test_a_key_that_is_no_option_of_snakemake_is_refused_by_it(tmp_path, snakema
     assert "slurm-arrays" in capsys.readouterr().err
 
 
+@with_executors
 def test_snakemake_hands_the_facts_of_the_profile_on_as_they_are_written(build, snakemakes, monkeypatch):
     monkeypatch.chdir(PROJECT)
     parsed = snakemakes(PROFILES / "slurm")
@@ -275,6 +281,7 @@ def test_snakemake_hands_the_facts_of_the_profile_on_as_they_are_written(build, 
     assert (parsed.executor, parsed.retries, parsed.slurm_requeue) == ("slurm", 3, True)
 
 
+@with_executors
 def test_what_the_profile_keeps_in_comments_is_right_too(root, snakemakes, monkeypatch):
     monkeypatch.chdir(PROJECT)
     text = re.sub(r"^(\s*)# (\s*[a-z_-]+: )", r"\1\2", (PROFILES / "slurm/config.yaml").read_text(), flags=re.MULTILINE)
@@ -425,6 +432,7 @@ def sbatch(build: Build, run: str, attempt: int = 1, **site) -> str:
     return get_submit_command(job, place) + set_gres_string(job)
 
 
+@with_executors
 def test_a_small_run_asks_for_a_share_of_a_gpu_and_waits_for_the_others(build):
     run = run_of(build, "simclr")
     whole, share = asked(build).training(run), asked(build, **SHARED).training(run)
@@ -454,6 +462,7 @@ def test_evaluations_share_gpus(build):
     assert functions(requests, "evaluation")["gres"](SimpleNamespace(evaluation=name), 1) == "shard:1"
 
 
+@with_executors
 def test_four_gpus_are_asked_for_on_one_node(build):
     on_gpus(build, 4)
     run = run_of(build, "simclr")
@@ -465,6 +474,7 @@ def test_four_gpus_are_asked_for_on_one_node(build):
     assert "--nodes" not in command
 
 
+@with_executors
 def test_sixteen_gpus_with_eight_a_node_are_two_nodes_with_a_task_on_each(build):
     on_gpus(build, 16)
     run = run_of(build, "simclr")
@@ -475,6 +485,7 @@ def test_sixteen_gpus_with_eight_a_node_are_two_nodes_with_a_task_on_each(build)
     assert not [word for word in options if word.startswith("--ntasks-per-gpu")]
 
 
+@with_executors
 def test_gpus_that_are_asked_for_by_number_are_those_of_all_nodes_together(build):
     on_gpus(build, 16)
     assert "--gpus=16" in sbatch(build, run_of(build, "simclr"), gpu_request="gpu").split()
@@ -488,10 +499,12 @@ def test_every_node_has_equally_many_gpus(gpus, nodes, build):
     assert request.gpus == gpus == nodes * (gpus // nodes)
 
 
+@with_executors
 def test_a_kind_of_gpu_may_be_named(build):
     assert "--gres=gpu:a100:1" in sbatch(build, run_of(build, "simclr"), gpu_request="gres=gpu:a100")
 
 
+@with_executors
 def test_where_the_profile_asks_for_no_gpus_a_run_is_one_process_on_a_processor(build):
     on_gpus(build, 4)
     run = run_of(build, "simclr")
@@ -966,6 +979,7 @@ def members(commands: dict[str, str]) -> str:
     return base64.b64encode(json.dumps(packed).encode()).decode()
 
 
+@with_executors
 @pytest.mark.parametrize("joined", [True, False])
 def test_a_member_of_an_array_becomes_its_own_command(joined, became, monkeypatch):
     monkeypatch.setenv("SLURM_ARRAY_TASK_MIN", "1001")
@@ -977,6 +991,7 @@ def test_a_member_of_an_array_becomes_its_own_command(joined, became, monkeypatc
     assert became == [("/bin/sh", ["sh", "-c", "snakemake 'three é'"])]
 
 
+@with_executors
 def test_an_array_is_encoded_as_slurms_executor_does():
     source = Path(importlib.import_module("snakemake_executor_plugin_slurm").__file__).read_text()
     assert ARRAY in source
@@ -1071,6 +1086,7 @@ def test_a_folder_is_the_same_by_whichever_path_it_was_entered(queue, tmp_path):
     assert slurm._queued(tmp_path / "project") == [("11", "rule_pretrain_wildcards_x")]
 
 
+@with_executors
 @pytest.mark.parametrize("rule", ["pretrain", "retrain"])
 def test_what_a_job_makes_is_read_from_the_comment_that_the_executor_gives_it(rule, build):
     from snakemake_executor_plugin_slurm.utils import get_job_wildcards
@@ -1339,3 +1355,29 @@ def test_where_there_is_no_slurm_a_build_for_it_says_so_before_any_job(build, mo
     )()
     with pytest.raises(UserError, match="executor: slurm: there is no sbatch on this machine"):
         Cluster(build, flow).start()
+
+
+# --- what an executor is given, without one -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("count", "site", "expected"),
+    [
+        (1, {}, {"gres": "gpu:1", "nodes": None, "tasks": None, "mpi": None, "tasks_per_gpu": None}),
+        (1, SHARED, {"gres": "shard:1", "nodes": None}),
+        (4, {"cpus_per_gpu": 6}, {"gres": "gpu:4", "nodes": None, "cpus_per_task": 24}),
+        (16, {}, {"gres": "gpu:8", "nodes": 2, "tasks": 2, "mpi": "srun", "tasks_per_gpu": 0}),
+        (16, {"gpu_request": "gpu"}, {"gpu": 16, "nodes": 2}),
+        (1, {"gpu_request": "gres=gpu:a100"}, {"gres": "gpu:a100:1"}),
+        (4, {"gpu_request": None}, {"nodes": None, "mpi": None}),
+    ],
+)
+def test_a_rule_is_given_a_function_for_each_resource(count, site, expected, build):
+    on_gpus(build, count)
+    wildcards = SimpleNamespace(run=run_of(build, "simclr"))
+    found = {
+        name: value(wildcards, 1) for name, value in functions(asked(build, **site), "training", {"gres": None}).items()
+    }
+    assert {name: found[name] for name in expected} == expected
+    assert ("gres" in found) == ("gres" in expected)
+    assert {"runtime", "mem_mb", "cpus_per_task"} <= found.keys()

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 import zipfile
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import torch
 import yaml
 from kills import every_moment
 from PIL import Image
+from projects import wait_for
 
 from sslpairs.config.datasets import Dataset, Expected
 from sslpairs.data import prepare as preparing
@@ -548,11 +548,11 @@ def test_a_second_process_waits(tmp_path, capsys):
         fcntl.flock(other, fcntl.LOCK_EX)
         thread = threading.Thread(target=second)
         thread.start()
-        time.sleep(0.1)
+        said = []
+        wait_for(lambda: said.append(capsys.readouterr().err) or "waiting for another process that" in "".join(said))
         order.append("first")
-    thread.join(10)
+    thread.join(60)
     assert order == ["first", "second"]
-    assert "waiting for another process that prepares data" in capsys.readouterr().err
     with locked(tmp_path), locked(tmp_path):  # nested: no deadlock
         pass
 
@@ -569,6 +569,7 @@ def test_what_cannot_be_prepared_says_so(tmp_path, small):
         prepare("digits", digits(), tmp_path / "blocked")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("had", [False, True], ids=["first", "again"])
 def test_a_preparation_that_is_killed_at_any_touch_of_a_file_leaves_all_or_nothing(tmp_path, small, had):
     changed = folder(write(tmp_path / "new.tar", files() | {"train/cat/5.png": png("five")}))
@@ -681,7 +682,6 @@ def test_other_images_than_a_run_is_named_after_are_not_loaded(tmp_path, small):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_a_data_set_lies_on_the_gpu_that_was_asked_for(tmp_path, small):
     prepare("small", small, tmp_path)
     data = load("small", tmp_path, "cuda")

@@ -51,6 +51,7 @@ def tables_of(project: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in project.glob("results/tables/digits/*")}
 
 
+@pytest.mark.slow
 def test_every_profile_describes_its_cluster_and_works_where_no_scheduler_is_installed(project, tmp_path, plugin):
     assert {*PROFILES, "default"} <= {path.name for path in (ROOT / "workflow/profiles").iterdir()}
     (tmp_path / "bin").mkdir()
@@ -135,6 +136,7 @@ def test_a_killed_job_has_failed_a_minute_after_the_scheduler_lost_it(tmp_path):
         assert not left.exists()  # read once: another job may get the number
 
 
+@pytest.mark.slow
 def test_a_build_through_a_submit_command_makes_the_same_table(project):
     tables = without(project, ONE_RUN)
     profile = project / "profiles/generic/config.yaml"
@@ -150,6 +152,7 @@ def test_a_build_through_a_submit_command_makes_the_same_table(project):
     assert not list((project / ".snakemake/generic").iterdir())
 
 
+@pytest.mark.slow
 def test_only_slurm_trains_a_run_on_several_nodes(project):
     without(project, ONE_RUN)
     paper = project / "config/papers/gps.yaml"
@@ -183,6 +186,7 @@ def through_kubernetes(project: Path, kube: Kube, mount: Path, *words: str) -> s
     return say(project, "snakemake", TABLE, *words, KUBECONFIG=str(kube.config), PYTHONPATH=path)
 
 
+@pytest.mark.slow
 def test_a_build_through_kubernetes_makes_the_same_table_although_a_pod_and_a_node_die(project, kube):
     tables = without(project, ONE_RUN)
     kube.kill = ["pod", "node"]
@@ -207,6 +211,7 @@ def test_a_build_through_kubernetes_makes_the_same_table_although_a_pod_and_a_no
     assert memory[0] < memory[1] < memory[2]
 
 
+@pytest.mark.slow
 def test_pods_ask_for_gpus_and_a_failed_one_says_why(project, kube):
     without(project, ONE_RUN)
     kube.kill = ["pod"]
@@ -221,6 +226,7 @@ def test_pods_ask_for_gpus_and_a_failed_one_says_why(project, kube):
     assert pod["tolerations"][0]["key"] == "nvidia.com/gpu"
 
 
+@pytest.mark.slow
 def test_a_folder_that_pods_do_not_see_is_refused_before_any_job(project, kube):
     without(project, ONE_RUN)
     done = through_kubernetes(project, kube, Path("/elsewhere"))

@@ -220,6 +220,7 @@ def test_a_change_costs_just_what_depends_on_it(target, change, state, expected,
     assert ", ".join(f"{rule} {count}" for rule, count in found.items()) == expected
 
 
+@pytest.mark.slow
 def test_fetch_and_restore_bring_the_very_files_of_the_build(original, tmp_path):
     """So that the state ``pulled``, which copies them, is the one that a user has."""
     project = bare(original, tmp_path / "bare")
@@ -248,6 +249,7 @@ def test_a_fresh_clone_writes_the_published_table_byte_for_byte_and_trains_nothi
     assert jobs(project, TABLE) == {}
 
 
+@pytest.mark.slow
 def test_another_k_is_measured_on_restored_checkpoints_and_trains_nothing(original, tmp_path):
     project = bare(original, tmp_path / "bare")
     knn(project)
@@ -261,6 +263,7 @@ def test_another_k_is_measured_on_restored_checkpoints_and_trains_nothing(origin
     assert jobs(project, TABLE) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "runs", "why"),
     [
@@ -297,6 +300,7 @@ def test_where_training_is_forbidden_a_build_that_needs_it_ends_and_leaves_all_a
     assert not list(project.glob("results/runs/*/checkpoint.pt"))
 
 
+@pytest.mark.slow
 def test_a_run_that_was_trained_by_older_code_stands_and_says_so(original, tmp_path):
     words_changed, logic_changed = (bare(original, tmp_path / name) for name in ("words", "logic"))
     with_words(STEP)(words_changed)
@@ -311,6 +315,7 @@ def test_a_run_that_was_trained_by_older_code_stands_and_says_so(original, tmp_p
 # --- training again -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_whose_checkpoint_was_never_published_is_trained_to_the_same_weights_and_its_receipt_stands(
     original, tmp_path
 ):
@@ -327,6 +332,7 @@ def test_a_run_whose_checkpoint_was_never_published_is_trained_to_the_same_weigh
         assert (project / file).read_bytes() == (original / file).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_changed_data_set_is_fetched_first_and_then_trained_on_and_changed_back_trains_nothing(original, tmp_path):
     def change(project: Path, old: int, new: int) -> dict[str, int]:
         edit(project / "config/datasets.yaml", f"test_per_class: {old}}}", f"test_per_class: {new}}}")
@@ -347,6 +353,7 @@ def test_a_changed_data_set_is_fetched_first_and_then_trained_on_and_changed_bac
     assert recorded(clones[0]) == recorded(original)
 
 
+@pytest.mark.slow
 def test_two_configurations_in_one_folder_share_their_runs_and_each_table_is_written_at_will(original, tmp_path):
     project = built(original, tmp_path / "built")
     receipts = {path: path.read_bytes() for path in project.glob("results/runs/*/run.json")}

@@ -9,14 +9,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import crew
 import pytest
 import torch
-from crew import CASES, NORMS, PATH, pieces, steps, torchrun
-from projects import PARTS, copy_parts, edit, say
+from crew import CASES, NORMS, PATH, SOME, pieces, steps, torchrun
+from projects import PARTS, copy_parts, edit, say, wait_for
 from tiny import tiny_spec
 
 from sslpairs.data.arrays import ImageData, Split
@@ -41,12 +40,27 @@ def found_by(processes, task, folder):
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    return found_by(2, "all", tmp_path_factory.mktemp("two"))
+    return found_by(2, "some", tmp_path_factory.mktemp("two"))
 
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory):
     return found_by(3, "some", tmp_path_factory.mktemp("three"))
+
+
+@pytest.fixture(scope="module")
+def every(tmp_path_factory):
+    return found_by(2, "all", tmp_path_factory.mktemp("every"))
+
+
+together_in_one_worker = (pytest.mark.slow, pytest.mark.xdist_group("processes"))
+numbers = pytest.mark.parametrize("number", ["two", pytest.param("three", marks=together_in_one_worker)])
+"""How many processes: the name of the fixture that holds what they found."""
+
+
+@pytest.fixture
+def ranks(number, request):
+    return request.getfixturevalue(number)
 
 
 def near(a, b, tolerance=1e-12):
@@ -74,15 +88,18 @@ def compare(case, ranks):
             assert torch.equal(got["state"][name], ranks[0][case]["state"][name]), name
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_two_processes_take_the_steps_of_one_with_the_whole_batch(case, two):
+@numbers
+@pytest.mark.parametrize("case", SOME)
+def test_several_processes_take_the_steps_of_one_with_the_whole_batch(case, ranks):
     """Losses, gradients, and after three steps weights, batch-norm statistics, queues, centres and momentum encoders."""
-    compare(case, two)
+    compare(case, ranks)
 
 
-@pytest.mark.parametrize("case", ["simclr", "barlowtwins+mixco", "swav+mixco", "mocoplus+mixco+clae+dimcl"])
-def test_three_processes_take_the_steps_of_one_too(case, three):
-    compare(case, three)
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
+@pytest.mark.parametrize("case", CASES)
+def test_they_do_so_with_every_method_and_strategy(case, every):
+    compare(case, every)
 
 
 def test_every_base_and_every_strategy_of_a_step_is_among_the_cases():
@@ -96,24 +113,25 @@ def test_every_base_and_every_strategy_of_a_step_is_among_the_cases():
 # --- the pieces ----------------------------------------------------------------------------------------------------
 
 
-def test_gathered_rows_come_in_the_order_of_the_batch_with_the_gradient_of_the_sum_of_all_losses(two, three):
-    for ranks in (two, three):
-        count = len(ranks)
-        for rank, found in enumerate(ranks):
-            mine = found["pieces"]
-            assert torch.equal(mine["rows"], torch.arange(24, dtype=torch.float64).view(12, 2))
-            assert torch.equal(mine["count"], torch.arange(12))
-            assert mine["gathered"].flatten().tolist() == list(range(count))
-            # Process r's loss is (1 + r) times the sum of all rows, each times its number.
-            weight = sum(1 + other for other in range(count))
-            wanted = weight * torch.arange(1, 13)[rank::count, None].expand(-1, 2)
-            assert torch.equal(mine["slope"], wanted.double())
+@numbers
+def test_gathered_rows_come_in_the_order_of_the_batch_with_the_gradient_of_the_sum_of_all_losses(ranks):
+    count = len(ranks)
+    for rank, found in enumerate(ranks):
+        mine = found["pieces"]
+        assert torch.equal(mine["rows"], torch.arange(24, dtype=torch.float64).view(12, 2))
+        assert torch.equal(mine["count"], torch.arange(12))
+        assert mine["gathered"].flatten().tolist() == list(range(count))
+        # Process r's loss is (1 + r) times the sum of all rows, each times its number.
+        weight = sum(1 + other for other in range(count))
+        wanted = weight * torch.arange(1, 13)[rank::count, None].expand(-1, 2)
+        assert torch.equal(mine["slope"], wanted.double())
 
 
+@numbers
 @pytest.mark.parametrize("name", NORMS)
-def test_batch_norms_are_those_of_the_whole_batch(name, two, three):
+def test_batch_norms_are_those_of_the_whole_batch(name, ranks):
     wanted, tolerance = pieces()[name], {"float32": 1e-5, "bfloat16": 0.02}.get(name, 1e-12)
-    for found in (*two, *three):
+    for found in ranks:
         got = found["pieces"][name]
         assert got["y"].dtype == wanted["y"].dtype
         for key in ("y", "slope", "weight", "later"):
@@ -126,10 +144,11 @@ def test_batch_norms_are_those_of_the_whole_batch(name, two, three):
         assert not wanted["state"]["0.running_mean"].any()
 
 
-def test_a_standardisation_without_parameters_is_of_the_whole_batch_too(two, three):
+@numbers
+def test_a_standardisation_without_parameters_is_of_the_whole_batch_too(ranks):
     wanted = pieces()["standardised"]
     rows = torch.arange(24, dtype=torch.float64).view(12, 2)
-    for found in (*two, *three):
+    for found in ranks:
         assert near(found["pieces"]["standardised"], wanted)
         assert near(found["pieces"]["mean"], rows.mean(0))
         assert near(found["pieces"]["variance"], rows.var(0, correction=0))
@@ -181,6 +200,8 @@ def names(content):
     return {part: list(value) for part, value in content.items() if isinstance(value, dict)}
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
 def test_two_processes_give_the_loss_curve_of_one_with_the_whole_batch(project):
     run = run_of(project, "simclr+gps")
     trained_by(project, 1, run)
@@ -204,6 +225,8 @@ def test_two_processes_give_the_loss_curve_of_one_with_the_whole_batch(project):
     assert again.stdout.count("already trained") == 1
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
 def test_a_training_of_three_processes_that_was_killed_is_ended_in_the_same_bytes(project):
     run = run_of(project, "byol+mixco")
     folder = project / run_folder(run)
@@ -217,11 +240,7 @@ def test_a_training_of_three_processes_that_was_killed_is_ended_in_the_same_byte
         [sys.executable, "-m", "torch.distributed.run", *words], cwd=project, env=os.environ | own,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while not (folder / "last.ckpt").exists():
-        assert agent.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_for((folder / "last.ckpt").exists)
     workers = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()
     assert len(workers) == 3
     os.kill(int(workers[2]), signal.SIGKILL)
@@ -248,6 +267,8 @@ def errors_of(done):
     return [line for line in done.stderr.splitlines() if line.startswith("error: ")]
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
 def test_a_batch_that_cannot_be_shared_is_one_error_that_says_what_to_do(project):
     run = run_of(project, "simclr+mixco")
     done = torchrun(2, "sslpairs", "train", run, "--force", cwd=project)
@@ -258,6 +279,8 @@ def test_a_batch_that_cannot_be_shared_is_one_error_that_says_what_to_do(project
     )
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
 def test_several_processes_do_not_wait_for_another_training_of_the_run(project):
     run = run_of(project, "simclr")
     with exclusive(project / run_folder(run) / ".lock", "not asked"):
@@ -266,10 +289,10 @@ def test_several_processes_do_not_wait_for_another_training_of_the_run(project):
     assert line == f"error: {run}: another process trains or restores it; start again when that has ended"
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
 def test_a_process_that_fails_alone_ends_all_with_one_message(tmp_path):
-    started = time.monotonic()
     done = torchrun(2, "crew", "fails", str(tmp_path / "nothing"))
-    assert time.monotonic() - started < 120
     assert errors_of(done) == ["error: the second process cannot go on"]
 
 
@@ -350,8 +373,8 @@ def test_a_process_that_torchrun_did_not_start_is_a_team_of_its_own(monkeypatch)
     assert crew.whole_rows([rows])[0] is rows
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="this machine shows fewer than two GPUs")
+@pytest.mark.slow
+@pytest.mark.gpu(2)
 def test_two_gpus_give_the_loss_curve_of_one(project):
     run = run_of(project, "byol")
     curves = []

@@ -13,13 +13,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from projects import ROOT, TABLE, built, edit, git, make_tiny, say
+from projects import ROOT, TABLE, built, edit, git, make_tiny, say, wait_for
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slurm")]
 SLURM = ROOT / ".ci" / "slurm"
 ENDINGS = ("csv", "claims.csv", "md", "tex", "html")
 
@@ -27,7 +27,7 @@ ENDINGS = ("csv", "claims.csv", "md", "tex", "html")
 @pytest.fixture(scope="module", autouse=True)
 def _slurm():
     if os.getuid() or not shutil.which("apt-get"):
-        pytest.skip("a Slurm of its own takes root and Debian's packages")
+        pytest.fail("these tests start a Slurm of their own: that takes root and Debian's packages")
     up = subprocess.run([SLURM, "up"], capture_output=True, text=True)
     if up.returncode:
         pytest.fail(f"these tests run through a real Slurm, which does not start: {up.stdout}{up.stderr}")
@@ -115,14 +115,6 @@ def jobs_of(project: Path, states: str = "PENDING,RUNNING,COMPLETING") -> dict[s
     return {job["comment"]: job for job in found if os.path.realpath(job["folder"]) == os.path.realpath(project)}
 
 
-def wait_for(what: str, condition: Callable, seconds: float = 120):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, f"in vain for {seconds} s: {what}"
-        time.sleep(0.2)
-    return found
-
-
 def control(*words: str) -> None:
     subprocess.run(words, check=True, capture_output=True, text=True)
 
@@ -172,7 +164,7 @@ class Faults:
             text = path.read_text() if path.exists() else ""
             return text[:19] > since and "resuming after epoch" in text
 
-        wait_for(f"all go on after {what}", lambda: all(map(goes_on, runs)))
+        wait_for(lambda: all(map(goes_on, runs)), what=f"all go on after {what}")
 
     def on(self, node: str) -> list[str]:
         return [run for run in self.runs if self.job(run).get("node") == node]
@@ -180,7 +172,7 @@ class Faults:
     def happen(self) -> None:
         head = Head(self.project, *self.words)
         states = [self.project / f"results/runs/{run}/last.ckpt" for run in self.runs]
-        wait_for("all train", lambda: all(state.exists() for state in states))
+        wait_for(lambda: all(state.exists() for state in states), what="all train")
 
         node = self.job(self.cancelled)["node"]
         there = self.on(node)

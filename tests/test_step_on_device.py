@@ -32,7 +32,8 @@ def labels():
         yield base
         for name in ("mixco", "clae", "dimcl"):
             with contextlib.suppress(UserError):
-                yield str(parse_label(f"{base}+{name}"))
+                label = str(parse_label(f"{base}+{name}"))
+                yield label if base in ("simclr", "dino") else pytest.param(label, marks=pytest.mark.slow)
 
 
 def nothing(channels):

@@ -17,11 +17,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 import yaml
 from kills import every_moment
-from moto.server import ThreadedMotoServer
 from PIL import Image
 from projects import copy_parts, edit, git, say
 
@@ -40,7 +38,10 @@ TABLE = "gps-augmentation"
 SSHD = Path("/usr/sbin/sshd")
 KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
 
-everywhere = pytest.mark.parametrize("kind", ["folder", "ssh", "s3"])
+slow = pytest.mark.slow
+everywhere = pytest.mark.parametrize(
+    "kind", ["folder", pytest.param("ssh", marks=slow), pytest.param("s3", marks=slow)]
+)
 
 
 # --- a project whose runs are made up ---------------------------------------------------------------------------------
@@ -144,6 +145,8 @@ class Bucket:
     """A remote whose objects lie in an S3 bucket of its own."""
 
     def __init__(self, url: str, name: str):
+        import boto3
+
         self.client, self.name = boto3.client("s3", endpoint_url=url, **KEYS), name
         self.client.create_bucket(Bucket=name)
 
@@ -227,12 +230,23 @@ def sshd(tmp_path_factory) -> Iterator[tuple[int, Path]]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
+@contextlib.contextmanager
+def s3_server() -> Iterator[str]:
+    """An S3 server in this process: its address."""
+    from moto.server import ThreadedMotoServer
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
+    try:
+        yield "http://{}:{}".format(*server.get_host_and_port())
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    with s3_server() as url:
+        yield url
 
 
 @pytest.fixture
@@ -804,13 +818,10 @@ def gone(kind: str, root: Path, folder: Path) -> Iterator[str]:
             publish_all(root)
         yield f"Connect call failed ('127.0.0.1', {port})"
     else:
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-        url = "http://{}:{}".format(*server.get_host_and_port())
-        connect_s3(url, "gone")
-        Bucket(url, "gone")
-        publish_all(root)
-        server.stop()
+        with s3_server() as url:
+            connect_s3(url, "gone")
+            Bucket(url, "gone")
+            publish_all(root)
         yield f'Could not connect to the endpoint URL: "{url}/'
 
 
@@ -872,6 +883,7 @@ def test_without_dvc_the_remedy_is_to_set_it_up(project, capsys):
     assert err == f"error: {project}: no .dvc/ here; run `git init && dvc init`\n"
 
 
+@slow
 def test_an_ssh_key_that_the_server_does_not_know_is_said_in_one_line(project, sshd, tmp_path, capsys):
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "stranger"], check=True)
     connect_ssh(sshd[0], tmp_path / "stranger", tmp_path / "store")
@@ -882,6 +894,7 @@ def test_an_ssh_key_that_the_server_does_not_know_is_said_in_one_line(project, s
     assert pointers(project) == {}
 
 
+@slow
 def test_a_bucket_that_does_not_exist_is_said_and_no_pointer_is_written(project, s3, capsys):
     connect_s3(s3, "nowhere")
     code, _, err = command(capsys, "publish")
@@ -942,6 +955,7 @@ def publisher():
     process.wait()
 
 
+@slow
 @pytest.mark.parametrize("kind", ["ssh", "s3"])
 def test_a_publish_that_is_killed_at_any_moment_leaves_nothing_half_and_the_next_one_ends_it(
     project, remote, publisher, tmp_path
@@ -951,10 +965,9 @@ def test_a_publish_that_is_killed_at_any_moment_leaves_nothing_half_and_the_next
             remote.drop(oid)
         return Path(shutil.copytree(project, tmp_path / name / "project"))
 
-    config, seed = project / ".dvc/config", random.randrange(1000)
+    config = project / ".dvc/config"
     config.write_text(config.read_text().replace("../../store", str(tmp_path / "store")))
-    print(f"seed {seed}")  # shown where the test fails
-    rng, known = random.Random(seed), staged(project)
+    rng, known = random.Random(0), staged(project)
     _, duration = publisher(fresh("first"), "never")
     code, duration = publisher(fresh("undisturbed"), "never")
     assert code == 0
@@ -975,6 +988,7 @@ def test_a_publish_that_is_killed_at_any_moment_leaves_nothing_half_and_the_next
     assert -signal.SIGKILL in [code for code, *_ in found], found
 
 
+@slow
 def test_a_publish_that_is_killed_at_any_touch_of_a_file_is_ended_by_the_next_one(project, remote, tmp_path, template):
     """Every moment, on a folder; the random ones above are for servers."""
     whole, known = None, staged(project)
@@ -1001,6 +1015,7 @@ def test_a_publish_that_is_killed_at_any_touch_of_a_file_is_ended_by_the_next_on
     assert moments > 30
 
 
+@slow
 def test_a_restore_that_is_killed_at_any_touch_of_a_file_leaves_whole_checkpoints_only(project, remote):
     publish_all(project)
     copy, runs, whole = clone(project), runs_of(project), checkpoints(project)
@@ -1189,12 +1204,11 @@ def test_gc_leaves_the_state_of_a_training_that_is_at_work(project, remote, caps
     run = runs_of(project)[0]
     state = project / run_folder(run) / "last.ckpt"
     state.write_bytes(b"state")
-    words = [sys.executable, "-m", "sslpairs", "gc", "--yes"]
     with exclusive(project / run_folder(run) / ".lock", ""):
-        done = subprocess.run(words, cwd=project, capture_output=True, text=True)
-    assert f"kept: {run}: another process trains or restores it" in done.stdout
+        _, out, _ = command(capsys, "gc", "--yes")
+    assert f"kept: {run}: another process trains or restores it" in out
     assert state.exists()
-    subprocess.run(words, cwd=project, capture_output=True, check=True)
+    assert command(capsys, "gc", "--yes")[0] == 0
     assert not state.exists()
 
 
@@ -1209,9 +1223,8 @@ def test_gc_leaves_a_run_alone_that_another_process_holds(project, remote, capsy
     publish_all(project)
     old = without_gps(project)
     with exclusive(project / run_folder(old[0]) / ".lock", ""):
-        words = [sys.executable, "-m", "sslpairs", "gc", "--yes"]
-        done = subprocess.run(words, cwd=project, capture_output=True, text=True)
-    assert f"kept: {old[0]}: another process trains or restores it" in done.stdout
+        _, out, _ = command(capsys, "gc", "--yes")
+    assert f"kept: {old[0]}: another process trains or restores it" in out
     assert checkpoint(project, old[0]).exists()
 
 

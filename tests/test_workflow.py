@@ -46,6 +46,7 @@ def test_a_mistake_in_the_configuration_is_one_line_and_nothing_runs(project):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_says_so_leaves_no_receipt_and_stops_no_other(project):
     recipe = project / "config/recipes/digits.yaml"
     edit(recipe, "optimizer: {name: adam, lr: 1.0e-3, reference_batch: null, weight_decay: 0.0}",
@@ -62,6 +63,7 @@ def test_a_run_that_diverges_says_so_leaves_no_receipt_and_stops_no_other(projec
     assert sum("the loss became" in log for log in logs) == 4
 
 
+@pytest.mark.slow
 def test_warm_and_cold_processes_give_the_same_bytes_and_the_server_ends_with_its_owner(project, tmp_path):
     run = next(project.glob("results/runs/simclr+gps*")).name
     frozen = str(next((project / "results/plans").glob("*.json")).relative_to(project))
