@@ -192,7 +192,7 @@ def test_doctor_shows_a_mistake_in_the_words_of_the_user(root, monkeypatch, caps
     monkeypatch.chdir(root)
     with pytest.raises(SystemExit):
         cli.main(["doctor", "--set", f"scale={scale}"])
-    assert f"scale: '{scale}' is no file" in capsys.readouterr().out
+    assert f"scale: found ['{scale[1:-1]}'] (a list), expected" in capsys.readouterr().out
 
 
 # --- mistakes -----------------------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def test_doctor_shows_a_mistake_in_the_words_of_the_user(root, monkeypatch, caps
         (["plan", "--set", "seeds="], ["--set seeds=", "write KEY=VALUE"]),
         (["plan", "--set", "=5"], ["command line"]),
         (["plan", "--set", "sede=5"], ["command line: sede: unknown key", "did you mean 'seeds'"]),
-        (["plan", "--set", "seeds=-1"], ["command line: seeds", "'-1'"]),
+        (["plan", "--set", "seeds=-1"], ["command line: seeds: -1", "write a number from 1 to 1000"]),
         (["plan", "--set", "scale=digit"], ["command line: scale: 'digit'", "did you mean 'digits'"]),
         (["plan", "--set", "papers=mixc"], ["command line: papers: 'mixc'", "did you mean 'mixco'"]),
         (["plan", "--set", "tables=clae"], ["command line: tables: 'clae'", "did you mean 'clae-main'"]),

@@ -249,7 +249,7 @@ def test_the_change_of_a_run_that_only_guides_is_told(root, monkeypatch, capsys)
         ("temperature", "--if temperature: write KEY=VALUE"),
         ("methods.simcrl.temperature=1", "there is no 'simcrl' there.*simclr"),
         ("methods.simclr.temperature=cold", "--if methods.simclr.temperature=cold: .*temperature"),
-        ("methods.simclr.temperature=[", "'\\[' is not readable as a value"),
+        ("methods.simclr.temperature=[", "--if methods.simclr.temperature=\\[: not readable as YAML"),
         ("scale=imagenet", "another scale has other runs altogether: `sslpairs plan --set scale=imagenet`"),
     ],
 )

@@ -83,6 +83,9 @@ def test_names_that_are_not_utf8_are_said_and_logged(tmp_path, monkeypatch):
     accept_any_encoding()
     print("K\udce4tzchen", file=sys.stderr)
     assert stream.buffer.getvalue() == b"K\\xe4tzchen\n"
+    monkeypatch.setattr(
+        logging.getLogger("sslpairs"), "propagate", False
+    )  # to pytest, which cannot hand on such a name
     cli.start_log(tmp_path / "some.log")
     try:
         cli.log.warning("K\udce4tzchen ± 1")
@@ -186,7 +189,7 @@ def test_failed_evaluations_are_shown_as_failed_trainings_are(root, monkeypatch)
 def test_watch_ends_when_everything_is_done(root, monkeypatch, capsys):
     build = make_build(root)
     found = status.collect(build, ["clae-main"])
-    done = status.Row("clae-main", 18, 18, 0, 0, 0, 0, 18, 18, True)
+    done = status.Row("clae-main", 18, 18, 0, 0, 0, 0, 18, 18, "yes")
     answers = iter([found, found, status.Status(found.scale, [done], {}, {}, [], [], [], None)])
     status.watch(lambda: next(answers), pause=0)
     text = capsys.readouterr().out

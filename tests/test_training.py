@@ -359,7 +359,7 @@ def test_a_resumable_state_that_is_slow_to_write_is_not_written_after_every_shor
         def epoch_of(number):
             nonlocal now
             now += epoch
-            return {"epoch": number + 1}
+            return dict.fromkeys(COLUMNS, 0) | {"epoch": number + 1}
 
         def slow(path, made_by, rows):
             nonlocal now
@@ -497,10 +497,9 @@ def test_a_run_is_never_trained_on_other_images_than_it_is_named_after(root):
 
 
 def test_a_loss_that_is_no_number_names_run_and_epoch_and_leaves_no_receipt(root):
-    huge = {"name": "sgd", "lr": 1e38, "reference_batch": None, "momentum": 0.9, "weight_decay": 0.0}
     with pytest.raises(UserError, match=r"a run: the loss became .* in epoch [12], step \d+") as caught:
-        run(root, optimizer=huge)
-    assert "learning rate 1e+38" in str(caught.value)
+        run(root, changes={"temperature": 1e-42})
+    assert "simclr's temperature 1e-42 too low" in str(caught.value)
     assert not (folder_of(root) / "run.json").exists()
     assert not (folder_of(root) / "checkpoint.pt").exists()
 

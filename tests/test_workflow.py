@@ -49,14 +49,13 @@ def test_a_mistake_in_the_configuration_is_one_line_and_nothing_runs(project):
 @pytest.mark.slow
 def test_a_run_that_diverges_says_so_leaves_no_receipt_and_stops_no_other(project):
     recipe = project / "config/recipes/digits.yaml"
-    edit(recipe, "optimizer: {name: adam, lr: 1.0e-3, reference_batch: null, weight_decay: 0.0}",
-         "optimizer: {name: sgd, lr: 1.0e+30, reference_batch: null, momentum: 0.9, weight_decay: 0.0}")  # fmt: skip
+    edit(recipe, "simclr:\n    temperature: 0.5", "simclr:\n    temperature: 1.0e-42")
     done = build(project, TABLE, "--config", "seeds=1")
     text = done.stdout + done.stderr
     assert done.returncode != 0
     assert "the loss became" in text
     assert "in epoch 1" in text
-    assert "learning rate 1e+30 too high" in text
+    assert "simclr's temperature 1e-42 too low" in text
     assert "Traceback" not in text
     assert len(list(project.glob("results/runs/*/run.json"))) == 8
     logs = [path.read_text() for path in project.glob("logs/runs/*.log")]

@@ -25,6 +25,9 @@ place() { (cd "$1" && pwd -P); }
 
 sum_of() { cat "$@" | cksum | tr ' ' '-'; }
 
+# A killed process that nobody has waited for yet has a number, but no life.
+alive() { kill -0 "$1" 2> /dev/null && ! grep -q '^State:.*Z' "/proc/$1/status" 2> /dev/null; }
+
 version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2> /dev/null; }
 
 new_enough() { case $1 in 3.1[1-9] | 3.[2-9][0-9] | [4-9].*) true ;; *) false ;; esac }
@@ -111,7 +114,7 @@ if [ -f "$stamp" ]; then
   fi
 elif [ -f "$mark" ]; then
   read -r other < "$mark"
-  if kill -0 "${other:-0}" 2> /dev/null && [ -n "$other" ]; then
+  if [ -n "$other" ] && alive "$other"; then
     stop "process $other is making $venv; wait for it, then make again (if it is no make: rm -r $venv)"
   fi
   start_over "$venv is half-made, since its set-up was interrupted"

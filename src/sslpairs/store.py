@@ -225,6 +225,7 @@ def restore(root: Path, runs: list[str], remote_name: str | None = None, progres
     oids = [pointer.md5 for _, _, pointer in waiting]
     if not all((remote.cache / oid[:2] / oid[2:]).exists() for oid in oids):
         remote.find_folder()  # alone: it connects, or fails, once and not eight times
+        remote.size(oids[0])
 
     def fetch(item: tuple[str, dict[str, Any], Pointer]) -> None:
         run = item[0]
