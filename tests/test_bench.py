@@ -226,6 +226,7 @@ def test_a_busy_machine_is_told(report):
 # --- the command ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_json_on_standard_output_is_json_alone(tmp_path):
     words = ["--size", "8", "--batch", "8", "--repeats", "1", "--methods", "simclr,simclr+clae", "--threads", "1"]
     page = tmp_path / "page.md"

@@ -147,6 +147,7 @@ def test_on_a_resnet_for_small_images(label, without_values):
     assert_costs(tiny_spec(label, backbone=RESNET18, batch_size=4), 32, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("label", "backbone", "size", "channels"),
     [

@@ -227,6 +227,7 @@ def in_a_child(work) -> int:
     return child
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("ready", [False, True], ids=["at once", "later"])
 def test_workers_end_when_their_process_is_killed(root, number, ready):

@@ -144,7 +144,15 @@ title = edits(("config/papers/gps.yaml", "weak beside strong augmentation", "wea
 def row(action: str, change: Change, target: str = TABLE, real: tuple[str, ...] = (), **expected: str):
     """An action, and the jobs that it leads to, by state; in the ``real`` ones a dry run of Snakemake counts them, else the plan does."""
     return [
-        pytest.param(target, change, state, jobs, state in real, id=f"{action}, {state}")
+        pytest.param(
+            target,
+            change,
+            state,
+            jobs,
+            state in real,
+            id=f"{action}, {state}",
+            marks=[pytest.mark.slow] * (state in real and change is not nothing),
+        )
         for state, jobs in expected.items()
     ]
 

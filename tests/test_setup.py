@@ -205,8 +205,9 @@ def test_what_fails_is_one_line_nothing_half_is_left_and_the_next_make_starts_ov
 
 def begin(machine: Machine) -> subprocess.Popen:
     """A set-up in the middle of its downloads."""
-    process = machine.start(download="sleep 60")
-    while not (machine.project / ".venv/bin/uv").exists():
+    machine.calls.write_text("")
+    process = machine.start(download="exec sleep 60")
+    while "uv pip install" not in machine.calls.read_text():
         assert process.poll() is None
         time.sleep(0.02)
     return process

@@ -72,7 +72,13 @@ def steps(label, channels=1, **how):
     return taken
 
 
-@pytest.mark.parametrize("label", list(labels()))
+FAST = ("simclr", "moco", "swav", "dino", "uel", "simclr+mixco", "simclr+dimcl", "simclr+clae")
+"""One of each mechanism: a queue, a momentum encoder, an assignment, a memory bank, mixtures and attacks."""
+
+
+@pytest.mark.parametrize(
+    "label", [label if label in FAST else pytest.param(label, marks=pytest.mark.slow) for label in labels()]
+)
 def test_no_method_and_no_strategy_waits_for_the_device(label, without_values):
     steps(label)
 

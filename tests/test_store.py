@@ -62,7 +62,11 @@ def template(tmp_path_factory) -> Path:
     paper.write_text(yaml.safe_dump({key: content[key] for key in content if key != "figures"}))
     edit(root / "config/config.yaml", "seeds: 3", "seeds: 1")
     edit(root / "config/scales/digits.yaml", "datasets: {default: digits}", "datasets: {default: pictures}")
-    edit(root / "config/scales/digits.yaml", "batch_sizes: {default: 128, 32: 8, 64: 16, 128: 32, 256: 64, 512: 128, 1024: 256}", "batch_sizes: {default: 4}")
+    edit(
+        root / "config/scales/digits.yaml",
+        "batch_sizes: {default: 128, 32: 8, 64: 16, 128: 32, 256: 64, 512: 128, 1024: 256}",
+        "batch_sizes: {default: 4}",
+    )
     edit(root / "config/recipes/digits.yaml", "knn: {neighbours: 20", "knn: {neighbours: 2")
     source = {"kind": "image-folder", "path": "sources/pictures", "size": 8}
     datasets = {"pictures": {"title": "Pictures", "source": source}}

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from kills import every_moment
-from projects import TABLE, build, built, edit, jobs
+from projects import TABLE, build, built, edit
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from sslpairs.build_log import BuildFormatter
@@ -51,13 +51,11 @@ def test_what_a_build_leaves_is_current(original):
 def test_other_numbers_under_the_same_key_are_written_though_dates_and_checksums_say_nothing(project):
     with_other_numbers(project)
     assert states(project) == [OLD, OLD]
-    assert jobs(project, TABLE) == {"table": 1, "figure": 1}
     before = (project / f"results/tables/digits/{TABLE}.csv").read_text()
     done = build(project, TABLE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert states(project) == [CURRENT, CURRENT]
     assert (project / f"results/tables/digits/{TABLE}.csv").read_text() != before
-    assert jobs(project, TABLE) == {}
 
 
 @pytest.mark.parametrize("ending", ["csv", "claims.csv", "md", "tex", "html", "record.json"])

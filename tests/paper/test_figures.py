@@ -25,7 +25,9 @@ def results(tmp_path_factory):
     return root, plan(root, ROWS, [column(0, 64), column(1, 128)])
 
 
-@pytest.mark.parametrize("kind", ["with-without", "batch-size", "curves"])
+@pytest.mark.parametrize(
+    "kind", ["with-without", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("batch-size", "curves"))]
+)
 def test_equal_results_give_equal_bytes(results, tmp_path, kind):
     root, made = results
     for name in ("one", "two"):
