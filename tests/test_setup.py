@@ -207,7 +207,7 @@ def begin(machine: Machine) -> subprocess.Popen:
     """A set-up in the middle of its downloads."""
     machine.calls.write_text("")
     process = machine.start(download="exec sleep 60")
-    while "uv pip install" not in machine.calls.read_text():
+    while "--requirement requirements.txt" not in machine.calls.read_text():
         assert process.poll() is None
         time.sleep(0.02)
     return process
