@@ -137,6 +137,7 @@ def test_the_bare_step_is_the_step_of_the_training_on_the_same_views():
         torch.testing.assert_close(mine, other)
 
 
+@pytest.mark.slow
 def test_the_stock_pipeline_needs_no_lightning():
     code = (
         "import sys; from sslpairs.bench.arms import Stock; from sslpairs.bench.setting import Setting\n"
