@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import random
+import secrets
 import shutil
 import signal
 import subprocess
@@ -249,14 +250,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="*", help="papers or tables; default: all")
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", default="0", help="a number, or random, which is printed")
     arguments = parser.parse_args()
+    seed = secrets.randbelow(1 << 31) if arguments.seed == "random" else int(arguments.seed)
+    print(f"seed {seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         here = storm(
             Path(folder),
             arguments.targets,
             arguments.kills,
-            arguments.seed,
+            seed,
             lambda line: print(f"{time.strftime('%H:%M:%S')} {line}", flush=True),
         )
     print(
