@@ -195,7 +195,7 @@ def test_a_build_through_kubernetes_makes_the_same_table_although_a_pod_and_a_no
     assert done.returncode == 0, text
     assert tables_of(project) == tables
     assert text.count("Trying to restart job") == 2
-    assert re.search(r"^Logfile .*/kubernetes-logs/.*:\n=+\nKilled$", text, re.MULTILINE), text
+    assert re.search(r"^failed: trained .*/kubernetes-logs/.*\n( .*\n)* +Killed$", text, re.MULTILINE), text
     pods = [body["spec"]["template"]["spec"] for body in kube.taken]
     containers = [container for pod in pods for container in pod["containers"]]
     rules = [re.search(r"--allowed-rules (\w+)", container["args"][1])[1] for container in containers]

@@ -223,7 +223,7 @@ MATRIX = [
 # fmt: on
 
 
-@pytest.mark.parametrize(("target", "change", "state", "expected", "real"), chain(*MATRIX))
+@pytest.mark.parametrize(("target", "change", "state", "expected", "real"), list(chain(*MATRIX)))
 def test_a_change_costs_just_what_depends_on_it(target, change, state, expected, real, original, tmp_path):
     project = STATES[state](original, tmp_path / state)
     change(project)
