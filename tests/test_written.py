@@ -197,9 +197,10 @@ def test_a_failed_job_names_its_log_and_shows_its_end_where_the_job_could_not_sp
     log = tmp_path / "a.log"
     log.write_text("".join(f"line {number}\n" for number in range(20)) + "error: out of memory\n")
     begin(say, 1, "pretrain", "trained a", log)
-    said = say.format(event(LogEvent.JOB_ERROR, jobid=1, rule_name="pretrain", log=[str(log)], level=logging.ERROR))
+    facts = {"jobid": 1, "rule_name": "pretrain", "log": [str(log)], "rule_msg": "SLURM status is: 'TIMEOUT'.\n"}
+    said = say.format(event(LogEvent.JOB_ERROR, level=logging.ERROR, **facts))
     first, *rest = said.splitlines()
-    assert first == f"failed: trained a (see {log})"
+    assert first == f"failed: trained a: SLURM status is: 'TIMEOUT'. (see {log})"
     assert bool(rest) != local
     assert local or (len(rest) == 8 and rest[-1] == "    error: out of memory")
 

@@ -93,7 +93,9 @@ class BuildFormatter(DefaultFormatter):
         """A failed job and its log; of a job on another machine, which could say nothing here, the log's end as well."""
         _, _, words, log = self.started.pop(facts["jobid"], (0.0, "", None, None))
         logs = facts["log"] or [log] * bool(log)
-        line = f"failed: {words or facts['rule_name']}" + (f" (see {', '.join(logs)})" if logs else "")
+        reason = " ".join((facts.get("rule_msg") or "").split())  # what a cluster says of a job
+        line = f"failed: {words or facts['rule_name']}" + f": {reason}" * bool(reason)
+        line += f" (see {', '.join(logs)})" if logs else ""
         return (
             line
             if self.workflow.local_exec
