@@ -133,7 +133,7 @@ def make_tiny(project: Path, epochs: int, seeds: int) -> None:
     edit(project / "config/config.yaml", "seeds: 3", f"seeds: {seeds}")
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 120.0, what: str = "a condition") -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 300.0, what: str = "a condition") -> Any:
     """Wait until something is true, and return it; AssertionError where it never is."""
     end = time.monotonic() + seconds
     while not (found := condition()):

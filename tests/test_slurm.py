@@ -96,7 +96,7 @@ class Head:
     def said(self) -> str:
         return self.log.read_text()
 
-    def ends(self, code: int = 0, seconds: int = 400) -> str:
+    def ends(self, code: int = 0, seconds: int = 900) -> str:
         try:
             found = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -296,7 +296,7 @@ def test_whatever_stops_a_job_the_table_is_that_of_a_build_that_nothing_stopped(
     text = faults.head.ends()
     assert "SLURM status is: 'TIMEOUT'" in text
     assert "SLURM status is: 'CANCELLED'" in text
-    assert faults.reference.wait(400) == 0
+    assert faults.reference.wait(900) == 0
     same_results(faults.project, faults.local)
     assert not list(faults.project.glob("results/runs/*/last.ckpt"))
     for run in faults.runs:
