@@ -95,7 +95,8 @@ def check_folder(root: Path, snakefile: str) -> None:
         raise UserError(f"{root}: Snakemake takes braces in the path of a project for its wildcards; rename the folder")
     for folder in (root, root / ".snakemake", root / ".snakemake/locks", root / "results"):
         if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
-            owner = f" (it belongs to {folder.owner()})" if folder.stat().st_uid != os.getuid() else ""
+            user = folder.stat().st_uid  # a number: containers know no names of other users
+            owner = f" (it belongs to user {user})" if user != os.getuid() else ""
             raise UserError(
                 f"{folder}: cannot be written{owner}; build in a clone of your own, or change the permissions"
             )
