@@ -50,8 +50,7 @@ test: setup      ## Run the tests that need no server and no cluster
 
 test-slow: setup ## Run the others: Slurm, ssh, S3, Kubernetes' stand-in, kills and storms
 	@$(SET_UP) $(ENGINE)
-	@$(PYTEST) --dist loadgroup -m slow --ignore tests/test_slurm.py
-	@$(BIN)/python -m pytest -rs tests/test_slurm.py   # alone: its jobs need the cores, and it has one cluster
+	@$(PYTEST) --dist loadgroup -m slow
 
 test-all: test test-slow   ## Run all tests
 

@@ -206,7 +206,7 @@ def test_a_full_disk_says_so_loses_nothing_and_the_same_command_goes_on_when_the
     assert line.startswith(f"error: {project}/results/runs/{run}/")
     assert "cannot be written (No space left on device); make room there, then run the same command again" in line
     assert state(project) == before
-    done = within(project, full, "snakemake", TABLE, "--config", "seeds=3")
+    done = within(project, full, "snakemake", f"results/runs/{run}/run.json")
     assert done.returncode == 1
     assert "No space left on device); make room there" in "".join(errors(done))
     assert say(project, "sslpairs", "train", run).returncode == 0
@@ -433,13 +433,13 @@ def test_jobs_end_when_their_build_is_killed(project):
 def test_a_storm_of_kills_changes_no_byte(tmp_path):
     def small(project: Path) -> None:
         edit(project / "config/scales/digits.yaml", "widths: [32, 64, 128]", "widths: [8, 16]")
-        edit(project / "config/scales/digits.yaml", "epochs: {default: 10, 800: 30}", "epochs: {default: 8}")
+        edit(project / "config/scales/digits.yaml", "epochs: {default: 10, 800: 30}", "epochs: {default: 20}")
         edit(project / "config/recipes/digits.yaml", "epochs: 100", "epochs: 5")
         edit(project / "config/config.yaml", "seeds: 3", "seeds: 1")
 
     said = []
     try:
-        done = storm(tmp_path, [TABLE], 8, 0, said.append, small, longest=9)
+        done = storm(tmp_path, [TABLE], 6, 0, said.append, small, longest=9)
     except AssertionError as error:
         raise AssertionError("\n".join([str(error), *said])) from error
-    assert sum(done.kills.values()) == 8
+    assert sum(done.kills.values()) == 6

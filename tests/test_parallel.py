@@ -221,20 +221,19 @@ def test_two_processes_give_the_loss_curve_of_one_with_the_whole_batch(project):
     assert receipt_2["spec"] == receipt["spec"]
     assert done.stdout.count("trained ") == 1  # one process speaks
     assert done.stderr.count("epoch 3/3") == 1
-    again = trained_by(project, 2, run)
-    assert again.stdout.count("already trained") == 1
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("processes")
-def test_a_training_of_three_processes_that_was_killed_is_ended_in_the_same_bytes(project):
-    run = run_of(project, "byol+mixco")
+def test_a_training_of_two_processes_that_was_killed_is_ended_in_the_same_bytes(project):
+    run = run_of(project, "simclr+gps")
     folder = project / run_folder(run)
-    trained_by(project, 3, run)
+    if not is_whole(run, project):  # the test before this one has trained it so
+        trained_by(project, 2, run)
     whole, metrics = (folder / "checkpoint.pt").read_bytes(), (folder / "metrics.csv").read_bytes()
     for path in folder.iterdir():
         path.unlink()
-    words = ("--standalone", "--nproc-per-node=3", "-m", "sslpairs", "train", run)
+    words = ("--standalone", "--nproc-per-node=2", "-m", "sslpairs", "train", run)
     own = {"PYTHONPATH": PATH, "OMP_NUM_THREADS": "1"}
     agent = subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", *words], cwd=project, env=os.environ | own,
@@ -242,19 +241,21 @@ def test_a_training_of_three_processes_that_was_killed_is_ended_in_the_same_byte
     )  # fmt: skip
     wait_for((folder / "last.ckpt").exists)
     workers = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()
-    assert len(workers) == 3
-    os.kill(int(workers[2]), signal.SIGKILL)
+    assert len(workers) == 2
+    os.kill(int(workers[1]), signal.SIGKILL)
     _, said = agent.communicate(timeout=120)
     assert agent.returncode != 0
-    # torchrun may end the others before one of them has said so.
+    # torchrun may end the other before it has said so.
     lines = [line for line in said.splitlines() if line.startswith("error: ")]
     assert all(line.startswith("error: a process of this training is gone") for line in lines)
     assert len(lines) <= 1
     assert not (folder / "run.json").exists()
-    done = trained_by(project, 3, run)
+    done = trained_by(project, 2, run)
     assert done.stderr.count("resuming after epoch") == 1
     assert (folder / "checkpoint.pt").read_bytes() == whole
     assert (folder / "metrics.csv").read_bytes() == metrics
+    again = trained_by(project, 2, run)
+    assert again.stdout.count("already trained") == 1
 
 
 # --- what cannot be --------------------------------------------------------------------------------------------------

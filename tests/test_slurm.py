@@ -17,11 +17,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from projects import ROOT, TABLE, built, edit, git, make_tiny, say, wait_for
+from projects import ROOT, TABLE, build, built, edit, git, make_tiny, say, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slurm")]
 SLURM = ROOT / ".ci" / "slurm"
 ENDINGS = ("csv", "claims.csv", "md", "tex", "html")
+EPOCHS = 90
+SLOW = "slow"
+"""A file in a project's folder: while it is there, each epoch of a job takes at least two seconds, and no processor."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,7 +52,8 @@ def use_cluster(project: Path, **changes) -> None:
         "share_request": "gres=shard:1",
         "gpu_shares": 2,
     }
-    profile |= {"slurm-status-command": "squeue", "slurm-init-seconds-before-status-checks": 2, "latency-wait": 10}
+    profile |= {"slurm-status-command": "squeue", "latency-wait": 10}
+    profile |= {"slurm-init-seconds-before-status-checks": 2, "seconds-between-status-checks": 3}
     profile |= changes
     folder = project / "workflow/profiles/toy"
     folder.mkdir()
@@ -74,23 +78,39 @@ def cut_off(folder: Path) -> dict[str, str]:
         "        return connect(self, address, *more)\n"
         "    socket.socket.connect = near\n"
     )
-    return {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "CUT_OFF": str(folder)}
+    return {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "SITE": str(folder)}
 
 
-def environment(project: Path, cut: dict[str, str]) -> dict[str, str]:
-    own = {"PYTHONPATH": f"{project / 'src'}:{cut.get('CUT_OFF', '')}", "DVC_NO_ANALYTICS": "1", "COLUMNS": "200"}
-    return os.environ | cut | own
+def slowed(folder: Path) -> dict[str, str]:
+    """An environment in which the states of trainings are written slowly while a project's ``SLOW`` says so."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        "import os, time\n"
+        "if 'SLURM_JOB_ID' in os.environ:\n"
+        "    replace = os.replace\n"
+        "    def slowly(source, target, **more):\n"
+        "        replace(source, target, **more)\n"
+        f"        if str(target).endswith('last.ckpt') and os.path.exists({SLOW!r}):\n"
+        "            time.sleep(2)\n"
+        "    os.replace = slowly\n"
+    )
+    return {"SITE": str(folder)}
+
+
+def environment(project: Path, changed: dict[str, str]) -> dict[str, str]:
+    own = {"PYTHONPATH": f"{project / 'src'}:{changed.get('SITE', '')}", "DVC_NO_ANALYTICS": "1", "COLUMNS": "200"}
+    return os.environ | changed | own
 
 
 class Head:
     """A build that runs on the head node."""
 
-    def __init__(self, project: Path, *words: str, cut: dict[str, str] | None = None):
+    def __init__(self, project: Path, *words: str, changed: dict[str, str] | None = None):
         self.project, self.log = project, project / f"head-{time.monotonic_ns()}.log"
         with self.log.open("w") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "snakemake", "--workflow-profile", "toy", *words],
-                cwd=project, stdout=file, stderr=subprocess.STDOUT, env=environment(project, cut or {}), start_new_session=True,
+                cwd=project, stdout=file, stderr=subprocess.STDOUT, env=environment(project, changed or {}), start_new_session=True,
             )  # fmt: skip
 
     def said(self) -> str:
@@ -123,9 +143,12 @@ def same_results(project: Path, local: Path) -> None:
     for ending in ENDINGS:
         name = f"results/tables/digits/{TABLE}.{ending}"
         assert (project / name).read_bytes() == (local / name).read_bytes(), name
-    for path in local.glob("results/runs/*/checkpoint.pt"):
+    runs = [{path.parent.name for path in folder.glob("results/runs/*/run.json")} for folder in (project, local)]
+    shared = runs[0] & runs[1]
+    assert len(shared) == 4
+    for run in shared:
         for name in ("checkpoint.pt", "metrics.csv"):
-            file = path.parent.relative_to(local) / name
+            file = f"results/runs/{run}/{name}"
             assert (project / file).read_bytes() == (local / file).read_bytes(), file
 
 
@@ -139,7 +162,7 @@ class Faults:
     def __init__(self, folder: Path):
         local = folder / "local"
         local.mkdir(parents=True)
-        make_tiny(local, epochs=300, seeds=1)
+        make_tiny(local, epochs=EPOCHS, seeds=1)
         for words in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "--message=Start")):
             git(local, *words)
         assert say(local, "sslpairs", "fetch", "digits").returncode == 0
@@ -150,7 +173,7 @@ class Faults:
         self.hung, self.cancelled, self.requeued = (next(r for r in self.runs if r.startswith(s)) for s in starts)
         limits = f"1 if attempt == 1 and wildcards.run == '{self.hung}' else 10"
         use_cluster(self.project, **{"set-resources": {"pretrain": {"runtime": limits}}})
-        self.words = (TABLE, "--config", "device=cpu")
+        self.words, self.slowed = (TABLE, "--config", "device=cpu"), slowed(folder / "slowed")
 
     def job(self, run: str) -> dict[str, str]:
         return jobs_of(self.project).get(f"rule_pretrain_wildcards_{run}", {"state": "gone"})
@@ -170,7 +193,8 @@ class Faults:
         return [run for run in self.runs if self.job(run).get("node") == node]
 
     def happen(self) -> None:
-        head = Head(self.project, *self.words)
+        (self.project / SLOW).touch()
+        head = Head(self.project, *self.words, changed=self.slowed)
         states = [self.project / f"results/runs/{run}/last.ckpt" for run in self.runs]
         wait_for(lambda: all(state.exists() for state in states), what="all train")
 
@@ -190,12 +214,12 @@ class Faults:
         self.all_go_on("others took the node", there)
 
         os.killpg(head.process.pid, signal.SIGKILL)
-        self.head = Head(self.project, *self.words)
+        self.head = Head(self.project, *self.words, changed=self.slowed)
         self.all_go_on("the head node was switched off", self.runs)
         assert "note: 4 Slurm jobs of an earlier build in this folder" in self.head.said()
 
         # What the configuration says from now on is another build's.
-        edit(self.project / "config/scales/digits.yaml", "epochs: {default: 300}", "epochs: {default: 2}")
+        edit(self.project / "config/scales/digits.yaml", f"epochs: {{default: {EPOCHS}}}", "epochs: {default: 2}")
         listed = say(self.project, "sslpairs", "plan", TABLE, "--runs", "--set", "device=cpu").stdout
         self.other = re.search(rf"^({re.escape(self.cancelled[:-13])}-\w+)  new", listed, re.MULTILINE)[1]
         self.second = Head(self.project, f"results/runs/{self.other}/run.json", "--config", "device=cpu")
@@ -204,6 +228,7 @@ class Faults:
             os.kill(process, signal.SIGSTOP)
         control("scancel", self.job(self.cancelled)["id"])
         control("scontrol", "requeue", self.job(self.requeued)["id"])
+        (self.project / SLOW).unlink()
         self.reference = subprocess.Popen(
             [sys.executable, "-m", "snakemake", TABLE], cwd=self.local, env=environment(self.local, {}), start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -233,21 +258,24 @@ def faults(tmp_path_factory) -> Faults:
 def test_a_build_in_arrays_on_nodes_without_git_network_or_remote_gives_the_table_of_a_local_build(
     original, tmp_path, faults
 ):
-    project = built(original, tmp_path / "project")
+    local, project = (built(original, tmp_path / name) for name in ("local", "project"))
     commit = git(project, "rev-parse", "HEAD").strip()
     shutil.rmtree(project / "results")
     (project / ".dvc/config").write_text(
         f"[core]\n    remote = gone\n['remote \"gone\"']\n    url = {tmp_path / 'gone'}\n"
     )
     use_cluster(project, **{"slurm-array-jobs": "pretrain,evaluate"})
-    head = Head(project, TABLE, "--config", "device=cpu", cut=cut_off(tmp_path / "cut"))
+    words = (TABLE, "--config", "device=cpu", "seeds=1")
+    head = Head(project, *words, changed=cut_off(tmp_path / "cut"))
+    assert build(local, *words).returncode == 0  # from the evaluations that are there
     text = head.ends()
     assert len(re.findall(r"Submitted array job", text)) >= 2
-    same_results(project, original)
+    same_results(project, local)
     receipts = [json.loads(path.read_text()) for path in project.glob("results/runs/*/run.json")]
+    assert len(receipts) == 4
     assert {receipt["git"]["commit"] for receipt in receipts} == {commit}
     assert all(receipt["memory"]["host"] > 50e6 for receipt in receipts)
-    again = say(project, "snakemake", "--workflow-profile", "toy", TABLE, "--config", "device=cpu")
+    again = say(project, "snakemake", "--workflow-profile", "toy", *words)
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
@@ -312,4 +340,4 @@ def test_a_second_build_from_another_configuration_runs_beside_the_first(faults)
     receipt = json.loads((faults.project / f"results/runs/{faults.other}/run.json").read_text())
     assert receipt["spec"]["epochs"] == 2
     for run in faults.runs:  # queued and trained after the edit
-        assert json.loads((faults.project / f"results/runs/{run}/run.json").read_text())["spec"]["epochs"] == 300
+        assert json.loads((faults.project / f"results/runs/{run}/run.json").read_text())["spec"]["epochs"] == EPOCHS
