@@ -1,12 +1,13 @@
 """What no configuration means is refused in words: odd YAML, names that match nothing, numbers and texts beyond all use."""
 
+import re
 import subprocess
 
 import pytest
 from test_config import CONFIG, DATASETS, PAPER, PROJECT, RECIPE, SCALE, TABLE, edit, error, plan, replace, root  # noqa: F401
 
 from sslpairs.config.loading import load_yaml, read_value
-from sslpairs.config.reading import read_config
+from sslpairs.config.reading import RULES, read_config
 from sslpairs.errors import UserError, listed, nearest
 from sslpairs.front import as_typed
 
@@ -176,6 +177,18 @@ def test_names_that_stand_twice_are_told(root):  # noqa: F811
     assert "'gps' is the name of a paper, too" in error(root)
 
 
+@pytest.mark.parametrize("rule", RULES[1:])
+def test_no_table_has_the_name_of_a_rule(root, rule):  # noqa: F811
+    edit(root, PAPER, "tables.mixco-size", name=rule)
+    assert error(root).startswith(f"config/papers/mixco.yaml: '{rule}' is the name of a rule of the workflow")
+
+
+def test_the_names_of_rules_are_known():
+    files = [PROJECT / "Snakefile", *(PROJECT / "workflow/rules").glob("*.smk")]
+    found = [name for file in files for name in re.findall(r"^rule (\w+):", file.read_text(), re.MULTILINE)]
+    assert sorted(found) == sorted(RULES)
+
+
 # --- keys that match nothing ------------------------------------------------------------------------------------------
 
 
@@ -260,6 +273,9 @@ def test_a_warm_up_that_leaves_nothing_is_told_for_papers_that_are_not_chosen_to
     message = error(root, {"scale": "paper", "papers": "gps"})
     assert "a warm-up of 100000" in message
     assert "config/recipes/mixco.yaml" in message
+    edit(root, "recipes/mixco.yaml", "training.schedule.warmup_epochs", 1)
+    edit(root, "recipes/mixco.yaml", "training.schedule.hold_epochs", 100_000)
+    assert "after a warm-up of 1.0 epochs and a plateau of 100000 (" in error(root, {"scale": "paper", "papers": "gps"})
     edit(root, RECIPE, "evaluation.linear.schedule.warmup_epochs", 100_000)
     assert "evaluation.linear: " in error(root)
 
@@ -302,6 +318,23 @@ def test_a_queue_larger_than_the_data_is_said(root):  # noqa: F811
     assert notes == [
         "the queue of 4,096 of nnclr is larger than the 1,297 training images of digits: it holds images more than once"
     ]
+
+
+def test_settings_that_wait_for_an_epoch_that_is_not_reached_are_said(root):  # noqa: F811
+    schedule = {"name": "steps", "warmup_epochs": 0, "milestones": [5, 30], "factors": [0.1, 0.01]}
+    edit(root, RECIPE, "training.schedule", schedule)
+    edit(root, RECIPE, "methods.dino.teacher_warmup_epochs", 31)
+    edit(root, RECIPE, "methods.dino.freeze_epochs", 30)
+    notes = plan(root, {"papers": ["beyond"], "tables": "every"}).notes
+    assert any(
+        re.match(r"the learning rate's milestone at epoch 30 \(.*dino.*\) is not reached by", note) for note in notes
+    )
+    assert "the end of the teacher's warm-up of 31 epochs (dino) is not reached by a training of 30 epochs" in notes
+    assert "the end of the last layer's freeze of 30 epochs (dino) is not reached by a training of 30 epochs" in notes
+    edit(root, RECIPE, "training.schedule", {**schedule, "milestones": [5, 29]})
+    edit(root, RECIPE, "methods.dino.teacher_warmup_epochs", 30)
+    edit(root, RECIPE, "methods.dino.freeze_epochs", 29)
+    assert not plan(root, {"papers": ["beyond"], "tables": "every"}).notes
 
 
 @pytest.mark.parametrize(

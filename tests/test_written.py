@@ -140,6 +140,16 @@ def test_a_folder_in_which_snakemake_cannot_work_is_told_in_words(tmp_path):
     check_folder(tmp_path, str(snakefile))
 
 
+def test_a_folder_of_a_user_that_has_no_name_here_is_told_by_number(tmp_path, monkeypatch):
+    snakefile = tmp_path / "Snakefile"
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(
+        UserError, match=rf"cannot be written \(it belongs to user {tmp_path.stat().st_uid}\); build in"
+    ):
+        check_folder(tmp_path, str(snakefile))
+
+
 # --- what a build says ----------------------------------------------------------------------------------------------
 
 

@@ -23,6 +23,9 @@ from sslpairs.errors import UserError, listed, nearest, shown
 
 M = TypeVar("M", bound=BaseModel)
 
+RULES = ("all", "evaluate", "figure", "prepare_data", "pretrain", "provenance", "restore_run", "retrain", "table")
+"""Rules of the workflow: targets of ``snakemake``, as papers and tables are."""
+
 
 @dataclass(frozen=True)
 class Config:
@@ -121,6 +124,11 @@ def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Config:
     _check_once("table", tables)
     _check_once("figure", [figure for paper in papers.values() for figure in paper.figures])
     for name, paper in papers.items():
+        if taken := next((target for target in (name, *paper.tables) if target in RULES), None):
+            raise UserError(
+                f"config/papers/{name}.yaml: '{taken}' is the name of a rule of the workflow, and papers and tables are targets beside "
+                "them; rename it"
+            )
         if both := next((table for table in paper.tables if table in papers), None):
             raise UserError(
                 f"config/papers/{name}.yaml: tables.{both}: '{both}' is the name of a paper, too; rename one"

@@ -74,13 +74,39 @@ def check_evaluation(images: Images | None, data: str, protocols: dict[str, Any]
         )
 
 
-def check_warm_up(schedule: Schedule, epochs: int, scale_file: str, recipe_file: str) -> None:
-    """``UserError`` for a warm-up as long as the training."""
-    if schedule.warmup_epochs >= epochs:
+def check_schedule(schedule: Schedule, epochs: int, scale_file: str, recipe_file: str) -> None:
+    """``UserError`` for a warm-up, or a warm-up and a plateau, as long as the training."""
+    held = getattr(schedule, "hold_epochs", 0)
+    if schedule.warmup_epochs + held >= epochs:
+        plateau = f" and a plateau of {held:g}" if held else ""
         raise UserError(
-            f"{scale_file}: epochs: {epochs} leave nothing after a warm-up of {schedule.warmup_epochs} epochs ({recipe_file}); "
+            f"{scale_file}: epochs: {epochs} leave nothing after a warm-up of {schedule.warmup_epochs} epochs{plateau} ({recipe_file}); "
             "lengthen the one or shorten the other"
         )
+
+
+def late_notes(runs: list[dict[str, Any]]) -> list[str]:
+    """A note for each setting that waits for an epoch which its training does not reach: some papers' own recipes do."""
+    found: dict[tuple[str, int], dict[str, None]] = {}
+    for run in runs:
+        spec = run["spec"]
+        ((base, method),) = spec["method"].items()
+        last, teacher, frozen = (
+            max(spec["schedule"].get("milestones") or [0]),
+            method.get("teacher_warmup_epochs") or 0,
+            method.get("freeze_epochs") or 0,
+        )
+        for words, first in (  # the first epoch, counted from 0, that feels it
+            (f"the learning rate's milestone at epoch {last}", last),
+            (f"the end of the teacher's warm-up of {teacher} epochs", teacher - 1),
+            (f"the end of the last layer's freeze of {frozen} epochs", frozen),
+        ):
+            if first >= spec["epochs"]:
+                found.setdefault((words, spec["epochs"]), {})[base] = None
+    return [
+        f"{words} ({', '.join(bases)}) is not reached by a training of {epochs} epochs"
+        for (words, epochs), bases in found.items()
+    ]
 
 
 def queue_notes(runs: list[dict[str, Any]], images_of: Callable[[str], Images | None]) -> list[str]:

@@ -14,7 +14,15 @@ from sslpairs.config.remedies import explain
 from sslpairs.errors import UserError, listed, nearest, shown
 from sslpairs.files import canonical
 from sslpairs.plan.fingerprint import fingerprint
-from sslpairs.plan.limits import Images, check_evaluation, check_training, check_warm_up, known_images, queue_notes
+from sslpairs.plan.limits import (
+    Images,
+    check_evaluation,
+    check_schedule,
+    check_training,
+    known_images,
+    late_notes,
+    queue_notes,
+)
 from sslpairs.plan.spec import RunSpec, digest
 
 
@@ -82,7 +90,7 @@ def make_plan(config: Config, contents: dict[str, str], strict: bool = False) ->
     )
     planner = _Planner(config, contents, plan)
     for paper_id, paper in config.papers.items():
-        planner.check_warm_ups(paper_id, paper)
+        planner.check_schedules(paper_id, paper)
         for table_id, table in paper.tables.items():
             wanted = config.is_chosen(paper_id, table_id)
             if table.optional and not wanted:
@@ -104,7 +112,7 @@ def make_plan(config: Config, contents: dict[str, str], strict: bool = False) ->
         planner.add_figures(paper_id, paper)
     cells = [cell for table in plan.selected for cell in plan.tables[table]["cells"]]
     runs = [plan.runs[replicate["run"]] for cell in cells for replicate in cell["replicates"][:1]]
-    plan.notes = config.notes + queue_notes(runs, planner.images_of)
+    plan.notes = config.notes + queue_notes(runs, planner.images_of) + late_notes(runs)
     return plan
 
 
@@ -123,8 +131,8 @@ class _Planner:
             self.images[dataset] = known_images(self.config.root, dataset, config, self.contents.get(dataset))
         return self.images[dataset]
 
-    def check_warm_ups(self, paper_id: str, paper: Paper) -> None:
-        """``UserError`` for a warm-up that leaves nothing of a training, of tables that nobody asked for, too."""
+    def check_schedules(self, paper_id: str, paper: Paper) -> None:
+        """``UserError`` for a schedule that leaves nothing of a training, of tables that nobody asked for, too."""
         for table_id, table in paper.tables.items():
             try:
                 self._begin(paper_id, table_id)
@@ -136,7 +144,7 @@ class _Planner:
                 for method in filter(None, (getattr(recipe.methods, base) for base in sorted(bases))):
                     change = method.training
                     schedule = (change and change.schedule) or recipe.training.schedule
-                    check_warm_up(schedule, place.epochs, self.config.scale_file, self.recipe_file)
+                    check_schedule(schedule, place.epochs, self.config.scale_file, self.recipe_file)
 
     def _begin(self, paper_id: str, table_id: str) -> None:
         self.where, self.paper_id = f"config/papers/{paper_id}.yaml: tables.{table_id}", paper_id
@@ -573,7 +581,7 @@ class _Planner:
                 f"{', each with partners for MixCo' if 'mixco' in strategies else ''}; write a number that divides it ({self.where})"
             )
         schedule = (change and change.schedule) or training.schedule
-        check_warm_up(schedule, place.epochs, self.config.scale_file, self.recipe_file)
+        check_schedule(schedule, place.epochs, self.config.scale_file, self.recipe_file)
         data = f"data set '{place.dataset}' ({self.where})"
         files = (self.config.scale_file, self.recipe_file)
         check_training(self.images_of(place.dataset), data, place.batch_size, strategies, *files)
