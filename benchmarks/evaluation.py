@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from sslpairs.backbones.nearest import BLOCK_ENTRIES
-from sslpairs.config.recipes import Linear
+from sslpairs.config.protocols import Linear
 from sslpairs.evaluation.knn import knn_predict
 from sslpairs.evaluation.linear import evaluate_linear
 from sslpairs.pairs.gps import neighbours

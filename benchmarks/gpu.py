@@ -36,16 +36,18 @@ from sslpairs.bench.arms import Ours, wait  # noqa: E402
 from sslpairs.bench.measure import bench, machine, measure_rounds, ratio  # noqa: E402
 from sslpairs.bench.setting import NETWORKS, Setting, bench_spec, random_images  # noqa: E402
 from sslpairs.config.datasets import Dataset, ImageFolder  # noqa: E402
-from sslpairs.config.methods import BASES, STRATEGIES  # noqa: E402
+from sslpairs.config.methods import METHODS  # noqa: E402
+from sslpairs.config.optimization import SGD, Constant  # noqa: E402
 from sslpairs.config.reading import load_yaml  # noqa: E402
-from sslpairs.config.recipes import SGD, Constant, Methods, Recipe, Strategies  # noqa: E402
+from sslpairs.config.recipes import Methods, Recipe, Strategies  # noqa: E402
+from sslpairs.config.strategies import STRATEGIES  # noqa: E402
 from sslpairs.data.arrays import ImageData, load  # noqa: E402
 from sslpairs.data.prepare import prepare  # noqa: E402
 from sslpairs.evaluation.knn import knn_predict  # noqa: E402
 from sslpairs.files import write_atomic  # noqa: E402
 from sslpairs.plan.spec import RunSpec  # noqa: E402
 from sslpairs.training.device import pick_device, settle  # noqa: E402
-from sslpairs.training.train import Trainer  # noqa: E402
+from sslpairs.training.trainer import Trainer  # noqa: E402
 
 RATE = 0.001
 STEPS, FIRST = 20, 5
@@ -78,7 +80,7 @@ class Scale:
 
 def scales(device: str) -> dict[str, Scale]:
     """``full`` for an H100, ``small`` to see that everything runs."""
-    compared = (*BASES, *(f"simclr+{name}" for name in STRATEGIES), "byol+dimcl", "simclr+mixco+clae")
+    compared = (*METHODS, *(f"simclr+{name}" for name in STRATEGIES), "byol+dimcl", "simclr+mixco+clae")
     full = Setting(32, 512, 20, 6, 5, device, "resnet18", "bfloat16")
     small = Setting(16, 16, 2, 1, 1, device, "convnet", "bfloat16")
     return {

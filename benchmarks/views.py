@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from torchvision.transforms import v2
 
-from sslpairs.config.recipes import Augmentation
+from sslpairs.config.views import Augmentation
 from sslpairs.training.device import settle
 from sslpairs.views.augment import apply
 from sslpairs.views.draws import draw, plan

@@ -10,7 +10,8 @@ from test_composition import shaken, streams
 from test_methods import images
 from torch import nn
 
-from sslpairs.config.methods import BASES, MEANINGS
+from sslpairs.config.labels import meaning
+from sslpairs.config.methods import METHODS
 from sslpairs.errors import UserError
 from sslpairs.methods.base import Clock
 from sslpairs.methods.whole import gather, normalise, share, standardise, whole_rows
@@ -23,9 +24,9 @@ STEPS = 3
 SETS = ("", "mixco", "clae", "dimcl", "mixco+clae+dimcl")
 LABELS = {
     f"{base}+{names}".rstrip("+"): {}
-    for base in BASES
+    for base in METHODS
     for names in SETS
-    if all(MEANINGS[name][base].status != "refused" for name in names.split("+") if name)
+    if all(meaning(name, base).status != "refused" for name in names.split("+") if name)
 }
 SPECIAL = {
     "moco+mixco+clae": {},

@@ -775,14 +775,14 @@ HEAD = {"commit": "c" * 40, "dirty": True}
 
 
 def test_the_state_of_the_head_nodes_git_stands_in_receipts_where_the_node_has_none(tmp_path):
-    assert code_and_versions(tmp_path, HEAD)["git"] == HEAD
-    assert code_and_versions(tmp_path, None)["git"] == {"commit": None, "dirty": None}
+    assert code_and_versions(tmp_path, "", HEAD)["git"] == HEAD
+    assert code_and_versions(tmp_path, "", None)["git"] == {"commit": None, "dirty": None}
 
 
 def test_where_the_node_has_git_its_own_state_stands_in_receipts(tmp_path):
     for words in (["init", "-q"], ["-c", "user.name=x", "-c", "user.email=x", "commit", "-qm", "x", "--allow-empty"]):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
-    own = code_and_versions(tmp_path, HEAD)["git"]
+    own = code_and_versions(tmp_path, "", HEAD)["git"]
     assert own == git_state(tmp_path)
     assert (len(own["commit"]), own["dirty"]) == (40, False)
 

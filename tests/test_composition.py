@@ -1,4 +1,4 @@
-"""Every base method under every pair strategy: the rules of composition, and the definitions of ``config/methods.py``.
+"""Every base method under every pair strategy: the rules of composition, and the definitions of ``config/strategies/``.
 
 References embed all views themselves, with a copy of the same networks, and follow the formulas row by row.
 """
@@ -37,7 +37,8 @@ from test_methods import (
 )
 from tiny import STRONG_VIEW, networks, tiny_spec
 
-from sslpairs.config.methods import BASES, MEANINGS
+from sslpairs.config.labels import meaning
+from sslpairs.config.methods import METHODS
 from sslpairs.data.arrays import ImageData, Split
 from sslpairs.data.images import Resident
 from sslpairs.methods.base import Clock
@@ -48,7 +49,7 @@ from sslpairs.pairs.dimcl import dimensional_contrast
 from sslpairs.pairs.gps import GPS
 from sslpairs.streams import generator
 from sslpairs.training.step import step_loss, train_step
-from sslpairs.training.train import Trainer
+from sslpairs.training.trainer import Trainer
 
 WEIGHTS = {"mixco": {"weight": 0.8, "temperature": 0.4}, "clae": {"weight": 0.6}, "dimcl": {"weight": 0.25}}
 LAM = {0: torch.tensor([0.9, 0.35, 0.0, 0.6]), 1: torch.tensor([0.2, 1.0, 0.45, 0.7])}
@@ -63,9 +64,9 @@ def labels(*combinations):
     """Every base with each combination of strategies that is not refused."""
     return [
         f"{base}+{names}"
-        for base in BASES
+        for base in METHODS
         for names in combinations
-        if all(MEANINGS[name][base].status != "refused" for name in names.split("+"))
+        if all(meaning(name, base).status != "refused" for name in names.split("+"))
     ]
 
 
@@ -338,7 +339,7 @@ class Reference:
 # --- definitions ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("label", [*BASES, *labels("mixco", "clae", "dimcl", "mixco+clae", "mixco+clae+dimcl")])
+@pytest.mark.parametrize("label", [*METHODS, *labels("mixco", "clae", "dimcl", "mixco+clae", "mixco+clae+dimcl")])
 def test_loss_and_gradients_are_those_of_the_definition(label):
     base, *names = label.split("+")
     method, pairs = shaken(label, strategies={name: WEIGHTS[name] for name in names})
@@ -515,7 +516,7 @@ def test_the_attacks_own_passes_count_in_the_adversarial_statistics_only_if_the_
 # --- rule 3: positives are items -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("base", METHODS)
 def test_two_items_of_one_image_are_negatives_of_each_other(base):
     method, _ = shaken(base)
     xs = images(base)
@@ -527,7 +528,7 @@ def test_two_items_of_one_image_are_negatives_of_each_other(base):
     assert close(total, reference.clean_loss(reference.views(xs, [None] * len(xs))[0]))
 
 
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("base", METHODS)
 def test_sources_of_items_change_nothing_but_the_pixels(base, tmp_path):
     pixels = torch.randint(256, (16, 1, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     pixels[10] = pixels[11] = pixels[3]
@@ -576,7 +577,7 @@ def test_mixco_of_weight_0_on_moco_is_the_base_with_mixed_images_in_the_batch(ba
     assert close(total, reference.clean_loss(reference.views(xs, new)[0]))
 
 
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("base", METHODS)
 def test_mixco_moves_the_main_statistics_and_clae_does_not_except_in_plain(base):
     states = {}
     for label in (base, *labels("mixco", "clae", "dimcl")):
@@ -599,7 +600,7 @@ def test_mixco_moves_the_main_statistics_and_clae_does_not_except_in_plain(base)
     assert counted[f"{base}+mixco"] - counted[base] == (0 if base in JOINT else 1 if base == "plain" else 2)
 
 
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("base", METHODS)
 def test_one_strategy_does_not_shift_the_draws_of_another_nor_those_of_torch(base):
     shares = []
     for label in labels("mixco", "mixco+clae", "mixco+clae+dimcl", "gps+mixco", "spps+gps+mixco+clae"):
@@ -654,7 +655,7 @@ def test_a_step_is_deterministic_and_depends_on_its_seed(label):
 # --- rule 5: strategies are given raw projections ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("base", METHODS)
 def test_projections_in_a_step_are_raw(base):
     method, pairs = shaken(f"{base}+mixco")
     _, step = step_loss(method, pairs, images(base), streams())

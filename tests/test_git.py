@@ -37,7 +37,7 @@ def refused(repository, monkeypatch) -> Path:
 def test_a_folder_that_git_refuses_is_told_from_one_without_git_with_the_remedy(refused, tmp_path, monkeypatch):
     remedy = f"git refuses {refused}, which belongs to another user; if you trust it: git config --global --add safe.directory {refused}"
     assert git_state(refused) == {"commit": None, "dirty": None, "refused": remedy}
-    assert code_and_versions(refused)["git"]["refused"] == remedy
+    assert code_and_versions(refused, "")["git"]["refused"] == remedy
     assert health(refused) == (False, f"receipts would name no commit: {remedy}")
     assert commit_words(git_state(refused)) == "no commit: git refused the folder"
     elsewhere = tmp_path / "elsewhere"
@@ -67,7 +67,7 @@ def test_a_repository_without_a_commit_is_no_fault_and_a_broken_one_is(repositor
 
 def test_a_state_of_the_head_node_stands_where_git_refuses_the_node(refused):
     known = {"commit": "c" * 40, "dirty": False}
-    assert code_and_versions(refused, known)["git"] == known
+    assert code_and_versions(refused, "", known)["git"] == known
 
 
 def test_a_build_and_a_plan_say_once_that_receipts_will_name_no_commit(refused, monkeypatch, capsys):

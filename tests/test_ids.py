@@ -1,7 +1,8 @@
 """Names of runs and evaluations stay: finished work on people's disks is found by them.
 
-``ids.json`` holds, for each scale and table, a digest of the runs and one of the evaluations that the table is made of. It changes only with a
-training or an evaluation that gives other numbers; then, and after a look at which tables differ: ``python tests/test_ids.py``.
+``ids.json`` holds, for each scale and table, a digest of the runs and one of the evaluations that the table is made of. It changes
+only with a training or an evaluation that gives other numbers; then, and after a look at which tables differ:
+``python tests/test_ids.py``.
 """
 
 import json

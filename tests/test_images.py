@@ -34,7 +34,7 @@ from sslpairs.evaluation.evaluate import evaluate
 from sslpairs.front import fetch_datasets
 from sslpairs.plan.build import run_folder
 from sslpairs.streams import generator
-from sslpairs.training.train import train
+from sslpairs.training.run import train
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 KINDS = [("arrays", "device", 0), ("arrays", "host", 0), ("files", "device", 0), ("files", "host", 2)]

@@ -30,14 +30,13 @@ from projects import (
     side_by_side,
 )
 
-from sslpairs.config.methods import parse_label
+from sslpairs.config.labels import parse_label
 from sslpairs.data.record import recorded
 from sslpairs.errors import UserError
 from sslpairs.front import make_build
 
 STATES = {"bare": bare, "pulled": pulled, "built": built}
 RECIPE = "config/recipes/digits.yaml"
-RECIPES_CODE = "src/sslpairs/config/recipes.py"
 STEP = "src/sslpairs/training/step.py"
 TABLES_CODE = "src/sslpairs/paper/tables.py"
 TABLE_FILES = [f"results/tables/digits/{TABLE}.{ending}" for ending in ("csv", "claims.csv", "md", "tex", "html")]
@@ -72,12 +71,12 @@ def with_words(file: str) -> Change:
     return change
 
 
-def of_version_2(settings: str) -> Change:
+def of_version_2(file: str, settings: str) -> Change:
     """The version of one class of settings raised: a person does that to have its runs or evaluations made anew."""
 
     def change(project: Path) -> None:
-        path = project / RECIPES_CODE
-        before, head, after = path.read_text().partition(f"\nclass {settings}(Model):\n")
+        path = project / "src/sslpairs/config" / file
+        before, head, after = path.read_text().partition(f"\nclass {settings}(")
         assert "version: Literal[1] = 1\n" in after
         path.write_text(before + head + after.replace("version: Literal[1] = 1\n", "version: Literal[2] = 2\n", 1))
 
@@ -96,7 +95,7 @@ def without_gps(project: Path) -> None:
 
 def edited_and_reverted(project: Path) -> None:
     neighbours(project)
-    of_version_2("GPS")(project)
+    of_version_2("strategies/gps.py", "GPS")(project)
     logic(project)
     git(project, "checkout", "--quiet", ".")
 
@@ -185,7 +184,7 @@ MATRIX = [
     row("the learning rate of all", edits((RECIPE, "lr: 1.0e-3, reference_batch", "lr: 2.0e-3, reference_batch")),
         bare="prepare_data 1, pretrain 8, evaluate 8, table 1, figure 1",
         pulled="pretrain 8, evaluate 8, table 1, figure 1"),
-    row("the version of one method raised", of_version_2("GPS"),
+    row("the version of one method raised", of_version_2("strategies/gps.py", "GPS"),
         code=True, bare="prepare_data 1, pretrain 4, evaluate 4, table 1, figure 1",
         pulled="pretrain 4, evaluate 4, table 1, figure 1"),
     row("a further seed", edits(("config/config.yaml", "seeds: 2", "seeds: 3")),
@@ -195,7 +194,7 @@ MATRIX = [
     row("the k of kNN", knn,
         bare="prepare_data 1, restore_run 8, evaluate 8, table 1, figure 1",
         pulled="evaluate 8, table 1, figure 1", built="evaluate 8, table 1, figure 1"),
-    row("the version of kNN raised", of_version_2("KNN"),
+    row("the version of kNN raised", of_version_2("protocols.py", "KNN"),
         code=True, bare="prepare_data 1, restore_run 8, evaluate 8, table 1, figure 1",
         pulled="evaluate 8, table 1, figure 1"),
     row("the k of kNN, and a hyper-parameter of one method", together(knn, neighbours),

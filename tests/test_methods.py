@@ -11,7 +11,6 @@ from test_losses import close, cosine, gradients, rows, same_gradients
 from tiny import METHODS, networks, tiny_spec
 
 from sslpairs.backbones import checkpoint
-from sslpairs.config.methods import BASES
 from sslpairs.files import write_atomic
 from sslpairs.methods.barlowtwins import barlow_loss
 from sslpairs.methods.base import Clock, Emb
@@ -750,7 +749,7 @@ def test_a_ring_keeps_its_precision_and_no_gradient():
 
 
 @pytest.mark.parametrize("count", [2, 7])
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("base", METHODS)
 def test_every_method_takes_small_and_odd_batches(base, count):
     method, _ = networks(base)
     optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.01)
@@ -763,7 +762,7 @@ def test_every_method_takes_small_and_odd_batches(base, count):
     assert all(p.isfinite().all() for p in method.parameters())
 
 
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("base", METHODS)
 def test_every_methods_loss_ignores_the_order_of_images(base):
     method, _ = networks(base)
     views, order = images(base), order_of(8)
@@ -771,7 +770,7 @@ def test_every_methods_loss_ignores_the_order_of_images(base):
     assert close(*values)
 
 
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("base", METHODS)
 def test_momentum_encoders_get_no_gradient_and_all_else_does(base):
     method, _ = networks(base, **({"changes": {"norm_last_layer": False}} if base == "dino" else {}))
     total, step = step_loss(method, [], images(base))
@@ -798,7 +797,7 @@ def tensors_within(module, path=""):
     return found
 
 
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("base", METHODS)
 def test_whatever_a_step_changes_is_in_the_checkpoint(base):
     method, _ = networks(base)
     before = {name: value.detach().clone() for name, value in tensors_within(method).items()}
@@ -822,7 +821,7 @@ def test_whatever_a_step_changes_is_in_the_checkpoint(base):
         assert {name for name in tensors_within(method) if name.startswith(followers[base])} <= kept
 
 
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("base", METHODS)
 def test_a_method_read_from_a_checkpoint_goes_on_as_the_one_that_was_saved(base, tmp_path):
     # A queue of 20 rows is full and has wrapped around when the state is saved.
     changes = {"queue": 20} if "queue" in METHODS[base] else {}

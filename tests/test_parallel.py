@@ -24,9 +24,9 @@ from sslpairs.files import exclusive
 from sslpairs.front import make_build
 from sslpairs.plan.build import is_whole, run_folder
 from sslpairs.team import Team, current, together
-from sslpairs.training import device, train
+from sslpairs.training import device, trainer
 from sslpairs.training.device import describe, pick_device
-from sslpairs.training.train import Trainer
+from sslpairs.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -311,7 +311,7 @@ def test_batches_that_cannot_be_shared_are_named_before_anything_is_trained(monk
         ("byol+mixco", 64, 64, "partners for MixCo; start a number of them that divides 32"),
         ("simclr", 6, 4, "divides 6"),
     ]:
-        monkeypatch.setattr(train, "current", lambda processes=processes: Team(0, processes))
+        monkeypatch.setattr(trainer, "current", lambda processes=processes: Team(0, processes))
         with pytest.raises(UserError, match=fits):
             Trainer("a run", tiny_spec(label, batch_size=size), data, tmp_path, CPU)
 

@@ -12,7 +12,8 @@ import yaml
 from projects import edit_key as edit
 
 from sslpairs.config.changes import with_change
-from sslpairs.config.methods import STRATEGIES, WITHOUT_MIXED_TEMPERATURE, parse_label
+from sslpairs.config.labels import parse_label
+from sslpairs.config.methods import METHODS
 from sslpairs.config.reading import Config, read_config
 from sslpairs.config.recipes import CLAE, SPPS, SimCLR
 from sslpairs.errors import UserError
@@ -357,7 +358,7 @@ def test_a_spec_holds_every_value_of_what_it_uses_and_no_trace_of_what_it_does_n
             wanted = (
                 recipe["strategies"][name] | own.get(name, {}) | ({"guide": guide} if name in ("spps", "gps") else {})
             )
-            if name == "mixco" and label.base in WITHOUT_MIXED_TEMPERATURE:
+            if name == "mixco" and not METHODS[label.base].softmax:
                 wanted["temperature"] = None
             assert spec["strategies"][name] == wanted
         for name in ("optimizer", "schedule", "online", "precision"):
@@ -1003,15 +1004,15 @@ CODE = '"""A module."""\n\n\ndef f(x, k=5):\n    """Add."""\n    return x + k  #
 
 @pytest.fixture
 def printed(tmp_path, monkeypatch):
-    """The fingerprint of a package whose only room has this one module."""
-    monkeypatch.setattr(fingerprinting, "__file__", str(tmp_path / "plan" / "fingerprint.py"))
-    (tmp_path / "room").mkdir()
+    """The fingerprint of a package, from one of its modules, and of what that imports."""
 
-    def of(code: str, name: str = "some.py") -> str:
-        for old in (tmp_path / "room").iterdir():
-            old.unlink()
-        (tmp_path / "room" / name).write_text(code)
-        return fingerprinting.fingerprint.__wrapped__("room")
+    def of(code: str, name: str = "some", **others: str) -> str:
+        package = tmp_path / str(len(list(tmp_path.iterdir())))
+        package.mkdir()
+        for module, text in {name: code, **others}.items():
+            (package / f"{module}.py").write_text(text)
+        monkeypatch.setattr(fingerprinting, "PACKAGE", package)
+        return fingerprinting.fingerprint(name)
 
     return of
 
@@ -1043,11 +1044,42 @@ def test_the_text_under_a_field_of_a_class_is_a_docstring_too(printed):
 
 
 def test_the_name_of_a_module_leaves_a_print(printed):
-    assert printed(CODE, "other.py") != printed(CODE)
+    assert printed(CODE, "other") != printed(CODE)
 
 
-def test_all_rooms_that_training_uses_are_in_its_fingerprint():
-    rooms = {path.parent.name for path in (PROJECT / "src/sslpairs").glob("*/__init__.py")}
-    assert set(fingerprinting.TRAINING_ROOMS) == rooms - {"config", "plan", "paper", "evaluation", "bench", "terminal"}
-    assert "evaluation" in fingerprinting.EVALUATION_ROOMS
-    assert set(STRATEGIES) <= {path.stem for path in (PROJECT / "src/sslpairs/pairs").glob("*.py")}
+@pytest.mark.parametrize(
+    "words", ["from sslpairs.other import g", "import sslpairs.other", "def h():\n    from sslpairs import other"]
+)
+def test_what_is_imported_leaves_a_print_wherever_the_import_stands(printed, words):
+    code = f"{words.replace('from sslpairs import other', 'from sslpairs.other import g')}\n"
+    assert printed(code, other="g = 1") != printed(code, other="g = 2")
+    assert printed(code, other="g = 1") == printed(code, other="g = 1  # one")
+    assert printed(code, other="g = 1", third="x = 1") == printed(code, other="g = 1", third="x = 2")
+
+
+def test_all_that_can_change_a_training_is_in_its_fingerprint_and_other_methods_are_not():
+    modules = fingerprinting.reached(["training.trainer", "methods.byol", "config.methods.byol", "pairs.mixco"])
+    for name in ("streams", "team", "methods.momentum", "methods.whole", "views.draws", "training.lars", "data.arrays", "config.views",
+                 "config.strategies.mixco", "guides.embed", "plan.spec"):  # fmt: skip
+        assert name in modules
+    assert not {"methods.swav", "pairs.dimcl", "evaluation.knn", "cli", "errors", "front", "plan.planner"} & set(
+        modules
+    )
+    measured = fingerprinting.reached(["evaluation.linear"])
+    assert {"training.optimization", "training.lars", "streams"} <= set(measured)
+
+
+def test_a_changed_strategy_leaves_trainings_without_it_alone(monkeypatch, tmp_path):
+    package = shutil.copytree(
+        fingerprinting.PACKAGE, tmp_path / "sslpairs", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    monkeypatch.setattr(fingerprinting, "PACKAGE", package)
+    names = [(), ("mixco",), ("dimcl",)]
+    before = [fingerprinting.training_code.__wrapped__("simclr", name) for name in names]
+    for file in ("pairs/mixco.py", "config/strategies/mixco.py"):
+        with (package / file).open("a") as text:
+            text.write("\nX = 1\n")
+        fingerprinting._logic.cache_clear()
+        after = [fingerprinting.training_code.__wrapped__("simclr", name) for name in names]
+        assert [one == two for one, two in zip(before, after, strict=True)] == [True, False, True]
+        before = after

@@ -15,7 +15,8 @@ from sslpairs.config import recipes
 from sslpairs.methods.barlowtwins import BarlowTwins
 from sslpairs.methods.base import Clock
 from sslpairs.methods.byol import BYOL
-from sslpairs.methods.moco import MoCo, MoCoPlus
+from sslpairs.methods.moco import MoCo
+from sslpairs.methods.mocoplus import MoCoPlus
 from sslpairs.methods.plain import Plain
 from sslpairs.methods.simclr import SimCLR
 from sslpairs.methods.simsiam import SimSiam

@@ -8,12 +8,12 @@ import pytest
 import torch
 from tiny import METHODS, PLAIN_VIEW, STRATEGIES, STRONG_VIEW, tiny_spec
 
-from sslpairs.config.methods import parse_label
+from sslpairs.config.labels import parse_label
 from sslpairs.data.arrays import ImageData, Split
 from sslpairs.data.images import Resident
 from sslpairs.errors import UserError
 from sslpairs.training.step import step_loss
-from sslpairs.training.train import Trainer
+from sslpairs.training.trainer import Trainer
 
 META = torch.device("meta")
 COLOURED = PLAIN_VIEW | {

@@ -31,14 +31,17 @@ from sslpairs.files import both_digests, sha256_file, write_atomic, write_record
 from sslpairs.guides.embed import embed, embed_with
 from sslpairs.methods.base import Emb
 from sslpairs.plan.build import evaluation_file, is_whole, run_folder
+from sslpairs.plan.fingerprint import training_code
 from sslpairs.streams import generator as named_stream
 from sslpairs.streams import stream_seed
-from sslpairs.training import train as training
+from sslpairs.training import run as training_run
+from sslpairs.training import trainer as training_loop
 from sslpairs.training.lars import LARS
 from sslpairs.training.metrics import COLUMNS
 from sslpairs.training.online import OnlineClassifier
 from sslpairs.training.optimization import build_optimizer, rate_factor
-from sslpairs.training.train import Trainer, train
+from sslpairs.training.run import train
+from sslpairs.training.trainer import Trainer
 
 PROTOCOLS = {
     "linear": {
@@ -350,10 +353,10 @@ def test_the_second_view_may_be_drawn_otherwise(data, root):
 
 def test_a_resumable_state_that_is_slow_to_write_is_not_written_after_every_short_epoch(data, root, monkeypatch):
     now = 0.0
-    monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=lambda: now))
+    monkeypatch.setattr(training_loop, "time", SimpleNamespace(perf_counter=lambda: now))
 
     def saves(cheap, epoch):
-        monkeypatch.setattr(training, "CHEAP", cheap)
+        monkeypatch.setattr(training_loop, "CHEAP", cheap)
         made, written = trainer(data, root, epochs=4), []
 
         def epoch_of(number):
@@ -393,14 +396,14 @@ def test_a_state_of_other_code_another_guide_or_other_libraries_is_not_gone_on_w
     (folder_of(root) / "run.json").unlink()
     with pytest.raises(Interrupted):
         run(root, guide="the guide", epochs=4, progress=stop_after(2))
-    known = training.code_and_versions(root)
+    known = training_run.code_and_versions(root, training_code("simclr", ()))
     if what == "guide":
         receipt = json.loads((folder_of(root, "the guide") / "run.json").read_text())
         receipt["checkpoint"]["sha256"] = "0" * 64
         write_record(folder_of(root, "the guide") / "run.json", receipt)
     else:
         other = "changed" if what == "code" else known["versions"] | {"torch": "3.0"}
-        monkeypatch.setattr(training, "code_and_versions", lambda root, git: known | {what: other})
+        monkeypatch.setattr(training_run, "code_and_versions", lambda *_: known | {what: other})
     done = []
     with caplog.at_level("WARNING"):
         got = run(root, guide="the guide", epochs=4, progress=lambda epoch, *_: done.append(epoch))
@@ -588,9 +591,9 @@ def test_the_order_of_images_and_their_views_are_the_same_with_and_without_a_str
 def test_views_do_not_depend_on_how_many_steps_are_planned_or_made_at_once(label, data, root, monkeypatch):
     made = trainer(data, root, label, batch_size=16)
     wanted = list(made._batches(0))
-    assert len(wanted) > made.steps_at_once == training.STEPS_PLANNED
+    assert len(wanted) > made.steps_at_once == training_loop.STEPS_PLANNED
     for planned, at_once in ((3, 1), (3, 2), (1, 5), (7, 7)):
-        monkeypatch.setattr(training, "STEPS_PLANNED", planned)
+        monkeypatch.setattr(training_loop, "STEPS_PLANNED", planned)
         made.steps_at_once = at_once
         for ours, theirs in zip(made._batches(0), wanted, strict=True):
             for one, other in zip(ours, theirs, strict=True):

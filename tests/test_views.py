@@ -12,7 +12,7 @@ from tiny import PLAIN_VIEW
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 
-from sslpairs.config.recipes import Augmentation, Crop
+from sslpairs.config.views import Augmentation, Crop
 from sslpairs.views import draws as columns
 from sslpairs.views.augment import apply, augment, normalize
 from sslpairs.views.draws import COLUMNS, crop_boxes, draw, plan

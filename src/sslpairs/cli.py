@@ -431,7 +431,7 @@ def train(
         with _run_to_train(build, run, force, team) as wanted:
             if not team.agree(lambda: wanted):
                 return
-            from sslpairs.training.train import train as train_run
+            from sslpairs.training.run import train as train_run
 
             scale = build.plan.scale
             with _progress(run, quiet=log_file is not None) as progress:
@@ -839,7 +839,7 @@ def bench(
     import time
 
     started = time.monotonic()
-    from sslpairs.config.methods import parse_label
+    from sslpairs.config.labels import parse_label
     from sslpairs.files import write_atomic
 
     start_log(None)

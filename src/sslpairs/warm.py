@@ -34,7 +34,7 @@ PRELOAD = {
         "sslpairs.config.reading",
         "sslpairs.data.record",
         "sslpairs.front",
-        "sslpairs.training.train",
+        "sslpairs.training.run",
         "sslpairs.evaluation.evaluate",
     ),
     "store": ("dvc.repo", "dvc_data.hashfile.db", "sslpairs.cli", "sslpairs.store"),

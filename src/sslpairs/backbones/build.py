@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from sslpairs.config.recipes import ConvNet, ResNet
+from sslpairs.config.networks import ConvNet, ResNet
 
 
 def build_backbone(how: ConvNet | ResNet, channels: int) -> tuple[nn.Module, int]:

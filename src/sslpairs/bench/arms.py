@@ -20,7 +20,7 @@ from sslpairs.methods.build import build_method
 from sslpairs.streams import generator
 from sslpairs.training.optimization import build_optimizer
 from sslpairs.training.step import train_step
-from sslpairs.training.train import Trainer
+from sslpairs.training.trainer import Trainer
 
 
 def wait(device: str) -> None:
@@ -167,7 +167,7 @@ class Stock:
         from pydantic import TypeAdapter
 
         from sslpairs.backbones.build import build_backbone
-        from sslpairs.config.recipes import Backbone
+        from sslpairs.config.networks import Backbone
 
         network, width = build_backbone(TypeAdapter(Backbone).validate_python(NETWORKS[setting.network]), 3)
         return network.to(memory_format=torch.contiguous_format), width

@@ -14,8 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from sslpairs.bench.arms import Bare, Ours, Stock, cores
 from sslpairs.bench.memory import peak_memory
 from sslpairs.bench.setting import Setting
-from sslpairs.config.methods import parse_label
+from sslpairs.config.labels import parse_label
+from sslpairs.config.strategies import STRATEGIES
 from sslpairs.errors import UserError
+from sslpairs.plan.fingerprint import training_code
 from sslpairs.training.device import describe
 from sslpairs.training.provenance import code_and_versions
 
@@ -261,7 +263,7 @@ def machine(device: str, load: float | None) -> dict[str, Any]:
         "threads": threads,
         "stock_workers": cores(),
         "load_before": load,
-        **code_and_versions(Path.cwd()),
+        **code_and_versions(Path.cwd(), training_code("simclr", tuple(STRATEGIES))),
     }
 
 

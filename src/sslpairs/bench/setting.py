@@ -10,9 +10,12 @@ from typing import Any, Literal
 
 import torch
 
-from sslpairs.config.methods import BASES, parse_label
+from sslpairs.config.labels import parse_label
+from sslpairs.config.methods import METHODS
+from sslpairs.config.strategies import STRATEGIES
 from sslpairs.data.arrays import ImageData, Split
 from sslpairs.data.images import Resident
+from sslpairs.errors import UserError
 from sslpairs.plan.spec import RunSpec
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -24,8 +27,6 @@ QUICK = ["simclr", "simclr+mixco", "simclr+clae", "byol"]
 """What ``--quick`` measures."""
 QUICK_SECONDS = 60.0
 """How long ``--quick`` takes from the start of the command, at most: a slow machine measures fewer rounds."""
-ALL = [*BASES, *(f"simclr+{name}" for name in ("spps", "gps", "mixco", "clae", "dimcl"))]
-"""What is measured unless methods are named."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,8 @@ _STRATEGIES: dict[str, dict[str, Any]] = {
     },
     "dimcl": {"weight": 0.1, "temperature": 0.1},
 }
+ALL = [*(n for n in METHODS if n in _METHODS), *(f"simclr+{n}" for n in STRATEGIES if n in _STRATEGIES)]
+"""What is measured unless methods are named."""
 AUGMENTATION: dict[str, Any] = {
     # Those of lightly's SimCLRTransform(cj_strength=0.5, gaussian_blur=0.0), which is measured beside it.
     "crop": {"scale": [0.08, 1.0], "ratio": [0.75, 4 / 3]},
@@ -137,6 +140,8 @@ AUGMENTATION: dict[str, Any] = {
 def bench_spec(label: str, setting: Setting) -> RunSpec:
     """The training of a label such as ``byol+gps``. Raises ``UserError`` for a label without a meaning."""
     asked = parse_label(label)
+    if unknown := [name for name in (asked.base, *asked.strategies) if name not in _METHODS | _STRATEGIES]:
+        raise UserError(f"'{label}': src/sslpairs/bench/setting.py has no values for '{unknown[0]}'; write them there")
     content = {
         "dataset": "0" * 64,
         "backbone": NETWORKS[setting.network],

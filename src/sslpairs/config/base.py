@@ -27,6 +27,12 @@ NonNegative = Annotated[float, Field(ge=0, le=1e6)]
 Rate = Annotated[float, Field(gt=0, le=1000)]
 """A learning rate."""
 
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Range = Annotated[list[Annotated[float, Field(ge=0, le=100)]], Field(min_length=2, max_length=2)]
+"""Smallest and largest value."""
+Momentum = Annotated[list[Fraction], Field(min_length=2, max_length=2)]
+"""Of a momentum encoder: first and last value, cosine in between."""
+
 NAME = "^[A-Za-z0-9][A-Za-z0-9._-]*$"
 RESERVED = ("all", "every", "default")
 """Words that mean something else where names stand."""

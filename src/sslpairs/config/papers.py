@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from sslpairs.config.base import Count, Model, Name, Title
+from sslpairs.config.strategies import STRATEGIES
 
 
 class Setting(Model):
@@ -92,7 +93,7 @@ class Paper(Model):
     """One file of ``config/papers/``."""
 
     title: Title
-    strategy: Literal["spps", "gps", "mixco", "clae", "dimcl"] | None
+    strategy: Literal[tuple(STRATEGIES)] | None
     """The paper's pair strategy; null for tables that no paper has."""
     arxiv: str | None
     optional: bool = False

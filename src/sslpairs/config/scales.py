@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from sslpairs.config.base import Count, Model, Title
-from sslpairs.config.recipes import Backbone
+from sslpairs.config.networks import Backbone
 
 
 class Unnamed(Model):

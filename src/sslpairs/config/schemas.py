@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from sslpairs.config.datasets import Datasets
-from sslpairs.config.methods import combinations_page
+from sslpairs.config.labels import combinations_page
 from sslpairs.config.papers import Paper
 from sslpairs.config.recipes import Recipe
 from sslpairs.config.scales import Scale

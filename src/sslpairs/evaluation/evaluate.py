@@ -9,13 +9,13 @@ from torch import nn
 
 from sslpairs.backbones.checkpoint import check_digest, load_backbone
 from sslpairs.backbones.features import features
-from sslpairs.config.recipes import Protocols
+from sslpairs.config.protocols import Protocols
 from sslpairs.data.arrays import load
 from sslpairs.evaluation.knn import evaluate_knn
 from sslpairs.evaluation.linear import evaluate_linear
 from sslpairs.files import write_record
 from sslpairs.plan.build import evaluation_file, run_folder
-from sslpairs.plan.fingerprint import EVALUATION_ROOMS, fingerprint
+from sslpairs.plan.fingerprint import evaluation_code
 from sslpairs.training.device import describe, pick_device, settle
 
 
@@ -77,6 +77,6 @@ def evaluate(
         "backbone_unchanged": True,
         "features": train[0].shape[1],
         "device": describe(place, threads),
-        "code": fingerprint(*EVALUATION_ROOMS),
+        "code": evaluation_code(),
     }
     return write_record(root / evaluation_file(f"{run}/{key}"), result)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from sslpairs.backbones.features import features, pixels
-from sslpairs.config.recipes import Protocols
+from sslpairs.config.protocols import Protocols
 from sslpairs.data.arrays import load
 from sslpairs.evaluation.knn import evaluate_knn
 from sslpairs.evaluation.linear import evaluate_linear

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslpairs.backbones.nearest import smallest_products
-from sslpairs.config.recipes import KNN
+from sslpairs.config.protocols import KNN
 from sslpairs.errors import UserError
 
 

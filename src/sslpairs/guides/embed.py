@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from sslpairs.backbones.checkpoint import check_digest, load, load_backbone
 from sslpairs.backbones.features import features, pixels
-from sslpairs.config.recipes import Guide
+from sslpairs.config.guides import Guide
 from sslpairs.data.arrays import ImageData
 from sslpairs.errors import UserError
 from sslpairs.methods.base import BaseMethod

@@ -8,7 +8,7 @@ import torch
 from lightly.models.modules.heads import ProjectionHead
 from torch import Tensor, nn
 
-from sslpairs.config.recipes import Head
+from sslpairs.config.networks import Head
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """MoCo v2 (Chen et al. 2020, arXiv 2003.04297): contrast queries with keys of a momentum encoder and a queue of old keys.
 
-``MoCo`` is one-way with one queue, as in MixCo's released code; ``MoCoPlus`` (v2+) is symmetric with two queues, as in
+``MoCo`` is one-way with one queue, as in MixCo's released code; ``mocoplus.MoCoPlus`` (v2+) is symmetric with two queues, as in
 solo-learn and DimCL's released code. They differ in when the key encoder follows: before the keys are made (MIXCO
 moco/models/encoder.py), or after the optimiser's step (SOLO methods/base.py). Lightly's NTXentLoss has the same form but
 keeps its bank outside checkpoints, so loss and queue are our own.
@@ -94,21 +94,3 @@ class MoCo(BaseMethod):
     def after_step(self, clean: Sequence[Emb], clock: Clock) -> None:
         """The newest keys replace the oldest ones."""
         enqueue(self.queue, self.oldest, torch.stack([F.normalize(clean[view].t, dim=1) for view in self.answering]))
-
-
-class MoCoPlus(MoCo):
-    """MoCo v2+: both views ask and answer, each with a queue of its own keys; the mean of both directions."""
-
-    queries = (0, 1)
-    mixed_views = (0, 1)
-
-    def before_step(self, clock: Clock) -> None:
-        """Nothing: the key encoder follows after the step."""
-
-    def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
-        return (self._contrast(a, b, 1) + self._contrast(b, a, 0)) / 2
-
-    def after_step(self, clean: Sequence[Emb], clock: Clock) -> None:
-        """Queues, then the key encoder."""
-        super().after_step(clean, clock)
-        self._follow(clock)

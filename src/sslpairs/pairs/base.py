@@ -57,6 +57,10 @@ class Pairs:
     def wrap(self, method: BaseMethod) -> None:
         """Change the networks before training."""
 
+    def unwrap(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The backbone's weights as they are without what ``wrap`` has changed."""
+        return weights
+
     def prepare(self, embed: Callable[[], Tensor], draws: torch.Generator) -> str:
         """Use the guide's embedding of all training images ``[N, D]``; answers one line for the log."""
         return ""

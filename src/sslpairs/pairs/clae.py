@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sslpairs.config.recipes import CLAE as Settings
+from sslpairs.config.strategies.clae import CLAE as Settings
 from sslpairs.methods.base import BaseMethod, Emb
 from sslpairs.methods.whole import whole_batch
 from sslpairs.pairs.base import Pairs, Step
@@ -75,6 +75,9 @@ class CLAE(Pairs):
 
     def __init__(self, settings: Settings):
         self.settings = settings
+
+    def unwrap(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:  # noqa: D102
+        return main_weights(weights)
 
     def wrap(self, method: BaseMethod) -> None:
         """Second norms for the online networks; momentum encoders never see an adversarial image."""

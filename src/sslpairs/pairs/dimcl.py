@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from sslpairs.config.recipes import DimCL as Settings
+from sslpairs.config.strategies.dimcl import DimCL as Settings
 from sslpairs.methods.simclr import nt_xent
 from sslpairs.pairs.base import Pairs, Step
 

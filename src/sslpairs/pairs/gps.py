@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sslpairs.backbones.nearest import smallest_products
-from sslpairs.config.recipes import GPS as Settings
+from sslpairs.config.strategies.gps import GPS as Settings
 from sslpairs.errors import UserError
 from sslpairs.pairs.base import Pairs
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslpairs.config.recipes import MixCo as Settings
+from sslpairs.config.strategies.mixco import MixCo as Settings
 from sslpairs.methods.base import Emb
 from sslpairs.methods.codes import code_loss
 from sslpairs.methods.whole import share

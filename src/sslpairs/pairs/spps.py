@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslpairs.config.recipes import SPPS as Settings
+from sslpairs.config.strategies.spps import SPPS as Settings
 from sslpairs.errors import UserError
 from sslpairs.pairs.base import Pairs
 

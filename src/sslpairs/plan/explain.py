@@ -6,7 +6,7 @@ from typing import Any
 from sslpairs.errors import UserError, nearest
 from sslpairs.git import commit_words
 from sslpairs.plan.build import Build
-from sslpairs.plan.fingerprint import EVALUATION_ROOMS, TRAINING_ROOMS, fingerprint
+from sslpairs.plan.fingerprint import evaluation_code, training_code
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,9 @@ def commit(receipt: dict[str, Any]) -> str:
 
 def code(receipt: dict[str, Any]) -> str:
     """The fingerprint of the code that trained a run, and whether it is today's."""
-    return receipt["code"] + ("" if receipt["code"] == fingerprint(*TRAINING_ROOMS) else ": trained by older code")
+    spec = receipt["spec"]
+    now = training_code(*spec["method"], tuple(spec["strategies"]))
+    return receipt["code"] + ("" if receipt["code"] == now else ": trained by older code")
 
 
 def state(build: Build, run: str) -> str:
@@ -161,7 +163,7 @@ def score(build: Build, evaluation: str) -> dict[str, Any] | None:
     record = build.record_of(evaluation)
     return {
         "last": {name: protocol["last"] for name, protocol in record["protocols"].items()},
-        "older": record["code"] != fingerprint(*EVALUATION_ROOMS),
+        "older": record["code"] != evaluation_code(),
     }
 
 

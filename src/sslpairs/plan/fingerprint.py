@@ -1,29 +1,83 @@
-"""A fingerprint of code that ignores comments, docstrings and formatting, and sees logic and defaults."""
+"""Fingerprints of code: of all modules that can change a result, found by following imports from where it is made.
+
+They ignore comments, docstrings and formatting, and see logic and defaults.
+"""
 
 import ast
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from sslpairs.files import sha256_text
 
-TRAINING_ROOMS = ("backbones", "data", "guides", "methods", "pairs", "training", "views")
-EVALUATION_ROOMS = ("backbones", "data", "evaluation")
+PACKAGE = Path(__file__).parents[1]
+SILENT = ("errors", "words", "files", "git", "plan.build", "plan.progress", "plan.fingerprint", "training.provenance")
+"""Modules that speak, find or write results and change none of their numbers; imports are not followed into them."""
 
 
 @cache
-def fingerprint(*rooms: str) -> str:
-    """First 12 hex digits of the sha256 over the logic of all modules in these rooms of the package."""
-    package = Path(__file__).parents[1]
-    texts = []
-    for room in rooms:
-        for file in sorted((package / room).glob("*.py")):
-            tree = ast.parse(file.read_bytes())
-            for node in ast.walk(tree):
-                body = getattr(node, "body", None)
-                if isinstance(body, list):  # docstrings, and those of attributes
-                    body[:] = [statement for statement in body if not _is_text(statement)]
-            texts.append(f"{room}/{file.name}\n{ast.unparse(tree)}")
+def training_code(base: str, strategies: tuple[str, ...]) -> str:
+    """Of the trainings of a base method under pair strategies: the files of others are not among it."""
+    own = [f"{room}.{base}" for room in ("methods", "config.methods")]
+    own += [f"{room}.{name}" for name in strategies for room in ("pairs", "config.strategies")]
+    return fingerprint("training.trainer", *own)
+
+
+@cache
+def evaluation_code() -> str:
+    """Of the protocols, and of the features that they see."""
+    return fingerprint("evaluation.linear", "evaluation.knn", "backbones.features", "backbones.build", "data.arrays")
+
+
+@cache
+def paper_code() -> str:
+    """Of tables and figures."""
+    return fingerprint(*(f"paper.{file.stem}" for file in sorted((PACKAGE / "paper").glob("*.py"))))
+
+
+def fingerprint(*modules: str) -> str:
+    """First 12 hex digits of the sha256 over the logic of these modules of the package and of all that they import."""
+    texts = [f"{name}\n{_logic(file)}" for name, file in sorted(reached(modules).items())]
     return sha256_text("\n".join(texts))[:12]
+
+
+def reached(modules: Iterable[str]) -> dict[str, Path]:
+    """Modules of the package, without its name, and what they import from it, with their files."""
+    found, todo = {}, [name for name in modules if name not in SILENT]
+    while todo:
+        name = todo.pop()
+        file = _file(name)
+        if file and name not in found:
+            found[name] = file
+            todo += [other for other in _imported(file) if other not in SILENT]
+    return found
+
+
+def _file(name: str) -> Path | None:
+    path = PACKAGE.joinpath(*name.split("."))
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+@cache
+def _imported(file: Path) -> list[str]:
+    """Names below the package that a file imports, inside of functions too; some are of functions and classes."""
+    found = []
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+    return [name.removeprefix("sslpairs.") for name in found if name.startswith("sslpairs.")]
+
+
+@cache
+def _logic(file: Path) -> str:
+    tree = ast.parse(file.read_bytes())
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):  # docstrings, and those of attributes
+            body[:] = [statement for statement in body if not _is_text(statement)]
+    return ast.unparse(tree)
 
 
 def _is_text(node: ast.stmt) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sslpairs.config.recipes import Schedule
+from sslpairs.config.optimization import Schedule
 from sslpairs.errors import UserError
 from sslpairs.files import read_json
 
@@ -40,28 +40,6 @@ def known_images(root: Path, name: str, config: dict[str, Any], content: str | N
         test = 10 * source["test_per_class"]
         return Images(1797 - test, test, source["size"], 1)
     return Images(expected["train"], expected["test"], source["size"], source["channels"]) if expected else None
-
-
-def check_training(
-    images: Images | None, data: str, batch_size: int, strategies: dict[str, Any], scale_file: str, recipe_file: str
-) -> None:
-    """``UserError`` for a batch or a number of neighbours that the data set ``data`` does not have. SPPS adds pairs to the images, how
-    many is only known once they are mined."""
-    if images is None:
-        return
-    if "spps" not in strategies and batch_size > images.train:
-        raise UserError(
-            f"{scale_file}: batch_sizes: a batch of {batch_size:,} exceeds the {images.train:,} training images of {data}; write a "
-            "smaller number"
-        )
-    gps = strategies.get("gps")
-    if gps and gps["choice"] == "nearest":
-        most = images.train - (not gps["include_self"])
-        if gps["neighbours"] > most:
-            raise UserError(
-                f"{recipe_file}: strategies.gps.neighbours: {gps['neighbours']:,} exceeds the {most:,} candidates in {data}; write a "
-                "smaller number"
-            )
 
 
 def check_evaluation(images: Images | None, data: str, protocols: dict[str, Any], recipe_file: str) -> None:

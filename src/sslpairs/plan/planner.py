@@ -6,19 +6,20 @@ from typing import Any
 from pydantic import ValidationError
 
 from sslpairs.config.changes import ROOMS, set_value
-from sslpairs.config.methods import BASES, CODES, WITHOUT_MIXED_TEMPERATURE, parse_label
+from sslpairs.config.labels import parse_label, partners
+from sslpairs.config.methods import METHODS
 from sslpairs.config.papers import Claim, Paper, Setting, Table
 from sslpairs.config.reading import Config
 from sslpairs.config.recipes import Recipe
 from sslpairs.config.remedies import explain
+from sslpairs.config.strategies import STRATEGIES
 from sslpairs.errors import UserError, listed, nearest, shown
 from sslpairs.files import canonical
-from sslpairs.plan.fingerprint import fingerprint
+from sslpairs.plan.fingerprint import paper_code
 from sslpairs.plan.limits import (
     Images,
     check_evaluation,
     check_schedule,
-    check_training,
     known_images,
     late_notes,
     queue_notes,
@@ -119,7 +120,7 @@ def make_plan(config: Config, contents: dict[str, str], strict: bool = False) ->
 class _Planner:
     def __init__(self, config: Config, contents: dict[str, str], plan: Plan):
         self.config, self.contents, self.plan = config, contents, plan
-        self.table_code = fingerprint("paper")
+        self.table_code = paper_code()
         self.changed: dict[str, Recipe] = {}
         self.specs: dict[tuple, tuple] = {}
         self.images: dict[str, Images | None] = {}
@@ -503,7 +504,7 @@ class _Planner:
             if earlier not in (None, guide):
                 raise UserError(
                     f"{self.recipe_file}: strategies: '{label}' would need two guides ({earlier} and {guide}), and a run has "
-                    f"one; give spps and gps the same guide ({self.where})"
+                    f"one; give them the same guide ({self.where})"
                 )
             value = spec["strategies"][name]
             value = value | {"guide": value["guide"] | {"run": guide}}
@@ -526,7 +527,7 @@ class _Planner:
         train it; and for each strategy that is guided by a run, that guide as the recipe has it."""
         method = getattr(recipe.methods, label.base)
         if method is None:
-            known = ", ".join(name for name in BASES if getattr(recipe.methods, name))
+            known = ", ".join(name for name in METHODS if getattr(recipe.methods, name))
             raise UserError(
                 f"{self.recipe_file}: methods: no values for '{label.base}', which {self.where} needs; add them (known: {known})"
             )
@@ -538,53 +539,33 @@ class _Planner:
             raise UserError(f"{self.where}: augmentation: '{shown(augmentation)}' is not in {self.recipe_file}{hint}")
         content = self._content(place.dataset)
         self._check_changes(recipe, label, place)
-        strategies, guides = {}, {}
+        base, strategies, guides = METHODS[label.base], {}, {}
+        images = self._check_batch(label, place)
         for name in label.strategies:
             settings = recipe.strategy(label.base, name)
             if settings is None:
                 raise UserError(
                     f"{self.recipe_file}: strategies: no values for '{name}', which {self.where} needs; add them"
                 )
+            settings = settings.under(base)
+            if problem := settings.problem(base, place.batch_size, images, f"data set '{place.dataset}'"):
+                file = self.config.scale_file if problem.key == "batch_sizes" else self.recipe_file
+                raise UserError(f"{file}: {problem.key}: {problem.text} ({self.where})")
             value = settings.model_dump()
-            if name == "mixco" and label.base in WITHOUT_MIXED_TEMPERATURE:
-                value["temperature"] = None
-            elif name == "mixco" and value["temperature"] is None:
-                raise UserError(
-                    f"{self.recipe_file}: strategies.mixco.temperature: null, and the mixed term of {BASES[label.base]} has a "
-                    f"softmax; write a number ({self.where})"
-                )
-            if name in ("spps", "gps") and settings.guide.kind == "run":
+            if settings.guided() and settings.guide.kind == "run":
                 guides[name] = settings.guide
                 value["guide"] = {"kind": "checkpoint", "run": "", "layer": settings.guide.layer}
             strategies[name] = value
-        if "mixco" in strategies and place.batch_size % 2:
-            raise UserError(
-                f"{self.config.scale_file}: batch_sizes: MixCo mixes the two halves of a batch, and {place.batch_size} is odd; "
-                f"write an even number ({self.where})"
-            )
-        if "mixco" in strategies and place.batch_size < 4:
-            raise UserError(
-                f"{self.config.scale_file}: batch_sizes: MixCo makes one mixed image of {place.batch_size}, too few for batch "
-                f"norms; write at least 4 ({self.where})"
-            )
-        if "mixco" in strategies and strategies["mixco"]["hard_codes"] and label.base not in CODES:
-            raise UserError(
-                f"{self.recipe_file}: strategies.mixco.hard_codes: {BASES[label.base]} predicts no codes, so that "
-                f"'{label}' would ignore it; write it under methods.swav.strategies instead ({self.where})"
-            )
         gpus = (change and change.gpus) or training.gpus
-        shares = gpus * (1 + ("mixco" in strategies))
-        if place.batch_size % shares:
+        together, words = partners(label.strategies)
+        if place.batch_size % (gpus * together):
             key = f"methods.{label.base}.training.gpus" if change and change.gpus else "training.gpus"
             raise UserError(
-                f"{self.recipe_file}: {key}: a batch of {place.batch_size} cannot be shared equally by {gpus} GPUs"
-                f"{', each with partners for MixCo' if 'mixco' in strategies else ''}; write a number that divides it ({self.where})"
+                f"{self.recipe_file}: {key}: a batch of {place.batch_size} cannot be shared equally by {gpus} GPUs{words}; write a "
+                f"number that divides it ({self.where})"
             )
         schedule = (change and change.schedule) or training.schedule
         check_schedule(schedule, place.epochs, self.config.scale_file, self.recipe_file)
-        data = f"data set '{place.dataset}' ({self.where})"
-        files = (self.config.scale_file, self.recipe_file)
-        check_training(self.images_of(place.dataset), data, place.batch_size, strategies, *files)
         spec = RunSpec.model_validate(
             {
                 "dataset": content,
@@ -603,6 +584,17 @@ class _Planner:
         )
         return spec.plain(), augmentation, gpus, guides
 
+    def _check_batch(self, label, place: _Place) -> int | None:
+        """How many training images there are, where that is known. ``UserError`` where a batch has more."""
+        images = self.images_of(place.dataset)
+        longer = any(STRATEGIES[name].lengthens for name in label.strategies)
+        if images and not longer and place.batch_size > images.train:
+            raise UserError(
+                f"{self.config.scale_file}: batch_sizes: a batch of {place.batch_size:,} exceeds the {images.train:,} training images "
+                f"of data set '{place.dataset}'; write a smaller number ({self.where})"
+            )
+        return images.train if images else None
+
     def _check_changes(self, recipe: Recipe, label, place: _Place) -> None:
         """``UserError`` for a column's change that this row would not feel although it is meant to."""
         own = getattr(recipe.methods, label.base).training
@@ -613,15 +605,10 @@ class _Planner:
                     f"{self.where}: set: '{key}': '{label}' has an {words[0]} of its own (methods.{label.base}.training), which "
                     f"would stay; name that one instead"
                 )
-            if (
-                words == ["mixco", "temperature"]
-                and "mixco" in label.strategies
-                and label.base in WITHOUT_MIXED_TEMPERATURE
-            ):
-                raise UserError(
-                    f"{self.where}: set: '{key}': the mixed term of {BASES[label.base]} has no temperature; leave '{label}' out "
-                    f"of the table"
-                )
+            if words[0] not in label.strategies or len(words) != 2:
+                continue
+            if unused := STRATEGIES[words[0]].unused(words[1], METHODS[label.base]):
+                raise UserError(f"{self.where}: set: '{key}': {unused}; leave '{label}' out of the table")
 
     def _guide(self, draft: Plan, guide, place: _Place, seed: int) -> str:
         """The run that a guide names: on the same data, with the same network, at the scale's default batch size."""
@@ -629,9 +616,10 @@ class _Planner:
             label = parse_label(guide.method)
         except UserError as error:
             raise UserError(f"{self.recipe_file}: guide.method: {error}") from None
-        if {"spps", "gps"} & set(label.strategies):
+        if any(STRATEGIES[name].guided() for name in label.strategies):
+            guided = " and ".join(strategy.title for strategy in STRATEGIES.values() if strategy.guided())
             raise UserError(
-                f"{self.recipe_file}: guide.method: '{shown(guide.method)}' needs a guide itself; name a method without SPPS and GPS"
+                f"{self.recipe_file}: guide.method: '{shown(guide.method)}' needs a guide itself; name a method without {guided}"
             )
         at = _Place(
             place.dataset,

@@ -3,16 +3,11 @@
 from typing import Any, Literal
 
 from sslpairs.config.base import Count, Model
-from sslpairs.config.methods import STRATEGIES
-from sslpairs.config.recipes import (
-    Augmentation,
-    Backbone,
-    Methods,
-    Online,
-    Optimizer,
-    Schedule,
-    Strategies,
-)
+from sslpairs.config.networks import Backbone
+from sslpairs.config.optimization import Online, Optimizer, Schedule
+from sslpairs.config.recipes import Methods, Strategies
+from sslpairs.config.strategies import STRATEGIES
+from sslpairs.config.views import Augmentation
 from sslpairs.files import canonical, sha256_text
 
 

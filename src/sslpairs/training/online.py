@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sslpairs.backbones.features import features
-from sslpairs.config.recipes import Online
+from sslpairs.config.optimization import Online
 from sslpairs.data.arrays import ImageData
 from sslpairs.methods.base import Emb
 from sslpairs.streams import stream_seed

@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from sslpairs.git import git_state
-from sslpairs.plan.fingerprint import TRAINING_ROOMS, fingerprint
 
 LIBRARIES = ("sslpairs", "torch", "torchvision", "lightly", "numpy")
 
 
-def code_and_versions(root: Path, known: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The keys git, code and versions of a receipt. ``known`` is what git said on another machine, where there is none here."""
+def code_and_versions(root: Path, code: str, known: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The keys git, code and versions of a receipt. ``code`` is a fingerprint; ``known`` is what git said on another machine, where
+    there is none here."""
     git = git_state(root)
     return {
         "git": known if known and git["commit"] is None else git,
-        "code": fingerprint(*TRAINING_ROOMS),
+        "code": code,
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES},
     }
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sslpairs.config.methods import STRATEGIES
+from sslpairs.config.strategies import STRATEGIES
 from sslpairs.methods.base import BaseMethod, Clock
 from sslpairs.methods.whole import whole_batches
 from sslpairs.pairs.base import Pairs, Step

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslpairs.config.recipes import Augmentation
+from sslpairs.config.views import Augmentation
 from sslpairs.streams import sent
 from sslpairs.views.draws import Plan, basis, draw, plan
 

@@ -12,7 +12,7 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
-from sslpairs.config.recipes import Augmentation, Crop, Jitter
+from sslpairs.config.views import Augmentation, Crop, Jitter
 
 TRIES = 10
 """Crops drawn until one fits, as in torchvision."""

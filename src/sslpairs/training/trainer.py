@@ -1,11 +1,9 @@
-"""Train one run: from its specification to a checkpoint, its metrics and, last of all, its receipt."""
+"""The training loop of one run: batches, views, steps, and a state from which it resumes."""
 
-import hashlib
 import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +11,23 @@ import torch
 from torch import Tensor
 
 from sslpairs.backbones import checkpoint
-from sslpairs.config.recipes import Crop
-from sslpairs.data.arrays import ImageData, load
-from sslpairs.errors import Unreadable, UserError
-from sslpairs.files import read_json, read_record, write_atomic, write_record
+from sslpairs.config.labels import partners
+from sslpairs.config.views import Crop
+from sslpairs.data.arrays import ImageData
+from sslpairs.errors import UserError
 from sslpairs.guides.embed import embed, embed_with
 from sslpairs.methods.base import Clock
 from sslpairs.methods.build import build_method
 from sslpairs.methods.whole import share
 from sslpairs.pairs.base import Step
 from sslpairs.pairs.build import build_pairs
-from sslpairs.pairs.clae import main_weights
-from sslpairs.plan.build import is_whole, run_folder
-from sslpairs.plan.progress import live_metrics
 from sslpairs.plan.spec import RunSpec
 from sslpairs.streams import generator, sent
 from sslpairs.team import current
-from sslpairs.training.device import describe, memory_used, pick_device, settle
-from sslpairs.training.metrics import LiveMetrics, to_csv
+from sslpairs.training.metrics import LiveMetrics
 from sslpairs.training.online import OnlineClassifier
 from sslpairs.training.optimization import base_rate, build_optimizer, rate_factor, set_rate
 from sslpairs.training.parallel import shared_loss, whole_norms
-from sslpairs.training.provenance import code_and_versions
 from sslpairs.training.step import step_loss, train_step
 from sslpairs.views.augment import apply, normalize
 from sslpairs.views.draws import Plan, draw, plan
@@ -51,116 +44,6 @@ CHEAP = 0.1
 """Seconds that writing the resumable state may take after every epoch."""
 Progress = Callable[[int, int, str], None]
 """Called with the epochs done, all epochs, and a line of facts."""
-
-
-def train(
-    run: str,
-    entry: dict[str, Any],
-    root: Path,
-    device: str,
-    threads: int,
-    progress: Progress | None = None,
-    force: bool = False,
-    compiled: bool = False,
-    git: dict[str, Any] | None = None,
-) -> dict[str, Any] | None:
-    """Train a run of a plan and answer its receipt; None on those of several processes that do not lead, and write nothing.
-
-    ``entry`` is the plan's entry of the run. Writes ``checkpoint.pt``, ``metrics.csv`` and, last, ``run.json`` into the
-    run's folder; a resumable ``last.ckpt`` and the metrics so far lie there meanwhile, written after every epoch. Raises
-    ``UserError`` when the loss is not a number, or the data do not fit the recipe; then there is no receipt.
-
-    A run whose checkpoint is gone keeps its receipt when the new weights are the same ones; ``force`` writes a new one.
-    ``compiled`` lets torch compile the networks. ``git`` is the state of the repository as another machine saw it, in case there is
-    no git here.
-    """
-    settle(threads)
-    started = time.perf_counter()
-    spec = RunSpec.model_validate(entry["spec"])
-    place = pick_device(device)
-    folder = root / run_folder(run)
-    team = current()
-    if team.leads:
-        for leftover in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
-            leftover.unlink(missing_ok=True)
-    guide = _checkpoint_of(entry["guide"], root)
-    trainer = Trainer(run, spec, load(entry["dataset"], root, place, spec.dataset), root, place)
-    provenance = code_and_versions(root, git)
-    made_by = {"code": provenance["code"], "versions": provenance["versions"], "guide": guide, "compiled": compiled}
-    if compiled:
-        trainer.compile()
-    rows = trainer.fit(folder / "last.ckpt", made_by, afresh=is_whole(run, root), progress=progress)
-    if not team.leads:
-        return None
-
-    content, metrics = checkpoint.to_bytes(trainer.checkpoint()), to_csv(rows).encode()
-    sha256, md5 = hashlib.sha256(content).hexdigest(), hashlib.md5(content, usedforsecurity=False).hexdigest()  # DVC's
-    facts = {
-        "checkpoint": {"sha256": sha256, "md5": md5, "bytes": len(content)},
-        "metrics": {"sha256": hashlib.sha256(metrics).hexdigest(), "bytes": len(metrics)},
-    }
-    try:
-        earlier = read_record(folder / "run.json", root)
-    except Unreadable:
-        raise
-    except UserError:
-        earlier = None
-    if earlier and not force and all(earlier[key] == fact for key, fact in facts.items()):
-        write_atomic(folder / "checkpoint.pt", content)
-        write_atomic(folder / "metrics.csv", metrics)
-        _remove_meanwhile(folder)
-        log.info("%s: the same weights and metrics as before, bit for bit: its receipt stands", run)
-        return earlier
-    # From here until the end there is no receipt: it never lies beside a checkpoint that it does not name.
-    (folder / "run.json").unlink(missing_ok=True)
-    for evaluation in (root / "results/evals" / run).glob("*.json"):
-        if (read_json(evaluation) or {}).get("checkpoint") != sha256:
-            evaluation.unlink()  # of weights that are no more
-    write_atomic(folder / "checkpoint.pt", content)
-    write_atomic(folder / "metrics.csv", metrics)
-    tested = [(row["online_top1"], row["epoch"]) for row in rows if row["online_top1"] is not None]
-    best, best_epoch = max(tested, key=lambda pair: (pair[0], -pair[1]))
-    receipt = {
-        "format": 1,
-        "run": run,
-        "label": entry["label"],
-        "dataset": entry["dataset"],
-        "seed": spec.seed,
-        "guide": entry["guide"],
-        "guide_checkpoint": guide,
-        "spec": entry["spec"],
-        **facts,
-        "online": {"last": rows[-1]["online_top1"], "best": best, "best_epoch": best_epoch},
-        "loss": rows[-1]["loss"],
-        "items": len(trainer.items),
-        "notes": trainer.notes,
-        "resumed_after": trainer.resumed,
-        "device": describe(place, threads),
-        "threads": threads,
-        "compiled": compiled,
-        "memory": memory_used(place),
-        "timing": {
-            "seconds": round(trainer.seconds + time.perf_counter() - started, 3),
-            "images_per_second": round(sum(row["images_per_second"] for row in rows) / len(rows), 1),
-        },
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        **provenance,
-    }
-    receipt = write_record(folder / "run.json", receipt)
-    _remove_meanwhile(folder)
-    return receipt
-
-
-def _remove_meanwhile(folder: Path) -> None:
-    """What lies in a run's folder only until the receipt does."""
-    for path in (folder / "last.ckpt", live_metrics(folder)):
-        path.unlink(missing_ok=True)
-
-
-def _checkpoint_of(guide: str | None, root: Path) -> str | None:
-    """sha256 of the guide's checkpoint, as its receipt names it."""
-    receipt = guide and read_record(root / run_folder(guide) / "run.json", root)
-    return receipt["checkpoint"]["sha256"] if receipt else None
 
 
 class Trainer:
@@ -209,12 +92,11 @@ class Trainer:
 
     def _check_shares(self) -> None:
         size, count = self.spec.batch_size, self.team.size
-        halves = "mixco" in self.spec.active
-        if count > 1 and size % (count * (1 + halves)):
+        together, words = partners(self.spec.active)
+        if count > 1 and size % (count * together):
             raise UserError(
-                f"{self.run}: a batch of {size} cannot be shared equally by {count} processes"
-                f"{', each with partners for MixCo' if halves else ''}; start a number of them that divides "
-                f"{size // 2 if halves and size % 2 == 0 else size}"
+                f"{self.run}: a batch of {size} cannot be shared equally by {count} processes{words}; start a number of them that "
+                f"divides {size // together if size % together == 0 else size}"
             )
 
     def _prepare_pairs(self, root: Path) -> None:
@@ -389,12 +271,10 @@ class Trainer:
         first = int((~losses.isfinite()).nonzero()[0]) + 1
         spec = self.spec
         causes = [f"learning rate {base_rate(spec.optimizer, spec.batch_size):g} too high"]
-        temperatures = {
-            "mixco": spec.strategies.mixco and spec.strategies.mixco.temperature,
-            "dimcl": spec.strategies.dimcl and spec.strategies.dimcl.temperature,
-            spec.base: getattr(getattr(spec.method, spec.base), "temperature", None),
-        }
-        causes += [f"{name}'s temperature {value:g} too low" for name, value in temperatures.items() if value]
+        settings = [(name, getattr(spec.strategies, name)) for name in spec.active]
+        for name, how in [*settings, (spec.base, getattr(spec.method, spec.base))]:
+            if temperature := getattr(how, "temperature", None):
+                causes.append(f"{name}'s temperature {temperature:g} too low")
         if spec.precision != "float32":
             causes.append(f"precision {spec.precision} too coarse")
         return (
@@ -409,11 +289,13 @@ class Trainer:
         method = _on_cpu(self.method.state_dict())
         # The same tensors under both names: they are stored once.
         own = {name.removeprefix("backbone."): value for name, value in method.items() if name.startswith("backbone.")}
+        for strategy in self.pairs:
+            own = strategy.unwrap(own)
         return {
             "format": 1,
             "run": self.run,
             "architecture": self.spec.backbone.model_dump(mode="json"),
-            "backbone": main_weights(own),
+            "backbone": own,
             "method": method,
             "online": _on_cpu(self.online.layer.state_dict()),
         }

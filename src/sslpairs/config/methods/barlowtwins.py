@@ -1,0 +1,19 @@
+"""Barlow Twins: the correlation of both views is the identity."""
+
+from typing import ClassVar, Literal
+
+from sslpairs.config.base import NonNegative, Positive
+from sslpairs.config.methods.base import Method
+
+
+class BarlowTwins(Method):
+    """Settings of ``methods/barlowtwins.py``."""
+
+    title: ClassVar[str] = "Barlow Twins"
+    softmax: ClassVar[bool] = False
+
+    version: Literal[1] = 1
+    lamb: NonNegative
+    """Weight of the off-diagonal correlations."""
+    scale: Positive
+    """Of the whole loss (solo-learn's ``scale_loss``)."""

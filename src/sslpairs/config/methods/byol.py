@@ -1,0 +1,20 @@
+"""BYOL: a predictor learns the outputs of a momentum network."""
+
+from typing import ClassVar, Literal
+
+from sslpairs.config.base import Momentum
+from sslpairs.config.methods.base import Method
+from sslpairs.config.networks import Head
+
+
+class BYOL(Method):
+    """Settings of ``methods/byol.py``."""
+
+    title: ClassVar[str] = "BYOL"
+    targets: ClassVar[int] = 2
+    softmax: ClassVar[bool] = False
+
+    version: Literal[1] = 1
+    momentum: Momentum
+    """Of the target network: first and last value, cosine in between."""
+    predictor: Head

@@ -1,0 +1,16 @@
+"""Plain: one direction of a contrast within a batch."""
+
+from typing import ClassVar, Literal
+
+from sslpairs.config.base import Positive
+from sslpairs.config.methods.base import Method
+
+
+class Plain(Method):
+    """Settings of ``methods/plain.py``."""
+
+    title: ClassVar[str] = "Plain"
+    directions: ClassVar[int] = 1
+
+    version: Literal[1] = 1
+    temperature: Positive

@@ -1,0 +1,15 @@
+"""SimCLR: images against each other in one batch."""
+
+from typing import ClassVar, Literal
+
+from sslpairs.config.base import Positive
+from sslpairs.config.methods.base import Method
+
+
+class SimCLR(Method):
+    """Settings of ``methods/simclr.py``."""
+
+    title: ClassVar[str] = "SimCLR"
+
+    version: Literal[1] = 1
+    temperature: Positive

@@ -1,0 +1,21 @@
+"""SimSiam: a predictor learns the other view, without gradient."""
+
+from typing import ClassVar, Literal
+
+from sslpairs.config.methods.base import Method
+from sslpairs.config.networks import Head
+
+
+class SimSiam(Method):
+    """Settings of ``methods/simsiam.py``."""
+
+    title: ClassVar[str] = "SimSiam"
+    softmax: ClassVar[bool] = False
+
+    version: Literal[1] = 1
+    predictor: Head
+    second_norm: bool
+    """Standardise the projections over the batch once more before the predictor and as targets, as DimCL's released code
+    does (simsiam.py:145-163); solo-learn does not."""
+    constant_predictor_rate: bool
+    """Leave the predictor's learning rate at its peak (solo-learn's ``static_lr``)."""

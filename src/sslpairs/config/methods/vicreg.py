@@ -1,0 +1,21 @@
+"""VICReg: invariance, variance and covariance."""
+
+from typing import ClassVar, Literal
+
+from sslpairs.config.base import NonNegative
+from sslpairs.config.methods.base import Method
+
+
+class VICReg(Method):
+    """Settings of ``methods/vicreg.py``; weights in solo-learn's scale."""
+
+    title: ClassVar[str] = "VICReg"
+    softmax: ClassVar[bool] = False
+
+    version: Literal[1] = 1
+    sim: NonNegative
+    """Weight of the invariance."""
+    var: NonNegative
+    """Weight of the variance, summed over both views."""
+    cov: NonNegative
+    """Weight of the covariance, summed over both views."""

@@ -1,0 +1,128 @@
+"""How networks learn: optimisers, schedules, and what all methods of a recipe share."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from sslpairs.config.base import Count, Fraction, Model, NonNegative, Positive, Rate
+
+
+class SGD(Model):
+    """Stochastic gradient descent (``torch.optim.SGD``)."""
+
+    name: Literal["sgd"]
+    lr: Rate
+    reference_batch: Count | None
+    """Multiply lr by batch_size / reference_batch; null leaves lr as it stands."""
+    momentum: Fraction
+    weight_decay: NonNegative
+
+
+class Adam(Model):
+    """Adam with the usual betas of 0.9 and 0.999 (``torch.optim.Adam``)."""
+
+    name: Literal["adam"]
+    lr: Rate
+    reference_batch: Count | None
+    """Multiply lr by batch_size / reference_batch; null leaves lr as it stands."""
+    weight_decay: NonNegative
+
+
+class LARS(Model):
+    """Layer-wise adaptive rates (``training/lars.py``)."""
+
+    name: Literal["lars"]
+    lr: Rate
+    reference_batch: Count | None
+    """Multiply lr by batch_size / reference_batch; null leaves lr as it stands."""
+    momentum: Fraction
+    weight_decay: NonNegative
+    trust_coefficient: Positive
+    """eta: a layer's rate is lr * eta * |weights| / (|gradient| + weight_decay * |weights|)."""
+    clip: bool
+    """Never let a layer's rate exceed lr (solo-learn's ``clip_lars_lr``)."""
+    adapt_vectors: bool
+    """Whether biases and norms are decayed and adapted too; solo-learn's ``exclude_bias_n_norm`` is the opposite."""
+
+
+Optimizer = Annotated[SGD | Adam | LARS, Field(discriminator="name")]
+
+
+class Constant(Model):
+    """The learning rate stays, after a linear warm-up."""
+
+    name: Literal["constant"]
+    warmup_epochs: NonNegative
+
+
+class Cosine(Model):
+    """Half a cosine from lr to final * lr, after a linear warm-up and a plateau."""
+
+    name: Literal["cosine"]
+    warmup_epochs: NonNegative
+    final: Fraction
+    initial: Fraction = 0.0
+    """Share of lr at which the warm-up starts."""
+    hold_epochs: NonNegative = 0.0
+    """Epochs at lr itself, between the warm-up and the cosine."""
+    span_epochs: Positive | None = None
+    """Epochs that the half cosine would take in full; null fits it to the end of the training."""
+    each: Literal["step", "epoch"] = "step"
+    """Whether the rate changes at every step or at every epoch."""
+
+    @model_validator(mode="after")
+    def _warms_up(self):
+        if self.initial and not self.warmup_epochs:
+            raise ValueError(f"initial {self.initial} is where a warm-up starts, and warmup_epochs is 0: raise it")
+        return self
+
+
+class Steps(Model):
+    """lr times a factor from each milestone on, after a linear warm-up."""
+
+    name: Literal["steps"]
+    warmup_epochs: NonNegative
+    milestones: list[Count]
+    """Epochs, counted from 0, from whose start on the next factor holds."""
+    factors: list[Positive]
+    """What lr is multiplied with from each milestone on; not accumulated."""
+
+    @model_validator(mode="after")
+    def _paired(self):
+        if len(self.milestones) != len(self.factors) or self.milestones != sorted(self.milestones):
+            raise ValueError(f"milestones {self.milestones} must rise and have one of the factors {self.factors} each")
+        return self
+
+
+Schedule = Annotated[Constant | Cosine | Steps, Field(discriminator="name")]
+
+
+class Online(Model):
+    """The ``online`` protocol: a linear layer trained beside the backbone on detached features, with Adam."""
+
+    lr: Rate
+    weight_decay: NonNegative
+    every: Count
+    """Test it every so many epochs; the last epoch is always tested."""
+
+
+class Training(Model):
+    """What all methods of a recipe share unless a method overrides it."""
+
+    augmentation: str
+    """Name of one of the recipe's augmentations."""
+    optimizer: Optimizer
+    schedule: Schedule
+    precision: Literal["float32", "bfloat16"]
+    online: Online
+    gpus: Count = 1
+    """GPUs that train one run together (``docs/several-gpus.md``). It is no part of a run's id: ``batch_size`` is the whole batch."""
+
+
+class TrainingChange(Model):
+    """What one method does otherwise."""
+
+    augmentation: str | None = None
+    optimizer: Optimizer | None = None
+    schedule: Schedule | None = None
+    gpus: Count | None = None

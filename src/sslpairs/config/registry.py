@@ -1,0 +1,53 @@
+"""Ideas that are a pair of files of one name: settings and facts under ``config/``, tensors elsewhere.
+
+Nothing lists them: whatever lies in the folder counts.
+"""
+
+from importlib import import_module
+from importlib.util import find_spec
+from pkgutil import iter_modules
+from typing import TypeVar
+
+from sslpairs.config.base import Model
+from sslpairs.errors import UserError
+
+M = TypeVar("M", bound=Model)
+
+
+def scan(package: str, base: type[M], other: str) -> dict[str, type[M]]:
+    """File name -> the class of settings, a ``base``, that each file of ``package`` defines, by name.
+
+    ``UserError`` for a file without such a class, and for one without its other half in the package ``other``.
+    """
+    found = {}
+    for name in sorted(module.name for module in iter_modules(import_module(package).__path__)):
+        if name == "base":
+            continue
+        module = import_module(f"{package}.{name}")
+        own = [
+            value
+            for value in vars(module).values()
+            if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
+        ]
+        if len(own) != 1:
+            raise UserError(
+                f"{_file(package, name)}: defines {len(own)} classes of settings ({base.__name__}); write one"
+            )
+        if not find_spec(f"{other}.{name}"):
+            raise UserError(f"{_file(other, name)} is missing, the other half of {_file(package, name)}; write it")
+        found[name] = own[0]
+    return found
+
+
+def other_half(package: str, name: str, settings: type[Model]) -> type:
+    """The class of the same name in the file of the same name. ``UserError`` where there is none."""
+    try:
+        return getattr(import_module(f"{package}.{name}"), settings.__name__)
+    except AttributeError:
+        raise UserError(
+            f"{_file(package, name)}: has no class {settings.__name__}, as its settings have; write it"
+        ) from None
+
+
+def _file(package: str, name: str) -> str:
+    return f"src/{package.replace('.', '/')}/{name}.py"

@@ -1,0 +1,81 @@
+"""MixCo: mixed images, pulled towards both of their parents."""
+
+from typing import ClassVar, Literal, Self
+
+from sslpairs.config.base import NonNegative, Positive
+from sslpairs.config.meaning import Meaning
+from sslpairs.config.methods.base import Method
+from sslpairs.config.strategies.base import Problem, Strategy
+
+_PER_IMAGE = "lam * loss against parent i + (1 - lam) * loss against parent j, the base's own loss for one image"
+_MIXED_TARGETS = "the base's loss between mixed projections and equally mixed clean projections; no T_mix"
+
+
+class MixCo(Strategy):
+    """Settings of ``pairs/mixco.py``."""
+
+    title: ClassVar[str] = "MixCo"
+    order: ClassVar[int] = 30
+    together: ClassVar[int] = 2
+    meanings: ClassVar[dict[str, Meaning]] = {
+        "simclr": Meaning("released", "soft cross entropy of mixed images over the other view's projections"),
+        "moco": Meaning("released", "mixed queries, in one batch with the clean ones, over clean keys and the queue"),
+        "mocoplus": Meaning("ours", "as MoCo v2, in both directions, each with its queue; the mean of both"),
+        "byol": Meaning("ours", f"{_PER_IMAGE}; both directions summed as in the base; no T_mix"),
+        "simsiam": Meaning("ours", f"{_PER_IMAGE}; the mean of both directions as in the base; no T_mix"),
+        "barlowtwins": Meaning("ours", _MIXED_TARGETS),
+        "vicreg": Meaning("ours", _MIXED_TARGETS),
+        "swav": Meaning("released", "mixed crops predict equally mixed codes; the mean over all cross entropies"),
+        "dino": Meaning("ours", "as SwAV with the teacher's centred, sharpened outputs for codes"),
+        "nnclr": Meaning("ours", "soft cross entropy of mixed predictions over the neighbours of the other view"),
+        "uel": Meaning("ours", "as SimCLR on UEL's unit features; the gradient flows into the mixed side only"),
+        "plain": Meaning("ours", "as SimCLR on Plain's unit features, in Plain's one direction: view 1 mixed"),
+    }
+
+    version: Literal[1] = 1
+    temperature: Positive | None
+    """T_mix. Released: SimCLR 0.5, MoCo 0.05 (TinyImageNet) or 1 (ImageNet), SwAV 0.1. Base methods whose mixed term has no
+    temperature (BYOL, SimSiam, Barlow Twins, VICReg) are planned with null."""
+    weight: NonNegative
+    """Of the mixed term, beside the base loss (released: ``mix_param`` = 1)."""
+    alpha: Positive | None
+    """The mixing share comes from Beta(alpha, alpha); null means uniform, as released (simclr/pretrain.py:189)."""
+    hard_codes: bool
+    """SwAV and DINO only: mix one-hot codes instead of soft ones (released: ``--hard_mix``, off by default)."""
+
+    @classmethod
+    def passes(cls, base: type[Method]) -> float:
+        """Half as many mixed images as there are views to mix, forwards and backwards."""
+        return 3 * cls.kept(base)
+
+    @classmethod
+    def kept(cls, base: type[Method]) -> float:
+        """The mixed images."""
+        return base.directions / 2
+
+    @classmethod
+    def unused(cls, key: str, base: type[Method]) -> str | None:
+        """T_mix has no place where the base's loss has no softmax."""
+        return (
+            f"the mixed term of {base.title} has no temperature" if key == "temperature" and not base.softmax else None
+        )
+
+    def under(self, base: type[Method]) -> Self:
+        """Without a temperature where the base's loss has no softmax."""
+        return self if base.softmax else self.model_copy(update={"temperature": None})
+
+    def problem(self, base: type[Method], batch_size: int, images: int | None, data: str) -> Problem | None:
+        """A missing temperature, a batch that cannot be mixed, codes where there are none."""
+        if base.softmax and self.temperature is None:
+            words = f"null, and the mixed term of {base.title} has a softmax; write a number"
+            return Problem("strategies.mixco.temperature", words)
+        if batch_size % 2:
+            words = f"MixCo mixes the two halves of a batch, and {batch_size} is odd; write an even number"
+            return Problem("batch_sizes", words)
+        if batch_size < 4:
+            words = f"MixCo makes one mixed image of {batch_size}, too few for batch norms; write at least 4"
+            return Problem("batch_sizes", words)
+        if self.hard_codes and not base.codes:
+            words = f"{base.title} predicts no codes, so that it would be ignored; write it under methods.swav.strategies instead"
+            return Problem("strategies.mixco.hard_codes", words)
+        return None

@@ -1,0 +1,53 @@
+"""SPPS: mined pairs of images lengthen the list of pairs."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from sslpairs.config.base import Count
+from sslpairs.config.guides import Guide
+from sslpairs.config.meaning import Meaning
+from sslpairs.config.strategies.base import Strategy
+
+
+class SPPS(Strategy):
+    """Settings of ``pairs/spps.py``. No code was released: every number is ours or from memory, never the paper's."""
+
+    title: ClassVar[str] = "SPPS"
+    order: ClassVar[int] = 10
+    lengthens: ClassVar[bool] = True
+    meanings: ClassVar[dict[str, Meaning]] = {
+        base: Meaning(
+            "named", f"mined pairs lengthen the list of items ({source} of the abstract); thresholds are ours"
+        )
+        for base, source in {"simclr": "v1", "moco": "v3", "simsiam": "v3"}.items()
+    }
+    otherwise: ClassVar[Meaning | None] = Meaning(
+        "ours", "mined pairs lengthen the list of items; sources of the two views only; the objective is the base's"
+    )
+
+    version: Literal[1] = 1
+    mode: Literal["interval", "quantile"]
+    """``interval``: low and high are cosines; ``quantile``: they are quantiles of the cosines of all pairs (ours)."""
+    low: Annotated[float, Field(ge=-1, le=1)]
+    """0.97 in interval mode is from memory, unconfirmed; the scale of cosines depends on the encoder."""
+    high: Annotated[float, Field(ge=-1, le=1)]
+    """0.99 in interval mode is from memory, unconfirmed; it drops copies of the same image."""
+    inclusive: bool
+    """Whether pairs exactly at low or high count. Ours: yes."""
+    ordered: bool
+    """Count (a, b) and (b, a) as two items instead of one. Ours: one."""
+    max_partners: Count | None
+    """Keep at most so many partners of an image, the most similar ones; null keeps all. Ours."""
+    share: Annotated[float, Field(gt=0, le=1)]
+    """Share of the training images, drawn at random once, among which pairs are mined. Ours."""
+    guide: Guide
+    """The abstract says: a self-supervised encoder that was trained before; on un-augmented images is from memory."""
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if self.low > self.high:
+            raise ValueError(f"low {self.low} exceeds high {self.high}")
+        if self.mode == "quantile" and self.low < 0:
+            raise ValueError(f"low {self.low} is no quantile: quantiles lie within [0, 1]")
+        return self
