@@ -28,9 +28,6 @@ from sslpairs.front import (
     trained_from,
 )
 from sslpairs.plan.build import Build, any_of, thaw
-from sslpairs.slurm import become_own_member
-
-become_own_member(sys.argv)
 
 root = Path.cwd()
 # Whether this process is one job on a cluster: the build on the head node has looked at everything.

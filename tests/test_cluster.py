@@ -3,7 +3,6 @@
 A real Slurm is started elsewhere; here its two commands are small scripts, and processes are replaced on paper only.
 """
 
-import base64
 import copy
 import fcntl
 import importlib
@@ -14,7 +13,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,7 +34,7 @@ from sslpairs.plan.build import Build, evaluation_file, run_folder, thaw
 from sslpairs.plan.cost import features_flops, step_cost, training_flops
 from sslpairs.plan.planner import Plan, make_plan
 from sslpairs.plan.requests import Requests, functions, given
-from sslpairs.slurm import ARRAY, become_own_member, cancel_orphans
+from sslpairs.slurm import cancel_orphans
 from sslpairs.team import start_together
 from sslpairs.training.device import memory_used, pick_device
 from sslpairs.training.provenance import code_and_versions, git_state
@@ -288,7 +286,7 @@ def test_what_the_profile_keeps_in_comments_is_right_too(root, snakemakes, monke
     folder = profile(root, text)
     found = profile_site(root, "mine")
     assert (found.share_request, found.gpu_shares) == ("gres=shard:1", 4)
-    assert snakemakes(folder).slurm_array_jobs == "evaluate,pretrain"
+    assert snakemakes(folder).executor == "slurm"
 
 
 # --- what time and memory are expected from -------------------------------------------------------------------------
@@ -597,45 +595,6 @@ def test_fifty_thousand_runs_need_as_many_estimates_as_there_are_kinds_of_runs(b
     assert len(estimated) == 3
 
 
-# --- arrays ---------------------------------------------------------------------------------------------------------
-
-
-def test_jobs_of_an_array_all_ask_for_the_most_that_any_needs(build):
-    finish(build, run_of(build, "simclr"), seconds=9.0 * 3600, memory={"host": 30e9, "gpu": 1e9})
-    requests = asked(build, **SHARED)
-    runs = list(requests.build.to_train)
-    apart = [requests.training(run) for run in runs]
-    requests.equalise("training", runs)
-    together = {(r.minutes, r.memory_mb, r.cpus, r.gpus, r.shares) for r in map(requests.training, runs)}
-    assert len({request.minutes for request in apart}) > 1
-    assert together == {
-        (max(r.minutes for r in apart), max(r.memory_mb for r in apart), max(r.cpus for r in apart), 1, True)
-    }
-
-
-def test_an_array_with_one_large_run_asks_for_whole_gpus(build):
-    finish(build, run_of(build, "byol"), memory={"host": 1e9, "gpu": 14e9})
-    requests = asked(build, **SHARED)
-    runs = [run_of(build, "simclr"), run_of(build, "byol", seed=1)]
-    assert [requests.training(run).shares for run in runs] == [True, False]
-    requests.equalise("training", runs)
-    assert [requests.training(run).shares for run in runs] == [False, False]
-
-
-def test_an_array_of_nothing_is_fine(build):
-    asked(build).equalise("training", [])
-
-
-@pytest.mark.parametrize(("device", "what"), [("auto", "1 and 4 GPUs"), ("cpu", "1 and 4 processes")])
-def test_runs_on_different_numbers_of_gpus_cannot_be_one_array(device, what, root):
-    build = Build(plan(root, device=device), root)
-    build.plan.runs[run_of(build, "simclr")]["gpus"] = 4
-    requests = asked(build)
-    with pytest.raises(UserError, match=f"slurm-array-jobs: .* {what}; leave out pretrain"):
-        requests.equalise("training", requests.build.to_train)
-    requests.equalise("evaluation", requests.build.to_evaluate)
-
-
 # --- Snakemake's side -----------------------------------------------------------------------------------------------
 
 
@@ -643,14 +602,14 @@ class Raw(SimpleNamespace):
     """A value of a profile, as Snakemake keeps it."""
 
 
-def workflow(resources: dict | None, jobs: Iterable[tuple[str, str]] = (), arrays: str | None = None, **facts) -> Any:
+def workflow(resources: dict | None, jobs: Iterable[tuple[str, str]] = (), **facts) -> Any:
     """As much of Snakemake's workflow as is looked at; ``jobs`` are rules and wildcards of what it will run."""
     rules: dict[str, Any] = {name: SimpleNamespace(name=name, restart_times=0) for name in ("pretrain", "retrain")}
     rules |= {name: SimpleNamespace(name=name) for name in ("evaluate", "table")}
     made = [SimpleNamespace(rule=rules[rule], wildcards=[value], output=[]) for rule, value in jobs]
     return SimpleNamespace(
         resource_settings=SimpleNamespace(default_resources=resources),
-        executor_settings=SimpleNamespace(array_jobs=arrays),
+        executor_settings=SimpleNamespace(array_jobs=None),
         execution_settings=SimpleNamespace(retries=3),
         dag=SimpleNamespace(needrun_jobs=lambda: iter(made)),
         get_rule=rules.__getitem__,
@@ -692,17 +651,12 @@ def test_trainings_longer_than_a_job_get_more_attempts_and_evaluations_do_not(bu
     assert not hasattr(flow.rules["evaluate"], "restart_times")
 
 
-def test_only_jobs_of_this_build_decide_on_attempts_and_arrays(build):
-    build.plan.runs[run_of(build, "byol")]["gpus"] = 4
+def test_only_jobs_of_this_build_decide_on_attempts(build):
     finish(build, run_of(build, "simclr"), seconds=7.0 * 3600)
     finish(build, run_of(build, "byol"), seconds=60.0)
-    fresh = Build(build.plan, build.root)
-    flow = workflow(GPU | {"longest_job": "4h"}, [("pretrain", run_of(build, "byol", seed=1))], "evaluate, pretrain")
-    Cluster(fresh, flow).start()
+    flow = workflow(GPU | {"longest_job": "4h"}, [("pretrain", run_of(build, "byol", seed=1))])
+    Cluster(Build(build.plan, build.root), flow).start()
     assert flow.rules["pretrain"].restart_times == 3
-    flow = workflow(GPU, [("pretrain", run_of(build, "byol", seed=seed)) for seed in (0, 1)], "all")
-    with pytest.raises(UserError, match="slurm-array-jobs"):
-        Cluster(fresh, flow).start()
 
 
 def test_a_node_reads_no_receipts_and_has_the_cores_that_slurm_gave(build, monkeypatch):
@@ -971,47 +925,6 @@ def became(monkeypatch) -> list:
 
     monkeypatch.setattr(os, "execv", become)
     return found
-
-
-def members(commands: dict[str, str]) -> str:
-    """As Slurm's executor encodes the commands of an array: compressed, as JSON in base64."""
-    packed = {task: zlib.compress(command.encode(), level=9).hex() for task, command in commands.items()}
-    return base64.b64encode(json.dumps(packed).encode()).decode()
-
-
-@with_executors
-@pytest.mark.parametrize("joined", [True, False])
-def test_a_member_of_an_array_becomes_its_own_command(joined, became, monkeypatch):
-    monkeypatch.setenv("SLURM_ARRAY_TASK_MIN", "1001")
-    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1003")
-    text = members({"1002": "snakemake two", "1003": "snakemake 'three é'"})
-    words = [f"{ARRAY}={text}"] if joined else [ARRAY, text]
-    with pytest.raises(SystemExit):
-        become_own_member(["snakemake", "one", *words])
-    assert became == [("/bin/sh", ["sh", "-c", "snakemake 'three é'"])]
-
-
-@with_executors
-def test_an_array_is_encoded_as_slurms_executor_does():
-    source = Path(importlib.import_module("snakemake_executor_plugin_slurm").__file__).read_text()
-    assert ARRAY in source
-    assert re.search(r"zlib\.compress\([^)]*\)[^)]*\)?[^.]*\.hex\(\)", source)
-    assert re.search(r"base64\.b64encode\(\s*json\.dumps", source)
-
-
-@pytest.mark.parametrize("task", [None, "1"])
-def test_the_first_member_and_a_job_of_its_own_stay_what_they_are(task, became, monkeypatch):
-    monkeypatch.setenv("SLURM_ARRAY_TASK_MIN", "1")
-    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", task) if task else monkeypatch.delenv("SLURM_ARRAY_TASK_ID", False)
-    become_own_member(["snakemake", f"{ARRAY}={members({'2': 'x'})}"])
-    assert became == []
-
-
-def test_what_a_member_has_become_stays_it(became, monkeypatch):
-    monkeypatch.setenv("SLURM_ARRAY_TASK_MIN", "1")
-    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
-    become_own_member(["snakemake", "two"])
-    assert became == []
 
 
 @pytest.fixture
@@ -1347,12 +1260,23 @@ def test_requests_are_rounded_up_to_few_different_ones():
     }
 
 
+def through_slurm(build, arrays: str | None = None):
+    flow = workflow(GPU, [("pretrain", run_of(build, "simclr"))])
+    facts = {"__module__": "snakemake_executor_plugin_slurm", "array_jobs": arrays}
+    flow.executor_settings = type("ExecutorSettings", (), facts)()
+    return flow
+
+
+@pytest.mark.parametrize("arrays", ["all", "evaluate,pretrain"])
+def test_arrays_are_refused_in_words(build, monkeypatch, arrays):
+    monkeypatch.setattr("sslpairs.front.shutil.which", lambda name: name)
+    with pytest.raises(UserError, match=r"slurm-array-jobs: .*; leave it out"):
+        Cluster(build, through_slurm(build, arrays)).start()
+
+
 def test_where_there_is_no_slurm_a_build_for_it_says_so_before_any_job(build, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    flow = workflow(GPU, [("pretrain", run_of(build, "simclr"))])
-    flow.executor_settings = type(
-        "ExecutorSettings", (), {"__module__": "snakemake_executor_plugin_slurm", "array_jobs": None}
-    )()
+    flow = through_slurm(build)
     with pytest.raises(UserError, match="executor: slurm: there is no sbatch on this machine"):
         Cluster(build, flow).start()
 

@@ -265,6 +265,33 @@ def test_the_released_settings_are_those_of_the_released_code():
     }
 
 
+def test_rows_that_nobody_types_are_all_combinations_with_a_meaning():
+    tables = read_config(PROJECT, {"papers": "every"}).papers["beyond"].tables
+    assert set(tables["strategies"].rows) == {
+        label
+        for base in METHODS
+        for label in (base, *(f"{base}+{name}" for name in STRATEGIES))
+        if label != "moco+dimcl"
+    }
+    assert len(tables["combinations"].rows) == 2 * (1 + 5 + 10)
+    claims = {claim.text: claim for claim in tables["strategies"].all_claims()}
+    assert len(claims) == len(tables["strategies"].rows) - len(METHODS)
+    assert (claims["MixCo improves BYOL"].better, claims["MixCo improves BYOL"].than) == ("byol+mixco", "byol")
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ({"bases": "all", "strategies": "some"}, "strategies: Input should be 'each' or 'pairs'"),
+        ({"bases": ["simclr", "no"], "strategies": "each"}, "bases: "),
+        ({"bases": "all"}, "strategies: Field required"),
+    ],
+)
+def test_rows_that_mean_nothing_are_told(root, rows, words):
+    edit(root, "papers/beyond.yaml", "tables.strategies.rows", rows)
+    assert words in error(root, {"papers": "every"})
+
+
 # --- how YAML is read ---------------------------------------------------------------------------------------------
 
 

@@ -255,21 +255,18 @@ def faults(tmp_path_factory) -> Faults:
 # --- what is asked of a cluster -------------------------------------------------------------------------------------
 
 
-def test_a_build_in_arrays_on_nodes_without_git_network_or_remote_gives_the_table_of_a_local_build(
-    original, tmp_path, faults
-):
+def test_a_build_on_nodes_without_git_network_or_remote_gives_the_table_of_a_local_build(original, tmp_path, faults):
     local, project = (built(original, tmp_path / name) for name in ("local", "project"))
     commit = git(project, "rev-parse", "HEAD").strip()
     shutil.rmtree(project / "results")
     (project / ".dvc/config").write_text(
         f"[core]\n    remote = gone\n['remote \"gone\"']\n    url = {tmp_path / 'gone'}\n"
     )
-    use_cluster(project, **{"slurm-array-jobs": "pretrain,evaluate"})
+    use_cluster(project)
     words = (TABLE, "--config", "device=cpu", "seeds=1")
     head = Head(project, *words, changed=cut_off(tmp_path / "cut"))
     assert build(local, *words).returncode == 0  # from the evaluations that are there
-    text = head.ends()
-    assert len(re.findall(r"Submitted array job", text)) >= 2
+    head.ends()
     same_results(project, local)
     receipts = [json.loads(path.read_text()) for path in project.glob("results/runs/*/run.json")]
     assert len(receipts) == 4

@@ -213,40 +213,37 @@ class Cluster:
         )
 
     def start(self) -> None:
-        """Once Snakemake knows its executor: more attempts for trainings longer than a job may be, equal requests for arrays,
-        no run on several nodes but through Slurm, and no job left over from a build that was killed."""
+        """Once Snakemake knows its executor: more attempts for trainings longer than a job may be, no run on several nodes but
+        through Slurm, no arrays, and no job left over from a build that was killed."""
         settings = self.workflow.executor_settings
         if self.requests is None or self.workflow.local_exec:
             return
-        in_arrays = (getattr(settings, "array_jobs", None) or "").replace(";", ",").replace(" ", "").split(",")
-        jobs = list(self.workflow.dag.needrun_jobs())
-        names = {
-            kind: [job.wildcards[0] for job in jobs if job.rule.name in rules]  # the run, the evaluation
-            for kind, rules in KINDS.items()
-        }
+        trained = [job.wildcards[0] for job in self.workflow.dag.needrun_jobs() if job.rule.name in TRAINING]
         slurm = type(settings).__module__ == "snakemake_executor_plugin_slurm"
         if slurm and not shutil.which("sbatch"):
             raise UserError(
                 "profile: executor: slurm: there is no sbatch on this machine; build on a head node of the cluster, or without PROFILE"
             )
-        if not slurm and (wide := [run for run in names["training"] if self.requests.nodes(run) > 1]):
+        if slurm and settings.array_jobs:
+            raise UserError(
+                "profile: slurm-array-jobs: Snakemake's Slurm executor 2.8 starts every member of an array with the command of the first "
+                "one, which removes what that one has made; leave it out (docs/cluster.md)"
+            )
+        if not slurm and (wide := [run for run in trained if self.requests.nodes(run) > 1]):
             raise UserError(
                 f"{wide[0]}: trains on {self.requests.processes(wide[0])} GPUs, and a node has {self.requests.site.gpus_per_node} "
                 "(gpus_per_node of the profile): several nodes train one run only through Slurm; else ask for fewer (training.gpus)"
             )
-        for kind, rules in KINDS.items():
-            if {"all", *rules} & set(in_arrays):
-                self.requests.equalise(kind, names[kind])
-        requests = map(self.requests.training, names["training"])
+        requests = map(self.requests.training, trained)
         more = max(map(self.requests.jobs_in_a_row, requests), default=1) - 1
-        for rule in KINDS["training"]:
+        for rule in TRAINING:
             self.workflow.get_rule(rule).restart_times = self.workflow.execution_settings.retries + more
         if slurm:
             cancel_orphans(self.build.root, lambda: _at_work(self.build.root))
 
 
-KINDS = {"training": ("pretrain", "retrain"), "evaluation": ("evaluate",)}
-"""Rules whose jobs run on a cluster's nodes."""
+TRAINING = ("pretrain", "retrain")
+"""Rules that train."""
 
 
 def profile_site(root: Path, profile: str) -> Site | None:

@@ -1,37 +1,17 @@
-"""What Snakemake's Slurm executor (2.8) leaves to us: members of arrays, and jobs whose build was killed."""
+"""What Snakemake's Slurm executor (2.8) leaves to us: jobs whose build was killed."""
 
 import getpass
 import os
 import subprocess
 import sys
 import time
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 from sslpairs.errors import UserError
 
-ARRAY = "--slurm-jobstep-array-execs"
 PATIENCE = 60
 """Seconds until cancelled jobs are gone: Slurm gives them some to end by themselves."""
-
-
-def become_own_member(arguments: list[str]) -> None:
-    """In a member of an array: go on as the command that is this member's own, if it is another one.
-
-    The executor starts every member with the command of the first one, whose finished outputs Snakemake would then remove, as of
-    any job that it is about to run. So this must be called while the Snakefile is parsed, before that.
-    """
-    task = os.environ.get("SLURM_ARRAY_TASK_ID")
-    found = [word for word in arguments if word.startswith(ARRAY)]
-    if not found or task in (None, os.environ.get("SLURM_ARRAY_TASK_MIN")):
-        return
-    from snakemake_executor_plugin_slurm_jobstep import parse_array_execs
-
-    place = arguments.index(found[0])
-    members = parse_array_execs(found[0].partition("=")[2] or arguments[place + 1])
-    command = zlib.decompress(bytes.fromhex(members[task])).decode()
-    os.execv("/bin/sh", ["sh", "-c", command])  # noqa: S606 - what the executor itself would run
 
 
 def cancel_orphans(root: Path, at_work: Callable[[], list[dict]]) -> int:
@@ -80,7 +60,7 @@ def _queued(root: Path) -> list[tuple[str, str]]:
 
 
 def _output_of(comment: str) -> set[str]:
-    """What a job makes, from the comment that the executor gave it; of an array, what its first member makes."""
+    """What a job makes, from the comment that the executor gave it."""
     rule, _, wildcards = comment.removeprefix("rule_").partition("_wildcards_")
     if rule == "evaluate":
         run, _, key = wildcards.rpartition("_")

@@ -3,11 +3,14 @@
 A scale (``config/scales/``) says what stands for a paper's data set, network, batch size and epochs.
 """
 
+from itertools import combinations
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, ValidationError
 
 from sslpairs.config.base import Count, Model, Name, Title
+from sslpairs.config.labels import meaning, parse_label
+from sslpairs.config.methods import METHODS
 from sslpairs.config.strategies import STRATEGIES
 
 
@@ -70,6 +73,42 @@ class Figure(Model):
     metric: Literal["linear", "online", "knn"]
 
 
+class Rows(Model):
+    """Rows that nobody types: base methods alone and with pair strategies, as far as they have a meaning together."""
+
+    bases: Literal["all"] | list[Literal[tuple(METHODS)]]
+    strategies: Literal["each", "pairs"]
+    """``each``: every strategy alone; ``pairs``: and every two of them."""
+
+    def labels(self) -> list[str]:
+        """Of methods, by base."""
+        most = 1 if self.strategies == "each" else 2
+        sets = [names for count in range(most + 1) for names in combinations(STRATEGIES, count)]
+        return [
+            "+".join((base, *names))
+            for base in (METHODS if self.bases == "all" else self.bases)
+            for names in sets
+            if all(meaning(name, base).status != "refused" for name in names)
+        ]
+
+
+def _listed(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    try:
+        return Rows.model_validate(value).labels()
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc'][:1]))}: {first['msg']}") from None
+
+
+class Improves(Model):
+    """What is claimed of each row with strategies: that it beats its base method alone."""
+
+    metric: Literal["linear", "online", "knn"]
+    source: str
+
+
 class Table(Model):
     """One table: methods by settings."""
 
@@ -79,14 +118,30 @@ class Table(Model):
     axes: Literal["paper", "ours"]
     """Whether rows and columns are the paper's, or ours because no source at hand confirms them."""
     note: str = ""
-    rows: Annotated[list[str], Field(min_length=1)]
-    """Method labels: a base method, then pair strategies, joined by +."""
+    rows: Annotated[list[str], Field(min_length=1), BeforeValidator(_listed, json_schema_input_type=list[str] | Rows)]
+    """Method labels: a base method, then pair strategies, joined by +; or {bases: all | [...], strategies: each | pairs}."""
     setting: Setting = Setting()
     columns: Annotated[list[Setting], Field(min_length=1)]
     metrics: Annotated[list[Literal["linear", "online", "knn"]], Field(min_length=1)]
     """The first one is the headline."""
     claims: list[Claim] = []
+    improves: Improves | None = None
     published: list[Published] = []
+
+    def all_claims(self) -> list[Claim]:
+        """Those that are written, and one for each row that is to improve its base."""
+        if not self.improves:
+            return self.claims
+        labels = [label for label in map(parse_label, self.rows) if label.strategies]
+        return self.claims + [
+            Claim(
+                text=f"{' + '.join(STRATEGIES[name].title for name in label.strategies)} improves {METHODS[label.base].title}",
+                better=str(label),
+                than=label.base,
+                **self.improves.model_dump(),
+            )
+            for label in labels
+        ]
 
 
 class Paper(Model):

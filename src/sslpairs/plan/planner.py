@@ -370,7 +370,7 @@ class _Planner:
     def _claims(self, table_id: str, table: Table, rows: dict, columns: dict[str, _Place]) -> list[dict[str, Any]]:
         entries = []
         labels = {entry["id"]: entry["label"] for entry in self._column_entries(table, columns)}
-        for number, claim in enumerate(table.claims):
+        for number, claim in enumerate(table.all_claims()):
             where = f"{self.where}.claims[{number}]"
             better, than = self._row(claim.better, rows, where), self._row(claim.than, rows, where)
             if claim.metric not in table.metrics:

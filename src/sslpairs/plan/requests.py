@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import median
@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Any
 
 from sslpairs.config.site import Site
-from sslpairs.errors import UserError
 from sslpairs.plan.build import Build
 from sslpairs.plan.cost import features_flops, step_cost, training_flops
 from sslpairs.plan.limits import Images, known_images
@@ -161,22 +160,6 @@ class Requests:
             seconds=seconds,
             basis=basis,
         )
-
-    def equalise(self, kind: str, names: Iterable[str]) -> None:
-        """Let these trainings or evaluations ask for the same, the most that any needs: members of an array can only ask for the
-        same."""
-        known = self.trainings if kind == "training" else self.evaluations
-        found = {getattr(self, kind)(name) for name in names}
-        if len(counts := {request.processes for request in found}) > 1:
-            raise UserError(
-                "slurm-array-jobs: members of an array ask for the same, and trainings of this build ask for "
-                f"{' and '.join(map(str, sorted(counts)))} {'GPUs' if self.on_gpu else 'processes'}; leave out pretrain and "
-                "retrain, or build their tables one after the other"
-            )
-        if found:
-            most = {name: max(getattr(request, name) for request in found) for name in ("cpus", "minutes", "memory_mb")}
-            shares = all(request.shares for request in found)
-            known.update({like: replace(request, shares=shares, **most) for like, request in known.items()})
 
     def jobs_in_a_row(self, request: Request) -> int:
         """Jobs that it takes where the partition's limit is shorter than what is asked for."""
