@@ -17,9 +17,7 @@ from sslpairs.front import (
     check_folder,
     equip_jobs,
     figure_inputs,
-    files_for,
     freeze_build,
-    leave_to_others,
     make_build,
     possible_jobs,
     share_warm_processes,
@@ -42,7 +40,6 @@ try:
         check_folder(root, workflow.main_snakefile)
         build = make_build(root, as_typed(config, workflow.config_settings.config_args))
         check(build)
-        build = leave_to_others(build)
         cluster = Cluster(build, workflow)
         frozen = freeze_build(build, cluster)
         settings = workflow.config_settings
@@ -65,8 +62,8 @@ report: "workflow/report/workflow.rst"
 rule all:
     default_target: True
     input:
-        files_for(build, asked_for),
-        build.provenance_files() if asked_for else [],
+        [file for table in asked_for for file in build.wanted(table)],
+        build.provenance_file() if asked_for else [],
 
 
 include: "workflow/rules/data.smk"
@@ -82,7 +79,7 @@ for target, tables in build.targets().items():
             target
         input:
             # A function, so that the thousands of files are only looked at when somebody asks for the target.
-            lambda wildcards, tables=tables: files_for(build, tables),
+            lambda wildcards, tables=tables: [file for table in tables for file in build.wanted(table)],
 
 
 if not on_node:

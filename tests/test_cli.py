@@ -17,6 +17,7 @@ from sslpairs.errors import UserError
 from sslpairs.files import sha256_text, write_record
 from sslpairs.front import make_build
 from sslpairs.streams import stream_seed
+from sslpairs.words import duration
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -46,7 +47,7 @@ def sslpairs(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 def inside(root, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
     """The command line run in this process and in the project: exit code, stdout and stderr."""
     monkeypatch.chdir(root)
-    monkeypatch.setattr(cli.out, "width", 120)
+    monkeypatch.setattr(cli.look.out, "width", 120)
 
     def run(*arguments: str) -> tuple[int, str, str]:
         logging.getLogger("sslpairs").handlers.clear()  # those of an earlier command write to its terminal
@@ -286,13 +287,13 @@ def test_schema_writes_what_schema_check_wants(root, inside, monkeypatch, capsys
     [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (5000, "83 min"), (5400, "1 h 30 min"), (7500, "2 h 05 min")],
 )
 def test_durations_are_for_people(seconds, text):
-    assert cli.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 def test_a_choice_may_hold_an_equals_sign():
-    assert cli.overrides(["a=b=c", "seeds=5"]) == {"a": "b=c", "seeds": "5"}
+    assert cli.common.overrides(["a=b=c", "seeds=5"]) == {"a": "b=c", "seeds": "5"}
     with pytest.raises(UserError, match="write KEY=VALUE"):
-        cli.overrides(["seeds"])
+        cli.common.overrides(["seeds"])
 
 
 def test_random_streams_differ_by_seed_and_by_every_word_and_stay_as_they_are():

@@ -28,7 +28,7 @@ from sslpairs.config.reading import read_config
 from sslpairs.config.site import Site, read_site
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_text, write_record
-from sslpairs.front import Cluster, announce, freeze_build, leave_to_others, make_build, possible_jobs, profile_site
+from sslpairs.front import Cluster, announce, freeze_build, make_build, possible_jobs, profile_site
 from sslpairs.plan import requests as asking
 from sslpairs.plan.build import Build, evaluation_file, run_folder, thaw
 from sslpairs.plan.cost import features_flops, step_cost, training_flops
@@ -100,7 +100,7 @@ def images(root: Path, train: int, test: int, size: int, channels: int) -> None:
 
 def asked(build: Build, **site) -> Requests:
     """Requests of a build as it is now, with what lies in its folder by now."""
-    return Requests(Build(build.plan, build.root, build.elsewhere), read_site(GPU | site))
+    return Requests(Build(build.plan, build.root), read_site(GPU | site))
 
 
 def finish(build: Build, run: str, device: str = "cuda:0 (NVIDIA H100)", seconds: float = 60.0, **facts) -> None:
@@ -749,84 +749,6 @@ def test_the_frozen_plan_of_a_cluster_carries_the_state_of_git(build, monkeypatc
 # --- builds that share a folder -------------------------------------------------------------------------------------
 
 
-def left(build: Build, *files: str) -> Build:
-    """The build beside another one that makes these files."""
-    return Build(build.plan, build.root, frozenset(map(str, files)))
-
-
-def made_by_training(run: str) -> list[str]:
-    return [f"results/runs/{run}/{name}" for name in ("checkpoint.pt", "metrics.csv", "run.json")]
-
-
-def test_a_run_that_another_build_makes_is_left_out_with_what_is_made_from_it(build):
-    run = run_of(build, "simclr")
-    beside = left(build, *made_by_training(run))
-    gone = set(build.wanted(TABLE)) - set(beside.wanted(TABLE))
-    assert gone >= {f"results/runs/{run}/run.json", f"results/evals/{evaluation_of(build, run)}.json"}
-    assert gone >= set(build.outputs(TABLE))
-    others = [name for name in build.plan.runs if name != run]
-    assert not any(other in file for file in gone for other in others)
-    assert (beside.waiting(), beside.provenance_files()) == ([TABLE], [])
-
-
-def test_what_does_not_depend_on_it_is_built_as_ever(root):
-    build = Build(plan(root, f"{TABLE},gps-weak"), root)
-    alone = next(run for run in build.runs_of("gps-weak") if run.startswith("vicreg-"))
-    beside = left(build, *made_by_training(alone))
-    assert beside.wanted(TABLE) == build.wanted(TABLE)
-    assert beside.waiting() == ["gps-weak"]
-    assert len(beside.wanted("gps-weak")) > 10
-
-
-def test_without_other_builds_everything_is_built(build):
-    assert build.waiting() == []
-    assert build.provenance_files() == [build.provenance_file()]
-
-
-def test_runs_whose_guide_another_build_makes_are_left_to_later(build):
-    guide = run_of(build, "byol")
-    wanted = left(build, *made_by_training(guide)).wanted(TABLE)
-    for augmentation in ("weak", "strong"):
-        assert not any(run_of(build, "simclr+gps", augmentation) in file for file in wanted)
-        assert any(run_of(build, "simclr+gps", augmentation, seed=1) in file for file in wanted)
-        assert any(run_of(build, "simclr", augmentation) in file for file in wanted)
-
-
-def test_a_guided_run_that_is_to_be_trained_again_waits_for_its_guide_too(build):
-    guide, run = run_of(build, "byol"), run_of(build, "simclr+gps")
-    for name in (guide, run):
-        finish(build, name)
-        (build.root / run_folder(name) / "checkpoint.pt").unlink()
-    wanted = left(build, f"results/runs/{guide}/checkpoint.pt").wanted(TABLE)
-    assert f"results/evals/{evaluation_of(build, run)}.json" not in wanted
-
-
-def test_while_another_build_prepares_the_data_all_that_need_it_wait(build):
-    run = run_of(build, "simclr")
-    finish(build, run)
-    finish_evaluation(build, run)
-    wanted = left(build, "data/digits/dataset.json").wanted(TABLE)
-    assert sorted(wanted) == [f"results/evals/{evaluation_of(build, run)}.json", f"results/runs/{run}/run.json"]
-
-
-def test_finished_runs_and_evaluations_do_not_wait_for_what_is_made_of_their_guide(build):
-    guide, run = run_of(build, "byol"), run_of(build, "simclr+gps")
-    finish(build, run)
-    finish_evaluation(build, run)
-    wanted = left(build, *made_by_training(guide)).wanted(TABLE)
-    assert {f"results/evals/{evaluation_of(build, run)}.json", f"results/runs/{run}/run.json"} <= set(wanted)
-
-
-def test_an_evaluation_that_another_build_makes_is_left_with_its_table(build):
-    file = f"results/evals/{evaluation_of(build, run_of(build, 'simclr'))}.json"
-    beside = left(build, file)
-    assert set(build.wanted(TABLE)) - set(beside.wanted(TABLE)) == {file, *build.outputs(TABLE)}
-
-
-def test_a_provenance_page_that_another_build_writes_is_left_to_it(build):
-    assert left(build, build.provenance_file()).provenance_files() == []
-
-
 @pytest.fixture
 def announced(monkeypatch) -> Callable[[Path, list[str]], None]:
     """Announcements that end with the test, as they would with their process."""
@@ -836,18 +758,6 @@ def announced(monkeypatch) -> Callable[[Path, list[str]], None]:
     yield announce
     for file in files:
         file.close()
-
-
-def test_a_build_says_what_it_leaves_to_another_one(build, announced, capsys):
-    run = run_of(build, "simclr")
-    assert leave_to_others(build) is build
-    announced(build.root, made_by_training(run))
-    beside = leave_to_others(build)
-    assert beside.elsewhere == set(made_by_training(run))
-    said = capsys.readouterr().err
-    assert re.search(
-        rf"note: 1 of 1 tables need what another build is making \(process {os.getpid()} .*: {TABLE}", said
-    )
 
 
 def test_two_builds_do_not_make_the_same_files(build, announced):
@@ -971,7 +881,7 @@ def test_jobs_that_a_living_build_waits_for_are_left_alone(queue, root, build):
         f"11|{root}|rule_pretrain_wildcards_{run}",
         f"12_7|{root}|rule_evaluate_wildcards_{name.replace('/', '_')}",
     )
-    assert cancel_orphans(root, lambda: [{"outputs": [*made_by_training(run), f"results/evals/{name}.json"]}]) == 0
+    assert cancel_orphans(root, lambda: [{"outputs": [f"results/runs/{run}/checkpoint.pt", f"results/evals/{name}.json"]}]) == 0
     assert not cancelled.exists()
 
 
@@ -1196,7 +1106,7 @@ def test_runs_that_share_a_gpu_count_together_as_its_hours(root, capsys):
     profile(root, facts + "  share_request: gres=shard:1\n  gpu_shares: 4\n", "shared")
     said = []
     for name in ("whole", "shared"):
-        cli._say_requests(build, name, list(build.to_train), build.to_evaluate)
+        cli.plan._say_requests(build, name, list(build.to_train), build.to_evaluate)
         said.append(capsys.readouterr().out)
     assert "a share" in said[1]
     hours = [float(re.search(r"about ([\d.]+) GPU hours", text)[1]) for text in said]
@@ -1218,7 +1128,7 @@ def test_an_unknown_profile_names_the_known_ones_on_the_command_line(say, capsys
 def test_plan_says_nothing_about_the_memory_of_images_whose_number_is_not_known(root, capsys):
     edit(root, "datasets.yaml", "datasets.digits.source", {"kind": "image-folder", "path": "x", "size": 32})
     build = Build(plan(root), root)
-    cli._say_requests(build, "slurm", list(build.to_train), build.to_evaluate)
+    cli.plan._say_requests(build, "slurm", list(build.to_train), build.to_evaluate)
     said = capsys.readouterr().out
     assert "GPU hours" in said
     assert "more memory" not in said
@@ -1229,13 +1139,13 @@ def test_plan_names_runs_that_need_more_memory_than_a_gpu_has(root, capsys):
     images(root, *LARGE)
     build = Build(plan(root), root)
     profile(root, "default-resources:\n  gpu_request: gres=gpu\n  gpu_memory_gb: 1\n")
-    cli._say_requests(build, "mine", list(build.to_train), [])
+    cli.plan._say_requests(build, "mine", list(build.to_train), [])
     assert re.search(r"more memory than a GPU has \([\d,]+ of 1 GB\): write training.gpus", capsys.readouterr().out)
 
 
 @pytest.mark.usefixtures("say")
 def test_plan_of_nothing_asks_for_nothing(build, capsys):
-    cli._say_requests(build, "slurm", [], [])
+    cli.plan._say_requests(build, "slurm", [], [])
     assert capsys.readouterr().out == "Profile slurm: there is nothing to ask for.\n"
 
 

@@ -31,7 +31,7 @@ def root(tmp_path) -> Path:
 
 def said(capsys, monkeypatch, folder: Path, *words: str) -> str:
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(cli.out, "width", 200)
+    monkeypatch.setattr(cli.look.out, "width", 200)
     with pytest.raises(SystemExit) as end:
         cli.main(["explain", *words])
     captured = capsys.readouterr()

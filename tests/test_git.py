@@ -77,7 +77,7 @@ def test_a_build_and_a_plan_say_once_that_receipts_will_name_no_commit(refused, 
     note = f"note: the receipts of what is trained will name no commit: git refuses {refused}, which belongs to another user"
     assert capsys.readouterr().err.count(note) == 1
     monkeypatch.chdir(refused)
-    monkeypatch.setattr(cli.out, "width", 200)
+    monkeypatch.setattr(cli.look.out, "width", 200)
     with pytest.raises(SystemExit):
         cli.main(["plan", "--set", "papers=gps", "--set", "tables=gps-augmentation", "--set", "seeds=1"])
     assert capsys.readouterr().out.count(note) == 1

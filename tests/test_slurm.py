@@ -332,8 +332,7 @@ def test_whatever_stops_a_job_the_table_is_that_of_a_build_that_nothing_stopped(
 
 
 def test_a_second_build_from_another_configuration_runs_beside_the_first(faults):
-    said = faults.second.ends()
-    assert re.search(r"note: \d of \d+ tables need what another build is making", said)
+    faults.second.ends()
     receipt = json.loads((faults.project / f"results/runs/{faults.other}/run.json").read_text())
     assert receipt["spec"]["epochs"] == 2
     for run in faults.runs:  # queued and trained after the edit

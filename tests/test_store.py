@@ -113,7 +113,7 @@ def _alone(tmp_path, monkeypatch):
     """Nobody's ssh configuration or AWS credentials, and a memory of DVC's that is empty."""
     for name, value in {"HOME": tmp_path, "DVC_SITE_CACHE_DIR": tmp_path / "site", "DVC_NO_ANALYTICS": "1"}.items():
         monkeypatch.setenv(name, str(value))
-    monkeypatch.setattr(cli.out, "width", 200)
+    monkeypatch.setattr(cli.look.out, "width", 200)
 
 
 @pytest.fixture
@@ -1502,6 +1502,6 @@ def test_one_is_not_said_in_the_plural(project, remote, capsys):
 
 def test_a_bar_that_never_began_leaves_nothing_in_the_terminal(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with pytest.raises(UserError), cli._progress("publishing", quiet=False, unit="object"):
+    with pytest.raises(UserError), cli.progress.Progress("publishing", quiet=False, unit="object"):
         raise UserError("no remote is set")
     assert capsys.readouterr() == ("", "")

@@ -42,7 +42,7 @@ def said(monkeypatch, *words: str, encoding: str = "utf-8", width: int = 80) -> 
     with monkeypatch.context() as patch:
         for name, stream in streams.items():
             patch.setattr(sys, name, stream)
-        patch.setattr(cli.out, "_width", width)
+        patch.setattr(cli.look.out, "_width", width)
         with pytest.raises(SystemExit) as end:
             cli.main(list(words))
     texts = [stream.buffer.getvalue().decode(encoding) for stream in streams.values()]
@@ -86,9 +86,9 @@ def test_names_that_are_not_utf8_are_said_and_logged(tmp_path, monkeypatch):
     monkeypatch.setattr(
         logging.getLogger("sslpairs"), "propagate", False
     )  # to pytest, which cannot hand on such a name
-    cli.start_log(tmp_path / "some.log")
+    cli.common.start_log(tmp_path / "some.log")
     try:
-        cli.log.warning("K\udce4tzchen ± 1")
+        cli.common.log.warning("K\udce4tzchen ± 1")
     finally:
         logging.getLogger("sslpairs").handlers.clear()
     assert (tmp_path / "some.log").read_text(encoding="utf-8").endswith("K\\udce4tzchen ± 1\n")

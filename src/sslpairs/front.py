@@ -54,36 +54,6 @@ def make_build(root: Path, overrides: dict[str, Any] | None = None) -> Build:
     return Build(plan, root)
 
 
-def leave_to_others(build: Build) -> Build:
-    """The build without what other builds in its folder are making; says what it leaves to them."""
-    others = _at_work(build.root)
-    if not others:
-        return build  # with all that it has read of the folder
-    left = Build(build.plan, build.root, frozenset(file for other in others for file in other["outputs"]))
-    if waiting := left.waiting():
-        print(
-            f"note: {len(waiting)} of {len(build.plan.selected)} tables need what another build is making ({_words(others[0])}); they "
-            f"are left out for now: {', '.join(waiting[:5])}{' ...' if len(waiting) > 5 else ''}.\n"
-            f"Build again when it has ended{_if_gone(others[0])}.",
-            file=sys.stderr,
-        )
-    return left
-
-
-def files_for(build: Build, tables: list[str]) -> list[str]:
-    """What a build of these tables must leave. Where another build makes all that is missing of it, this one ends here."""
-    files = [file for table in tables for file in build.wanted(table)]
-    if not (build.elsewhere and tables and all(map(build.waits, tables))):
-        return files
-    others = _at_work(build.root)
-    if others and all((build.root / file).exists() for file in files):
-        stop(
-            f"another build is at work in this folder and makes all that is missing here: {_words(others[0])}.\nWait for it, or "
-            f"stop it: kill {others[0]['process']}{_if_gone(others[0])}"
-        )
-    return files
-
-
 def check_folder(root: Path, snakefile: str) -> None:
     """``UserError`` where Snakemake could not work in this folder, or would in another one than the project's."""
     project = Path(snakefile).parent

@@ -149,8 +149,6 @@ class Build:
 
     plan: Plan
     root: Path
-    elsewhere: frozenset[str] = frozenset()
-    """Files that other builds in this folder are making: what depends on them is left to them."""
 
     # --- what exists ---------------------------------------------------------------------------------------------
 
@@ -440,42 +438,7 @@ class Build:
         runs = self.runs_of(table)
         records = [self.receipt_file(run) for run in runs]
         records += [f"results/runs/{run}/metrics.csv" for run in runs if run not in self.receipts]
-        records = [*self.evaluation_files(table), *records]
-        if not self.elsewhere:
-            return [*self.outputs(table), *records]
-        outputs = [] if self.waits(table) else self.outputs(table)
-        return [
-            *(file for file in outputs if file not in self.elsewhere),
-            *(file for file in records if not self.left_to_others(file)),
-        ]
-
-    def left_to_others(self, record: str) -> bool:
-        """Whether another build is making a record of a run or an evaluation, or something that it is made from."""
-        if record in self.elsewhere:
-            return True
-        kind, run = record.split("/")[1:3]
-        if kind == "runs":
-            return run not in self.receipts and self._made_elsewhere(run)
-        evaluation = record.removeprefix("results/evals/").removesuffix(".json")
-        return evaluation not in self.evaluated and self._made_elsewhere(run)
-
-    def waits(self, table: str) -> bool:
-        """Whether another build is making a table, or something that it is made from."""
-        return self.outputs(table)[0] in self.elsewhere or any(map(self.left_to_others, self.evaluation_files(table)))
-
-    def _made_elsewhere(self, run: str | None) -> bool:
-        """Whether another build is making a run's checkpoint or its data set, or what the run's guide lacks."""
-        if run is None:
-            return False
-        entry = self.plan.runs[run]
-        own = {str(self.checkpoint(run)), f"data/{entry['dataset']}/dataset.json"}
-        return not own.isdisjoint(self.elsewhere) or (run in self.to_train and self._made_elsewhere(entry["guide"]))
-
-    def waiting(self) -> list[str]:
-        """Selected tables that other builds make, or must first make something for."""
-        if not self.elsewhere:
-            return []
-        return [table for table in self.plan.selected if self.waits(table)]
+        return [*self.outputs(table), *self.evaluation_files(table), *records]
 
     def targets(self) -> dict[str, list[str]]:
         """Names that a user can ask for -> their tables: each paper, and each table."""
@@ -503,10 +466,6 @@ class Build:
         """Receipts of the selected tables, and the tables, for the evaluations behind them."""
         runs = dict.fromkeys(run for table in self.plan.selected for run in self.runs_of(table))
         return [*map(self.receipt_file, runs), *(self.files_of("tables", table)[0] for table in self.plan.selected)]
-
-    def provenance_files(self) -> list[str]:
-        """The provenance page, unless it has to wait for other builds."""
-        return [] if self.waiting() or self.provenance_file() in self.elsewhere else [self.provenance_file()]
 
     def provenance_file(self) -> str:
         """The provenance page of the selected tables, keyed by what it shows."""

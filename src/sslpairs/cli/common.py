@@ -1,0 +1,132 @@
+"""What all commands share: their options, the project and its plan, and the log."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sslpairs.errors import UserError, nearest
+from sslpairs.files import date_now, dated_ahead
+from sslpairs.own import check_own_code
+
+LOOK, BUILD, SHARE, MAINTAIN = "Look", "Build", "Share", "Maintain"
+"""Panels of the help."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,  # they may hold passwords
+    help="Regenerate the tables and figures of five papers on pairs in self-supervised learning.",
+)
+log = logging.getLogger(__name__)
+
+Sets = Annotated[
+    list[str],
+    typer.Option("--set", "-s", metavar="KEY=VALUE", help="A choice of config/config.yaml, for example seeds=5."),
+]
+Targets = Annotated[list[str] | None, typer.Argument(help="Papers or tables; default: what config.yaml chooses.")]
+PlanFile = Annotated[
+    Path | None,
+    typer.Option("--plan", envvar="SSLPAIRS_PLAN", help="A frozen plan; the workflow gives it to its jobs."),
+]
+Device = Annotated[
+    str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:1; default: what the plan or config.yaml says.")
+]
+Remote = Annotated[
+    str | None, typer.Option("--remote", "-r", help="A remote of .dvc/config; default: the one that DVC uses.")
+]
+LogFile = Annotated[Path | None, typer.Option("--log", help="Write everything that is said to this file as well.")]
+
+
+def find_root() -> Path:
+    """The nearest folder, from here upwards, with config/config.yaml. ``UserError`` when it has other code than that which runs."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "config" / "config.yaml").exists():
+            check_own_code(folder)
+            return folder
+    raise UserError(f"{here}: no config/config.yaml here or above; change to the project's folder")
+
+
+def overrides(words: list[str]) -> dict[str, Any]:
+    """``["seeds=5"]`` as a mapping; keys are checked when the configuration is read."""
+    found = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not value:
+            raise UserError(f"command line: --set {word}: write KEY=VALUE, for example --set seeds=5")
+        found[key] = value
+    return found
+
+
+def open_build(sets: list[str], frozen: Path | None = None):
+    """The build that the configuration, the command line or a frozen plan describes."""
+    from sslpairs.front import make_build
+    from sslpairs.plan.build import Build, thaw
+
+    root = find_root()
+    return Build(thaw(frozen), root) if frozen else make_build(root, overrides(sets))
+
+
+def chosen_tables(build, targets: list[str], what: str = "neither a paper nor a table") -> list[str]:
+    """Table ids for names of papers and tables; all selected ones when there are none."""
+    from sslpairs.front import unknown_target
+
+    if not targets:
+        return build.plan.selected
+    for target in targets:
+        if problem := unknown_target(build, target, what):
+            raise UserError(problem)
+    known = build.targets()
+    return list(dict.fromkeys(table for target in targets for table in known[target]))
+
+
+def chosen_runs(build, targets: list[str]) -> list[str]:
+    """Runs, and the runs (with their guides) of tables and papers; of all selected tables without targets."""
+    names = [target for target in targets if target not in build.plan.runs]
+    runs = [target for target in targets if target in build.plan.runs]
+    tables = chosen_tables(build, names, "no paper, table or run of this plan") if names or not targets else []
+    return list(dict.fromkeys([*runs, *build.with_guides(run for table in tables for run in build.runs_of(table))]))
+
+
+def start_log(path: Path | None) -> None:
+    """Facts to the terminal; with a file, facts to the file and only warnings to the terminal."""
+    logger = logging.getLogger("sslpairs")
+    logger.handlers.clear()
+    logger.setLevel(logging.INFO)
+    screen = logging.StreamHandler(sys.stderr)
+    screen.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(screen)
+    if path:
+        screen.setLevel(logging.WARNING)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(path, mode="a", encoding="utf-8", errors="backslashreplace")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        logger.addHandler(file)
+
+
+def settle_dates(build, inputs: list[str]) -> None:
+    """After a job: no input may be dated later than its outputs, or Snakemake takes the outputs for outdated and removes
+    them. A clock that was set back meanwhile would do that."""
+    date_now(dated_ahead((build.root / file for file in inputs), by=0))
+
+
+def known(name: str, entries: dict[str, Any], what: str) -> Any:
+    """The entry of a plan with this name. ``UserError`` where there is none."""
+    if name not in entries:
+        raise UserError(f"'{name}' is no {what} of this plan{nearest(name, list(entries))}")
+    return entries[name]
+
+
+def say_error(text: str) -> None:
+    """An error as a line for the terminal, and in the log."""
+    for handler in logging.getLogger("sslpairs").handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(
+                logging.makeLogRecord(
+                    {"name": "sslpairs", "levelno": 40, "levelname": "ERROR", "msg": f"error: {text}"}
+                )
+            )
+    print(f"error: {text}", file=sys.stderr)

@@ -1,0 +1,177 @@
+"""Commands that show what is there: ``status``, ``explain``, ``doctor``, ``floors``, ``tables``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sslpairs.cli.common import (
+    LOOK,
+    LogFile,
+    PlanFile,
+    Sets,
+    Targets,
+    app,
+    chosen_tables,
+    open_build,
+    overrides,
+    settle_dates,
+    start_log,
+)
+from sslpairs.errors import UserError
+from sslpairs.terminal.screen import out
+from sslpairs.words import counted
+
+
+@app.command(rich_help_panel=LOOK)
+def status(
+    targets: Targets = None,
+    sets: Sets = [],  # noqa: B006
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it every two seconds until all is done, or Ctrl-C.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write everything as JSON, for programs.")] = False,
+) -> None:
+    """Show how far each table is: runs done, trained now (with the time left), missing and failed, with the words of failures.
+
+    Columns that hold zeros alone are left out: training, restorable (the checkpoint is published and not here), missing, failed.
+    """
+    import json
+
+    from sslpairs.plan.build import Build
+    from sslpairs.terminal import status as state
+
+    if watch and as_json:
+        raise UserError("--watch shows it for people, --json for programs: choose one of them")
+    build = open_build(sets)
+    tables = chosen_tables(build, targets or [])
+    if watch:
+        state.watch(lambda: state.collect(Build(build.plan, build.root), tables))
+    elif as_json:
+        print(json.dumps(state.collect(build, tables).plain(), indent=1))
+    else:
+        state.show(state.collect(build, tables))
+
+
+@app.command(rich_help_panel=LOOK)
+def explain(
+    what: Annotated[
+        str | None,
+        typer.Argument(help="A table, a figure, a cell TABLE:ROW:COLUMN, or a run (or the end of its id)."),
+    ] = None,
+    changes: Annotated[
+        list[str],
+        typer.Option("--if", metavar="KEY=VALUE", help="Say what this change would train anew; may be given again."),
+    ] = [],  # noqa: B006
+    sets: Sets = [],  # noqa: B006
+    full: Annotated[bool, typer.Option("--full", help="Show the recipe in full.")] = False,
+) -> None:
+    """Say where a number comes from, and what a change of the configuration would train anew."""
+    from sslpairs.plan.explain import find
+    from sslpairs.terminal import explain as explaining
+
+    build = open_build(sets)
+    if what is None and not changes:
+        raise UserError("name a table, a figure, a cell or a run, or a change: --if methods.simclr.temperature=0.2")
+    subject = find(build, what) if what else None
+    then = explaining.changed(build, changes, overrides(sets)) if changes else None
+    if subject:
+        explaining.show(build, subject, full)
+    if then:
+        explaining.what_if(build, then, subject, changes)
+
+
+@app.command(rich_help_panel=LOOK)
+def doctor(sets: Sets = []) -> None:  # noqa: B006
+    """Check the machine, the libraries, the configuration and the data."""
+    from sslpairs.terminal.doctor import examine
+
+    if problems := examine(lambda: open_build(sets)):
+        raise UserError(f"{counted(problems, 'problem')}, see above")
+
+
+@app.command(rich_help_panel=LOOK)
+def floors(
+    targets: Targets = None,
+    sets: Sets = [],  # noqa: B006
+) -> None:
+    """What raw pixels and untrained networks reach under the protocols of the tables: the numbers to beat."""
+    from statistics import mean, stdev
+
+    from rich.table import Table
+
+    from sslpairs.evaluation import floors as floor
+
+    build = open_build(sets)
+    if build.to_prepare:
+        raise UserError(f"data/{build.to_prepare[0]}: not prepared; run `sslpairs fetch {build.to_prepare[0]}`")
+    plan, found = build.plan, {}
+    for table in chosen_tables(build, targets or []):
+        for cell in plan.tables[table]["cells"]:
+            for replicate in cell["replicates"]:
+                run = plan.runs[replicate["run"]]
+                protocols = plan.evaluations[replicate["evaluation"]]["protocols"]
+                place = (run["dataset"], run["backbone"], replicate["evaluation"].rpartition("/")[2])
+                seeds = found.setdefault(place, {})
+                if run["seed"] not in seeds:
+                    seeds[run["seed"]] = floor.floors(
+                        run, protocols, build.root, plan.settings["device"], plan.scale["threads"]
+                    )
+    view = Table(title=f"Without any training, scale {plan.scale['title']}, top-1 in %", title_justify="left")
+    for column in ("floor", "data set", "linear", "kNN"):
+        view.add_column(column, justify="left" if column in ("floor", "data set") else "right")
+    shown = set()
+    for (dataset, backbone, _), seeds in found.items():
+        for name in ("pixels", "untrained"):
+            title = "raw pixels" if name == "pixels" else f"untrained {backbone}"
+            values = [[result[name][protocol] for result in seeds.values()] for protocol in ("linear", "knn")]
+            row = (
+                title,
+                plan.datasets[dataset]["title"],
+                *(f"{mean(v):.1f} ± {stdev(v):.1f}" if len(v) > 1 else f"{v[0]:.1f}" for v in values),
+            )
+            if row not in shown:
+                shown.add(row)
+                view.add_row(*row)
+    out.print(view)
+
+
+@app.command(rich_help_panel=LOOK)
+def tables(
+    targets: Targets = None,
+    sets: Sets = [],  # noqa: B006
+    frozen: PlanFile = None,
+    stem: Annotated[Path | None, typer.Option("--stem", help="Write one table's files under this name.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Show whole tables instead of the summary.")] = False,
+    log_file: LogFile = None,
+) -> None:
+    """Show the tables that are built; with --stem, write one."""
+    from sslpairs.paper.tables import build_table, to_terminal, write_table
+    from sslpairs.plan import written
+
+    start_log(log_file)
+    build = open_build(sets, frozen)
+    names = chosen_tables(build, targets or [])
+    if stem:
+        if len(names) != 1:
+            raise UserError("--stem: name exactly one table")
+        source = written.made_from(build, "tables", names[0])
+        write_table(build_table(build.plan.tables[names[0]], build.root), stem)
+        written.seal(build, "tables", names[0], stem, source)
+        settle_dates(build, build.evaluation_files(names[0]))
+        return
+    missing = [name for name in names if build.needs([name])[1]]
+    done = [build_table(build.plan.tables[name], build.root) for name in names if name not in missing]
+    if full:
+        for table in done:
+            out.print(to_terminal(table))
+    elif done:
+        from sslpairs.paper.summary import summary
+
+        out.print(summary(done))
+    for name in missing:
+        out.print(f"{name}: not built yet: `snakemake {name}`")
+    if done:
+        scale = build.plan.scale["name"]
+        out.print(f"\nTables:  results/tables/{scale}/   (.csv .claims.csv .md .tex .html)")
+        out.print(f"Figures: results/figures/{scale}/  (.pdf .png .svg)")

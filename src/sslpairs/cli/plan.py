@@ -1,0 +1,166 @@
+"""``sslpairs plan``: what a build would do, and what that takes."""
+
+import math
+import os
+from typing import Annotated
+
+import typer
+
+from sslpairs.cli.common import (
+    LOOK,
+    Sets,
+    Targets,
+    app,
+    chosen_tables,
+    open_build,
+)
+from sslpairs.errors import UserError
+from sslpairs.terminal.screen import out
+from sslpairs.words import counted, duration
+
+
+@app.command(rich_help_panel=LOOK)
+def plan(
+    targets: Targets = None,
+    sets: Sets = [],  # noqa: B006
+    runs: Annotated[bool, typer.Option("--runs", help="List every run.")] = False,
+    no_train: Annotated[
+        bool, typer.Option("--no-train", help="Fail, and say why, if a build would have to train anything.")
+    ] = False,
+    profile: Annotated[
+        str | None,
+        typer.Option("--profile", metavar="NAME", help="Say what the jobs ask this profile's cluster for, too."),
+    ] = None,
+) -> None:
+    """List the runs (guides included), what is done, and what a build would do and cost."""
+    from collections import Counter
+
+    from rich.table import Table
+
+    from sslpairs.front import no_commit
+
+    build = open_build(sets)
+    tables = chosen_tables(build, targets or [])
+    view = Table(title=f"Scale {build.plan.scale['title']}, seeds {build.plan.settings['seeds']}", title_justify="left")
+    for column in ("table", "runs", "train", "restore", "evaluate", "estimate"):
+        view.add_column(column, justify="left" if column == "table" else "right", no_wrap=column == "table")
+    runs_of = {table: build.with_guides(build.runs_of(table)) for table in tables}
+    for table in tables:
+        to_train, to_evaluate, to_restore = build.needs([table])
+        counts = map(str, map(len, (runs_of[table], to_train, to_restore, to_evaluate)))
+        view.add_row(table, *counts, _cost(build, to_train))
+    to_train, to_evaluate, to_restore = build.needs(tables)
+    every = Counter(run for table in tables for run in runs_of[table])
+    view.add_section()
+    counts = map(str, map(len, (every, to_train, to_restore, to_evaluate)))
+    view.add_row("together", *counts, _cost(build, to_train))
+    out.print(view)
+    if shared := sum(times > 1 for times in every.values()):
+        stand = "stands" if shared == 1 else "stand"
+        out.print(
+            f"{counted(shared, 'run')} {stand} behind more than one table; each is trained once.",
+            soft_wrap=True,
+        )
+    if runs:
+        for run in dict.fromkeys([*to_train, *sorted(every)]):
+            state = (
+                build.to_train.get(run)
+                if run in to_train
+                else "done"
+                if run in build.receipts
+                else "a guide that nothing needs now"
+            )
+            out.print(f"{run}  {state}", soft_wrap=True)
+    for note in build.plan.notes:
+        out.print(f"note: {note}", soft_wrap=True, markup=False)
+    if profile:
+        _say_requests(build, profile, to_train, to_evaluate)
+    _say_damage(build)
+    if note := no_commit(build):
+        out.print(note, soft_wrap=True, markup=False)
+    if no_train and to_train:
+        first = "\n".join(f"  {run}: {build.to_train[run]}" for run in to_train[:10])
+        more = f"\n  and {len(to_train) - 10} more" if len(to_train) > 10 else ""
+        raise UserError(f"{counted(len(to_train), 'run')} would have to be trained:\n{first}{more}")
+
+
+def _say_requests(build, profile: str, to_train: list[str], to_evaluate: list[str]) -> None:
+    from collections import Counter
+
+    from rich.table import Table
+
+    from sslpairs.front import profile_site
+    from sslpairs.plan.requests import Requests
+
+    site = profile_site(build.root, profile)
+    if site is None:
+        out.print(f"Profile {profile}: everything runs on this machine.")
+        return
+    requests = Requests(build, site)
+    asked = Counter(("training", requests.training(run)) for run in to_train)
+    asked += Counter(("evaluation", requests.evaluation(name)) for name in to_evaluate)
+    if not asked:
+        out.print(f"Profile {profile}: there is nothing to ask for.")
+        return
+    rows: dict[tuple, list] = {}
+    for (kind, request), count in asked.items():
+        gpus = "a share" if request.shares else str(request.gpus or "-")
+        gpus += f" on {request.nodes} nodes" * (request.nodes > 1)
+        row = (kind == "evaluation", -request.minutes, kind, gpus, request.cpus, request.memory_mb, request.basis)
+        rows.setdefault(row, []).append((count, request))
+    view = Table(title=f"Jobs, as profile {profile} asks for them", title_justify="left")
+    for column in ("jobs", "", "GPUs", "cores", "memory", "time", "expected", "known from"):
+        view.add_column(column, justify="left" if column in ("", "known from") else "right")
+    for (_, minutes, kind, gpus, cpus, memory, basis), group in sorted(rows.items()):
+        limit = min(-minutes, site.longest_job or -minutes)
+        row = requests.jobs_in_a_row(group[0][1])
+        seconds = [request.seconds for _, request in group]
+        expected = [duration(min(seconds)), duration(max(seconds))]
+        view.add_row(
+            str(sum(count for count, _ in group)),
+            kind,
+            gpus,
+            str(cpus),
+            f"{memory / 1000:.1f} GB",
+            duration(60 * limit) + f" x {row}" * (row > 1),
+            " to ".join(dict.fromkeys(expected)),
+            basis,
+        )
+    out.print(view)
+    total = sum(
+        count * request.seconds * request.processes / (site.gpu_shares if request.shares else 1)
+        for (_, request), count in asked.items()
+    )
+    device = "GPU" if requests.on_gpu else "processor"
+    size = sum(requests.checkpoint_bytes(run) for run in to_train) / 1e9
+    work = f"{total / 3600:,.0f} {device} hours" if total > 36000 else f"{duration(total)} of a {device}"
+    out.print(f"Expected: about {work} for trainings and evaluations, {size:,.1f} GB of checkpoints.", soft_wrap=True)
+    guessed = sum(count for (_, request), count in asked.items() if request.basis == "recipe")
+    if guessed:
+        guess = f"{site.gpu_tflops} x 10^12 operations a second and GPU" if requests.on_gpu else "a processor core"
+        out.print(f"{guessed} of the jobs have no receipt to go by: the speed of {guess} is a guess.", soft_wrap=True)
+    memory = [request.gpu_memory_gb for _, request in asked if request.gpu_memory_gb < math.inf]
+    if large := sum(size > site.gpu_memory_gb for size in memory):
+        out.print(
+            f"{counted(large, 'kind')} of runs may need more memory than a GPU has ({max(memory):,.0f} of {site.gpu_memory_gb} GB): write "
+            "training.gpus into the recipe (docs/several-gpus.md).",
+            soft_wrap=True,
+        )
+
+
+def _say_damage(build) -> None:
+    for line in build.damaged:
+        out.print(f"damaged: {line}", soft_wrap=True, markup=False)
+
+
+def _cost(build, runs: list[str]) -> str:
+    if not runs:
+        return "nothing to train"
+    seconds, unknown = build.estimate(runs)
+    if unknown == len(runs):
+        return "no timings yet"
+    jobs = build.plan.settings["jobs"]
+    cores = min(os.cpu_count() or 1, jobs) if isinstance(jobs, int) else os.cpu_count() or 1
+    side_by_side = max(1, cores // build.plan.scale["threads"])
+    text = duration(seconds / min(side_by_side, len(runs)))
+    return f"about {text}" + (f" and {unknown} unknown" if unknown else "")

@@ -1,0 +1,165 @@
+"""Commands that keep and give away: ``publish``, ``restore``, ``gc``."""
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from sslpairs.cli.common import (
+    MAINTAIN,
+    SHARE,
+    LogFile,
+    PlanFile,
+    Remote,
+    Sets,
+    app,
+    chosen_runs,
+    find_root,
+    open_build,
+    overrides,
+    say_error,
+    start_log,
+)
+from sslpairs.cli.progress import Progress
+from sslpairs.errors import UserError
+from sslpairs.terminal.screen import out
+from sslpairs.words import counted
+
+
+@app.command(rich_help_panel=SHARE)
+def publish(
+    targets: Annotated[list[str] | None, typer.Argument(help="Papers, tables or runs; default: all chosen.")] = None,
+    sets: Sets = [],  # noqa: B006
+    remote: Remote = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Read everything back from the remote and compare it.")] = False,
+) -> None:
+    """Send checkpoints and data to the DVC remote, and stage receipts, evaluations and pointers for git.
+
+    Run it on one machine of a cluster only. It may be interrupted and repeated.
+    """
+    from sslpairs.clones import to_add
+    from sslpairs.store import publish as publish_runs
+
+    start_log(None)
+    build = open_build(sets)
+    runs = chosen_runs(build, targets or [])
+    with Progress("publishing", quiet=False, unit="object") as progress:
+        done = publish_runs(build, runs, remote, deep, progress)
+    for note in done.notes:
+        out.print(f"note: {note}", soft_wrap=True, markup=False)
+    for problem in done.problems:
+        say_error(problem)
+    read = "read back and compared" if deep else "asked of the remote"
+    out.print(
+        f"{counted(len(done.runs), 'checkpoint is')} published: {counted(done.sent, 'object')} sent ({done.bytes / 1e6:,.1f} MB), "
+        f"{done.held} there already; each was {read}.",
+        soft_wrap=True,
+    )
+    if done.unfinished:
+        out.print(f"{counted(done.unfinished, 'run is')} not trained yet and left out.")
+    if done.staged:
+        add = f"git add {to_add(done.uncommitted)} && " if done.uncommitted else ""
+        out.print(
+            f"{counted(done.staged, 'file is')} staged for git: look with `git status`, then `{add}git commit -m 'Publish results'`.",
+            soft_wrap=True,
+        )
+    if done.problems:
+        raise UserError(f"{counted(len(done.problems), 'object was')} not published, see above")
+
+
+@app.command(rich_help_panel=SHARE)
+def restore(
+    targets: Annotated[list[str] | None, typer.Argument(help="Papers, tables or runs; default: all chosen.")] = None,
+    sets: Sets = [],  # noqa: B006
+    frozen: PlanFile = None,
+    remote: Remote = None,
+    log_file: LogFile = None,
+) -> None:
+    """Bring published checkpoints here. A build does it by itself for those that it needs."""
+    from sslpairs.plan.build import run_folder
+    from sslpairs.store import restore as restore_runs
+
+    start_log(log_file)
+    root, targets = find_root(), targets or []
+    # A run that is here in name needs no plan: it may be one of another configuration.
+    if targets and all((root / run_folder(target)).is_dir() for target in targets):
+        runs = list(dict.fromkeys(targets))
+    else:
+        build = open_build(sets, frozen)
+        damaged = {
+            run for run in build.plan.runs if run not in build.receipts and build.receipt_file(run) in build.damage
+        }
+        known = build.receipts.keys() | damaged | set(targets)
+        runs = [run for run in chosen_runs(build, targets) if run in known]
+    with Progress("restoring", quiet=log_file is not None, unit="checkpoint") as progress:
+        done = restore_runs(root, runs, remote, progress)
+    for problem in done.problems.values():
+        say_error(problem)
+    out.print(
+        f"{counted(len(done.fetched), 'checkpoint')} restored ({done.bytes / 1e6:,.1f} MB), {len(done.in_place)} "
+        "in place."
+    )
+    if done.problems:
+        raise UserError(f"{counted(len(done.problems), 'checkpoint')} could not be restored, see above")
+
+
+@app.command(rich_help_panel=MAINTAIN)
+def gc(
+    sets: Sets = [],  # noqa: B006
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed and published.")] = False,
+    unpublished: Annotated[
+        bool, typer.Option("--unpublished", help="With --yes: also remove what only this machine has.")
+    ] = False,
+    remote: Remote = None,
+) -> None:
+    """List the checkpoints of runs that no table at any scale needs; remove them with --yes. Receipts stay."""
+    from rich.table import Table
+
+    from sslpairs import garbage
+    from sslpairs.front import building
+
+    root = find_root()
+    runs, mistakes = garbage.current(root, overrides(sets))
+    found = garbage.waste(root, runs)
+    view = Table()
+    for column in ("run", "MB", "", "why no table needs it"):
+        view.add_column(column, justify="right" if column == "MB" else "left", overflow="fold")
+    for one in found:
+        view.add_row(one.run, f"{one.bytes / 1e6:.2f}", one.kind, escape(one.why))
+    if found:
+        out.print(view)
+    for mistake in mistakes:
+        out.print(f"note: {mistake}", soft_wrap=True, markup=False)
+    left = garbage.leftovers(root)
+    for path in left:
+        out.print(f"leftover: {path.relative_to(root)}", soft_wrap=True, markup=False)
+    if not (found or left or mistakes):
+        out.print("Nothing to remove: every checkpoint here is of a run that a table needs.")
+        return
+    size = sum(one.bytes for one in found)
+    only_here = sum(one.kind != "published" for one in found)
+    out.print(
+        f"{counted(len(found), 'run')}, {size / 1e6:,.1f} MB; {only_here} not published, so that no other copy is known; "
+        f"{counted(len(left), 'leftover')} of interrupted work.",
+        soft_wrap=True,
+    )
+    if not yes:
+        out.print(
+            "Nothing was removed: --yes removes what is published, --yes --unpublished all of it. Receipts stay.",
+            soft_wrap=True,
+        )
+        return
+    if mistakes:
+        raise UserError("nothing was removed: mend the configuration first, see the notes above")
+    if words := building(root):
+        raise UserError(f"a build is at work here ({words[0]}); wait for it, then run `sslpairs gc` again")
+
+    def open_remote():
+        from sslpairs.store import Remote as DVCRemote
+
+        return DVCRemote(root, remote)
+
+    freed, kept = garbage.remove(root, found, unpublished, open_remote)
+    for line in dict.fromkeys([*kept, *garbage.remove_leftovers(root, left)]):
+        out.print(f"kept: {line}", soft_wrap=True, markup=False)
+    out.print(f"{freed / 1e6:,.1f} MB freed.")

@@ -1,0 +1,167 @@
+"""Commands that make data, runs and evaluations: ``fetch``, ``train``, ``evaluate``."""
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sslpairs.cli.common import (
+    BUILD,
+    Device,
+    LogFile,
+    PlanFile,
+    Sets,
+    app,
+    find_root,
+    known,
+    log,
+    open_build,
+    overrides,
+    settle_dates,
+    start_log,
+)
+from sslpairs.cli.progress import Progress
+from sslpairs.errors import UserError
+from sslpairs.files import exclusive
+from sslpairs.team import Team, start_together, started_together, together
+from sslpairs.words import duration
+
+
+@app.command(rich_help_panel=BUILD)
+def fetch(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Data sets; default: those that the configuration needs.")
+    ] = None,
+    sets: Sets = [],  # noqa: B006
+    frozen: PlanFile = None,
+    force: Annotated[bool, typer.Option("--force", help="Prepare anew what is there.")] = False,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Only data sets whose content data.dvc does not record.")
+    ] = False,
+    log_file: LogFile = None,
+) -> None:
+    """Prepare data sets, once, and record their content in data.dvc."""
+    from sslpairs.front import fetch_datasets
+
+    start_log(log_file)
+    root = find_root()
+    for line in fetch_datasets(root, names or [], overrides(sets), frozen, force, unknown):
+        print(line, file=sys.stderr)
+
+
+@app.command(rich_help_panel=BUILD)
+def train(
+    run: Annotated[str, typer.Argument(help="Id of a run, as `sslpairs plan --runs` lists them.")],
+    sets: Sets = [],  # noqa: B006
+    frozen: PlanFile = None,
+    log_file: LogFile = None,
+    force: Annotated[bool, typer.Option("--force", help="Train again although there is a receipt.")] = False,
+    device: Device = None,
+) -> None:
+    """Train one run: checkpoint, metrics, receipt; on as many GPUs as its recipe asks for."""
+    start_log(log_file)
+    build = None if started_together() else open_build(sets, frozen)
+    if build:
+        entry = known(run, build.plan.runs, "run")
+        words = ["train", run, *(word for choice in sets for word in ("--set", choice))]
+        words += (
+            ["--plan", str(frozen)] * bool(frozen) + ["--log", str(log_file)] * bool(log_file) + ["--force"] * force
+        )
+        words += ["--device", device] * bool(device)
+        start_together(entry["gpus"], device or build.plan.settings["device"], words, run)
+    with together() as team:
+        if not team.leads:
+            logging.getLogger("sslpairs").setLevel(logging.ERROR)
+        build = build or open_build(sets, frozen)
+        entry = known(run, build.plan.runs, "run")
+        with _run_to_train(build, run, force, team) as wanted:
+            if not team.agree(lambda: wanted):
+                return
+            from sslpairs.training.run import train as train_run
+
+            scale = build.plan.scale
+            with Progress(run, quiet=log_file is not None) as progress:
+                receipt = train_run(
+                    run,
+                    entry,
+                    build.root,
+                    device or build.plan.settings["device"],
+                    scale["threads"],
+                    progress if team.leads else None,
+                    force,
+                    compiled=scale["compile"],
+                    git=build.plan.git,
+                )
+    if not team.leads:
+        return
+    settle_dates(build, build.training_inputs(run))
+    _say_done(
+        log_file,
+        f"trained {run}: {receipt['spec']['epochs']} epochs in {duration(receipt['timing']['seconds'])}, "
+        f"loss {receipt['loss']:.4f}, online {receipt['online']['last']:.1f} %",
+    )
+
+
+def _say_done(log_file: Path | None, text: str) -> None:
+    """How a job ended: to its log, from which the build takes the line that it shows; without one to the terminal."""
+    log.info(text) if log_file else print(text)
+
+
+@contextlib.contextmanager
+def _run_to_train(build, run: str, force: bool, team: Team) -> Iterator[bool]:
+    """Holds the run's lock, on the process that leads, and answers whether the run is to be trained."""
+    from sslpairs.plan.build import is_whole, run_folder
+
+    if not team.leads:
+        yield False
+        return
+    # Several processes do not wait together: the others would give up after some minutes.
+    what = "waiting for it" if team.size == 1 else "start again when that has ended"
+    lock = build.root / run_folder(run) / ".lock"
+    with exclusive(lock, f"{run}: another process trains or restores it; {what}", patient=team.size == 1):
+        wanted = force or not is_whole(run, build.root)
+        if not wanted:
+            print(f"{run}: already trained (--force trains it again)")
+        yield wanted
+
+
+@app.command(rich_help_panel=BUILD)
+def evaluate(
+    run: Annotated[str, typer.Argument(help="Id of a finished run.")],
+    sets: Sets = [],  # noqa: B006
+    frozen: PlanFile = None,
+    key: Annotated[str | None, typer.Option("--key", help="Key of the evaluation; default: the plan's.")] = None,
+    log_file: LogFile = None,
+    device: Device = None,
+) -> None:
+    """Evaluate one checkpoint: linear, online, knn."""
+    start_log(log_file)
+    build = open_build(sets, frozen)
+    known(run, build.plan.runs, "run")
+    entries = [e for e in build.plan.evaluations.values() if e["run"] == run and key in (None, e["key"])]
+    if not entries:
+        raise UserError(f"'{run}' has no evaluation{f' {key}' if key else ''} in this plan: it only guides other runs")
+    from sslpairs.evaluation.evaluate import evaluate as evaluate_run
+
+    for entry in entries:
+        result = evaluate_run(
+            run,
+            entry["key"],
+            entry["protocols"],
+            build.root,
+            device or build.plan.settings["device"],
+            build.plan.scale["threads"],
+            (entry["dataset"], entry["content"]) if "dataset" in entry else None,
+        )
+        numbers = ", ".join(f"{name} {value['last']:.1f} %" for name, value in result["protocols"].items())
+        _say_done(log_file, f"evaluated {run}: {numbers}")
+        settle_dates(build, build.evaluation_inputs(f"{run}/{entry['key']}"))
+
+
+Remote = Annotated[
+    str | None, typer.Option("--remote", "-r", help="A remote of .dvc/config; default: the one that DVC uses.")
+]

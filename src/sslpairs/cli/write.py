@@ -1,0 +1,72 @@
+"""Commands of the workflow's jobs, and of developers: ``figure``, ``provenance``, ``schema``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sslpairs.cli.common import (
+    LogFile,
+    PlanFile,
+    Sets,
+    app,
+    find_root,
+    known,
+    open_build,
+    settle_dates,
+    start_log,
+)
+from sslpairs.errors import UserError
+
+
+@app.command(hidden=True)
+def figure(
+    name: Annotated[str, typer.Argument(help="Id of a figure.")],
+    stem: Annotated[Path, typer.Option("--stem", help="Write the figure's files under this name.")],
+    sets: Sets = [],  # noqa: B006
+    frozen: PlanFile = None,
+    log_file: LogFile = None,
+) -> None:
+    """Draw one figure."""
+    from sslpairs.paper.figures import draw
+    from sslpairs.plan import written
+
+    start_log(log_file)
+    build = open_build(sets, frozen)
+    entry = known(name, build.plan.figures, "figure")
+    source = written.made_from(build, "figures", name)
+    draw(entry, build.plan.tables[entry["table"]], build.root, stem)
+    written.seal(build, "figures", name, stem, source)
+    settle_dates(build, build.figure_inputs(name))
+
+
+@app.command(hidden=True)
+def provenance(
+    page: Annotated[Path, typer.Argument(help="The HTML file to write.")],
+    sets: Sets = [],  # noqa: B006
+    frozen: PlanFile = None,
+    log_file: LogFile = None,
+) -> None:
+    """Write the page that says from which code, data and machine every number came."""
+    from sslpairs.files import write_atomic
+    from sslpairs.paper.provenance import provenance_page
+
+    start_log(log_file)
+    build = open_build(sets, frozen)
+    write_atomic(page, provenance_page([build.plan.tables[name] for name in build.plan.selected], build.root))
+    settle_dates(build, build.provenance_inputs())
+
+
+@app.command(hidden=True)
+def schema(
+    check: Annotated[bool, typer.Option("--check", help="Only say whether the files are up to date.")] = False,
+) -> None:
+    """Write what is made from the code: JSON schemas of the configuration (editors complete and check with them), and
+    docs/combinations.md."""
+    from sslpairs.config.schemas import stale_files, write_generated
+
+    if check:
+        if stale := stale_files(find_root()):
+            raise UserError(f"{', '.join(stale)} out of date: run `sslpairs schema`")
+        return
+    write_generated(find_root())
