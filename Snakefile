@@ -9,23 +9,20 @@ from pathlib import Path
 
 from sslpairs.build_log import say_briefly
 from sslpairs.errors import UserError
-from sslpairs.front import (
-    Cluster,
-    announce,
-    as_typed,
-    check,
-    check_folder,
+from sslpairs.workflow.announce import announce
+from sslpairs.workflow.builds import as_typed, check, check_folder, make_build, stop
+from sslpairs.workflow.cluster import Cluster, freeze_build
+from sslpairs.workflow.jobs import (
     equip_jobs,
     figure_inputs,
-    freeze_build,
-    make_build,
     possible_jobs,
     share_warm_processes,
-    stop,
     table_inputs,
     trained_from,
 )
-from sslpairs.plan.build import Build, any_of, thaw
+from sslpairs.plan.build import Build
+from sslpairs.workflow.constraints import any_of
+from sslpairs.plan.frozen import thaw
 
 root = Path.cwd()
 # Whether this process is one job on a cluster: the build on the head node has looked at everything.
@@ -79,7 +76,9 @@ for target, tables in build.targets().items():
             target
         input:
             # A function, so that the thousands of files are only looked at when somebody asks for the target.
-            lambda wildcards, tables=tables: [file for table in tables for file in build.wanted(table)],
+            lambda wildcards, tables=tables: [
+                file for table in tables for file in build.wanted(table)
+            ],
 
 
 if not on_node:

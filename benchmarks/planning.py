@@ -82,9 +82,9 @@ def copy_project(project: Path, scale: str, seeds: int) -> None:
 def finish(project: Path) -> dict[str, int]:
     """Everything finished, with older files behind newer ones; counts of what there is."""
     from sslpairs.files import sha256_text, write_record
-    from sslpairs.front import make_build
-    from sslpairs.plan.build import ENDINGS, evaluation_file, run_folder
+    from sslpairs.plan.paths import ENDINGS, evaluation_file, run_folder
     from sslpairs.plan.written import made_from, seal
+    from sslpairs.workflow.builds import make_build
 
     build = make_build(project)
     plan, now = build.plan, time.time()

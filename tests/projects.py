@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from sslpairs.front import make_build
 from sslpairs.plan.written import outdated
+from sslpairs.workflow.builds import make_build
 
 ROOT = Path(__file__).parents[1]
 TABLE = "gps-augmentation"

@@ -15,9 +15,9 @@ from projects import edit_key
 from sslpairs import cli
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_text, write_record
-from sslpairs.front import make_build
 from sslpairs.streams import stream_seed
 from sslpairs.words import duration
+from sslpairs.workflow.builds import make_build
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -166,7 +166,7 @@ def test_looking_and_failing_never_import_torch_or_what_draws(root, arguments):
 
 
 def test_rooms_that_only_look_never_import_torch(tmp_path):
-    rooms = "sslpairs.plan.planner, sslpairs.plan.build, sslpairs.front, sslpairs.paper.tables"
+    rooms = "sslpairs.plan.planner, sslpairs.plan.build, sslpairs.workflow.builds, sslpairs.paper.tables"
     assert python(tmp_path, "-c", f"import sys, {rooms}; sys.exit('torch' in sys.modules)").returncode == 0
 
 

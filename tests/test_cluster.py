@@ -23,21 +23,29 @@ import torch
 import yaml
 from projects import edit_key as edit
 
-from sslpairs import cli, front, slurm, team
+from sslpairs import cli, slurm, team
 from sslpairs.config.reading import read_config
 from sslpairs.config.site import Site, read_site
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_text, write_record
-from sslpairs.front import Cluster, announce, freeze_build, make_build, possible_jobs, profile_site
 from sslpairs.plan import requests as asking
-from sslpairs.plan.build import Build, evaluation_file, run_folder, thaw
+from sslpairs.plan.build import Build
 from sslpairs.plan.cost import features_flops, step_cost, training_flops
-from sslpairs.plan.planner import Plan, make_plan
+from sslpairs.plan.frozen import thaw
+from sslpairs.plan.paths import evaluation_file, run_folder
+from sslpairs.plan.plan import Plan
+from sslpairs.plan.planner import make_plan
 from sslpairs.plan.requests import Requests, functions, given
 from sslpairs.slurm import cancel_orphans
 from sslpairs.team import start_together
 from sslpairs.training.device import memory_used, pick_device
 from sslpairs.training.provenance import code_and_versions, git_state
+from sslpairs.workflow import announce as announcing
+from sslpairs.workflow import cluster
+from sslpairs.workflow.announce import announce
+from sslpairs.workflow.builds import make_build
+from sslpairs.workflow.cluster import Cluster, freeze_build, profile_site
+from sslpairs.workflow.jobs import possible_jobs
 
 PROJECT = Path(__file__).resolve().parents[1]
 PROFILES = PROJECT / "workflow/profiles"
@@ -742,7 +750,7 @@ def test_where_the_node_has_git_its_own_state_stands_in_receipts(tmp_path):
 
 
 def test_the_frozen_plan_of_a_cluster_carries_the_state_of_git(build, monkeypatch):
-    monkeypatch.setattr(front, "git_state", lambda root: HEAD)
+    monkeypatch.setattr(cluster, "git_state", lambda root: HEAD)
     assert thaw(build.root / freeze_build(build, Cluster(build, workflow(GPU)))).git == HEAD
 
 
@@ -752,9 +760,9 @@ def test_the_frozen_plan_of_a_cluster_carries_the_state_of_git(build, monkeypatc
 @pytest.fixture
 def announced(monkeypatch) -> Callable[[Path, list[str]], None]:
     """Announcements that end with the test, as they would with their process."""
-    monkeypatch.setattr(front.atexit, "register", lambda *words, **more: None)
+    monkeypatch.setattr(announcing.atexit, "register", lambda *words, **more: None)
     files: list = []
-    monkeypatch.setattr(front, "_announced", files)
+    monkeypatch.setattr(announcing, "_announced", files)
     yield announce
     for file in files:
         file.close()
@@ -789,7 +797,7 @@ GONE = 2**22 + 1
 @pytest.mark.usefixtures("_no_locks")
 def test_without_locks_a_build_counts_as_alive_while_its_process_lives(tmp_path, announced):
     announced(tmp_path, ["results/a.json"])
-    assert len(front.building(tmp_path)) == 1
+    assert len(announcing.building(tmp_path)) == 1
     with pytest.raises(UserError, match="another build is at work"):
         announced(tmp_path, ["results/a.json"])
 
@@ -818,7 +826,7 @@ def test_an_announcement_that_was_cut_off_stops_no_later_build(locks, tmp_path, 
         request.getfixturevalue("_no_locks")
     another(tmp_path, "login2", 17, []).write_text("")
     announced(tmp_path, ["results/a.json"])
-    assert len(front.building(tmp_path)) == 1
+    assert len(announcing.building(tmp_path)) == 1
 
 
 # --- Slurm ----------------------------------------------------------------------------------------------------------
@@ -881,7 +889,10 @@ def test_jobs_that_a_living_build_waits_for_are_left_alone(queue, root, build):
         f"11|{root}|rule_pretrain_wildcards_{run}",
         f"12_7|{root}|rule_evaluate_wildcards_{name.replace('/', '_')}",
     )
-    assert cancel_orphans(root, lambda: [{"outputs": [f"results/runs/{run}/checkpoint.pt", f"results/evals/{name}.json"]}]) == 0
+    assert (
+        cancel_orphans(root, lambda: [{"outputs": [f"results/runs/{run}/checkpoint.pt", f"results/evals/{name}.json"]}])
+        == 0
+    )
     assert not cancelled.exists()
 
 
@@ -1179,7 +1190,7 @@ def through_slurm(build, arrays: str | None = None):
 
 @pytest.mark.parametrize("arrays", ["all", "evaluate,pretrain"])
 def test_arrays_are_refused_in_words(build, monkeypatch, arrays):
-    monkeypatch.setattr("sslpairs.front.shutil.which", lambda name: name)
+    monkeypatch.setattr("sslpairs.workflow.cluster.shutil.which", lambda name: name)
     with pytest.raises(UserError, match=r"slurm-array-jobs: .*; leave it out"):
         Cluster(build, through_slurm(build, arrays)).start()
 

@@ -27,8 +27,8 @@ from sslpairs.files import (
     write_atomic,
     write_record,
 )
-from sslpairs.front import announce, building
 from sslpairs.plan.build import is_whole
+from sslpairs.workflow.announce import announce, building
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ def test_a_write_that_fails_leaves_the_file_as_it_was_and_no_other(tmp_path, mon
 
 # --- two at once --------------------------------------------------------------------------------------------------
 
-HOLD = "from pathlib import Path; from sslpairs.front import announce; import sys, time; "
+HOLD = "from pathlib import Path; from sslpairs.workflow.announce import announce; import sys, time; "
 
 
 @pytest.fixture

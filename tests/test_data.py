@@ -33,8 +33,9 @@ from sslpairs.data.record import record, recorded
 from sslpairs.data.sources import enlarge_digits, read
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_file, write_record
-from sslpairs.front import fetch_datasets
-from sslpairs.store import Published, _data
+from sslpairs.store.publish import _data
+from sslpairs.store.staging import Published
+from sslpairs.workflow.fetch import fetch_datasets
 
 PROJECT = Path(__file__).resolve().parents[1]
 # Recipes and receipts of published results name this: a change of it makes every digits run a new run.

@@ -14,7 +14,7 @@ import yaml
 from kube import Kube
 from projects import ROOT, TABLE, build, built, edit, say, side_by_side
 
-from sslpairs.front import profile_site
+from sslpairs.workflow.cluster import profile_site
 
 PROFILES = ("slurm", "generic", "kubernetes")
 GENERIC = (ROOT / "workflow/profiles/generic/config.yaml").read_text()

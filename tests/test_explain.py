@@ -16,9 +16,9 @@ from sslpairs.config.reading import read_config
 from sslpairs.data.record import recorded
 from sslpairs.errors import UserError
 from sslpairs.files import read_record, write_record
-from sslpairs.front import make_build
 from sslpairs.plan.explain import find
 from sslpairs.plan.planner import make_plan
+from sslpairs.workflow.builds import make_build
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 from projects import copy_parts, git
 
 from sslpairs import cli
-from sslpairs.front import check, make_build, no_commit
 from sslpairs.git import commit_words, git_state, health
 from sslpairs.training.provenance import code_and_versions
+from sslpairs.workflow.builds import check, make_build, no_commit
 
 
 @pytest.fixture

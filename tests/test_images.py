@@ -31,10 +31,10 @@ from sslpairs.data.memory import free_memory, in_bytes
 from sslpairs.data.prepare import prepare, read_receipt, stored_as, verify
 from sslpairs.errors import Unreadable, UserError
 from sslpairs.evaluation.evaluate import evaluate
-from sslpairs.front import fetch_datasets
-from sslpairs.plan.build import run_folder
+from sslpairs.plan.paths import run_folder
 from sslpairs.streams import generator
 from sslpairs.training.run import train
+from sslpairs.workflow.fetch import fetch_datasets
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 KINDS = [("arrays", "device", 0), ("arrays", "host", 0), ("files", "device", 0), ("files", "host", 2)]

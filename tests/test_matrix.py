@@ -33,7 +33,7 @@ from projects import (
 from sslpairs.config.labels import parse_label
 from sslpairs.data.record import recorded
 from sslpairs.errors import UserError
-from sslpairs.front import make_build
+from sslpairs.workflow.builds import make_build
 
 STATES = {"bare": bare, "pulled": pulled, "built": built}
 RECIPE = "config/recipes/digits.yaml"

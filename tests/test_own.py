@@ -8,8 +8,8 @@ from projects import ROOT, copy_parts
 
 from sslpairs import cli
 from sslpairs.errors import UserError
-from sslpairs.front import make_build
 from sslpairs.own import check_own_code
+from sslpairs.workflow.builds import make_build
 
 CODE = "src/sslpairs/words.py"
 

@@ -21,12 +21,13 @@ from tiny import tiny_spec
 from sslpairs.data.arrays import ImageData, Split
 from sslpairs.errors import UserError
 from sslpairs.files import exclusive
-from sslpairs.front import make_build
-from sslpairs.plan.build import is_whole, run_folder
+from sslpairs.plan.build import is_whole
+from sslpairs.plan.paths import run_folder
 from sslpairs.team import Team, current, together
 from sslpairs.training import device, trainer
 from sslpairs.training.device import describe, pick_device
 from sslpairs.training.trainer import Trainer
+from sslpairs.workflow.builds import make_build
 
 CPU = torch.device("cpu")
 

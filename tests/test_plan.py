@@ -18,22 +18,16 @@ from sslpairs.config.reading import Config, read_config
 from sslpairs.config.recipes import CLAE, SPPS, SimCLR
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_text, write_record
-from sslpairs.front import check
 from sslpairs.plan import fingerprint as fingerprinting
-from sslpairs.plan.build import (
-    Build,
-    Pointer,
-    any_of,
-    evaluation_file,
-    freeze,
-    is_whole,
-    pointer_file,
-    pointer_of,
-    run_folder,
-    thaw,
-)
-from sslpairs.plan.planner import Plan, make_plan
+from sslpairs.plan.build import Build, is_whole
+from sslpairs.plan.frozen import freeze, thaw
+from sslpairs.plan.paths import evaluation_file, pointer_file, run_folder
+from sslpairs.plan.plan import Plan
+from sslpairs.plan.planner import make_plan
+from sslpairs.plan.pointers import Pointer, pointer_of
 from sslpairs.plan.spec import RunSpec
+from sslpairs.workflow.builds import check
+from sslpairs.workflow.constraints import any_of
 
 PROJECT = Path(__file__).resolve().parents[1]
 RECIPE, SCALE = "recipes/digits.yaml", "scales/digits.yaml"
@@ -1062,9 +1056,15 @@ def test_all_that_can_change_a_training_is_in_its_fingerprint_and_other_methods_
     for name in ("streams", "team", "methods.momentum", "methods.whole", "views.draws", "training.lars", "data.arrays", "config.views",
                  "config.strategies.mixco", "guides.embed", "plan.spec"):  # fmt: skip
         assert name in modules
-    assert not {"methods.swav", "pairs.dimcl", "evaluation.knn", "cli", "errors", "front", "plan.planner"} & set(
-        modules
-    )
+    assert not {
+        "methods.swav",
+        "pairs.dimcl",
+        "evaluation.knn",
+        "cli",
+        "errors",
+        "workflow.builds",
+        "plan.planner",
+    } & set(modules)
     measured = fingerprinting.reached(["evaluation.linear"])
     assert {"training.optimization", "training.lars", "streams"} <= set(measured)
 

@@ -8,10 +8,10 @@ import pytest
 from projects import ROOT
 
 from sslpairs.files import exclusive
-from sslpairs.front import make_build
-from sslpairs.plan.build import run_folder
+from sslpairs.plan.paths import run_folder
 from sslpairs.plan.progress import Running, live_metrics, running
 from sslpairs.training.metrics import LiveMetrics
+from sslpairs.workflow.builds import make_build
 
 ROW = {"steps": 7, "loss": 1.5, "learning_rate": 1e-3, "online_top1": None, "images_per_second": 5.0}
 

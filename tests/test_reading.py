@@ -9,7 +9,7 @@ from test_config import CONFIG, DATASETS, PAPER, PROJECT, RECIPE, SCALE, TABLE, 
 from sslpairs.config.loading import load_yaml, read_value
 from sslpairs.config.reading import RULES, read_config
 from sslpairs.errors import UserError, listed, nearest
-from sslpairs.front import as_typed
+from sslpairs.workflow.builds import as_typed
 
 # --- numbers mean the same in a file and on the command line -----------------------------------------------------------
 

@@ -23,16 +23,20 @@ from kills import every_moment
 from PIL import Image
 from projects import copy_parts, edit, git, say
 
-from sslpairs import cli, store
+from sslpairs import cli
 from sslpairs.config.reading import read_config
 from sslpairs.data.prepare import prepare
 from sslpairs.data.record import record, tracked
 from sslpairs.errors import UserError
 from sslpairs.files import both_digests, exclusive, sha256_file, write_atomic, write_record
-from sslpairs.front import make_build
-from sslpairs.plan.build import evaluation_file, pointer_file, read_pointer, run_folder
-from sslpairs.store import Published, Restored, publish, restore
+from sslpairs.plan.paths import evaluation_file, pointer_file, run_folder
+from sslpairs.plan.pointers import read_pointer
+from sslpairs.store import staging
+from sslpairs.store.publish import publish
+from sslpairs.store.restore import Restored, restore
+from sslpairs.store.staging import Published
 from sslpairs.words import counted, redact
+from sslpairs.workflow.builds import make_build
 
 TABLE = "gps-augmentation"
 SSHD = Path("/usr/sbin/sshd")
@@ -514,7 +518,7 @@ def test_without_git_everything_is_sent_and_a_note_says_that_nothing_is_staged(p
 
 def test_the_git_lock_that_a_killed_publish_left_is_taken_over(project, remote):
     lock = project / ".git/index.lock"
-    lock.write_text(store.MARK)
+    lock.write_text(staging.MARK)
     (project / ".git/index.sslpairs").write_text("half an ind")
     (project / ".git/index.sslpairs.lock").write_text("")
     assert publish_all(project).staged == 18
@@ -524,7 +528,7 @@ def test_the_git_lock_that_a_killed_publish_left_is_taken_over(project, remote):
 def test_the_git_lock_of_somebody_else_is_respected(project, remote, monkeypatch, capsys):
     lock, index = project / ".git/index.lock", (project / ".git/index").read_bytes()
     lock.write_bytes(b"")
-    monkeypatch.setattr(store, "_git_locked", functools.partial(store._git_locked, patience=0.3))
+    monkeypatch.setattr(staging, "git_locked", functools.partial(staging.git_locked, patience=0.3))
     code, _, err = command(capsys, "publish")
     assert code == 2
     assert refusals(err) == [
@@ -710,7 +714,7 @@ def test_restore_looks_again_when_it_has_waited_for_a_training(project, remote):
     publish_all(project)
     run, build = runs_of(project)[0], make_build(project)
     checkpoint(project, run).unlink()
-    words = f"from pathlib import Path; from sslpairs.store import restore; print(restore(Path({str(project)!r}), [{run!r}]))"
+    words = f"from pathlib import Path; from sslpairs.store.restore import restore; print(restore(Path({str(project)!r}), [{run!r}]))"
     with exclusive(project / run_folder(run) / ".lock", ""):
         restoring = subprocess.Popen([sys.executable, "-c", words], stdout=-1, stderr=-1, text=True)
         assert restoring.stderr.readline() == f"{run}: another process trains or restores it; waiting for it\n"
@@ -925,8 +929,9 @@ def test_a_remote_that_takes_no_files_is_said_and_no_pointer_is_written(project,
 PUBLISHER = """
 import os, signal, sys, time
 from pathlib import Path
-from sslpairs.front import make_build
-from sslpairs.store import Remote, publish
+from sslpairs.workflow.builds import make_build
+from sslpairs.store.publish import publish
+from sslpairs.store.remote import Remote
 
 for line in sys.stdin:
     folder, delay = line.split()
@@ -1288,7 +1293,10 @@ def test_gc_waits_for_no_build_but_refuses_beside_one(project, remote, capsys):
     publish_all(project)
     without_gps(project)
     before = checkpoints(project)
-    words = "from pathlib import Path; from sslpairs.front import announce; announce(Path(), ['x']); print('.', flush=True); input()"
+    words = (
+        "from pathlib import Path; from sslpairs.workflow.announce import announce; announce(Path(), ['x']); "
+        "print('.', flush=True); input()"
+    )
     build = subprocess.Popen([sys.executable, "-c", words], stdin=-1, stdout=-1, cwd=project)
     build.stdout.readline()
     code, _, err = command(capsys, "gc", "--yes")

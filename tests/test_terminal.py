@@ -14,13 +14,13 @@ from rich.text import Text
 
 from sslpairs import __version__, cli
 from sslpairs.files import exclusive, read_record, write_record
-from sslpairs.front import make_build
-from sslpairs.plan.build import run_folder
 from sslpairs.plan.machines import mixture
+from sslpairs.plan.paths import run_folder
 from sslpairs.terminal import status
 from sslpairs.terminal.screen import Screen, accept_any_encoding, writable
 from sslpairs.training.metrics import LiveMetrics
 from sslpairs.words import counted
+from sslpairs.workflow.builds import make_build
 
 EPOCH = {"epoch": 1, "steps": 7, "loss": 1.5, "learning_rate": 1e-3, "online_top1": None}
 
@@ -102,7 +102,7 @@ def test_lookalikes_are_put_in_before_the_layout_and_keep_their_style():
 
 
 def test_frozen_plans_are_read_as_utf8_whatever_the_locale(root, monkeypatch):
-    from sslpairs.plan.build import freeze, thaw
+    from sslpairs.plan.frozen import freeze, thaw
 
     plan = make_build(root).plan
     plan.scale["title"] = "Größe ±"

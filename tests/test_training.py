@@ -30,8 +30,9 @@ from sslpairs.evaluation.linear import evaluate_linear, linear_layers
 from sslpairs.files import both_digests, sha256_file, write_atomic, write_record
 from sslpairs.guides.embed import embed, embed_with
 from sslpairs.methods.base import Emb
-from sslpairs.plan.build import evaluation_file, is_whole, run_folder
+from sslpairs.plan.build import is_whole
 from sslpairs.plan.fingerprint import training_code
+from sslpairs.plan.paths import evaluation_file, run_folder
 from sslpairs.streams import generator as named_stream
 from sslpairs.streams import stream_seed
 from sslpairs.training import run as training_run

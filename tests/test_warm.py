@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from projects import ROOT
 
-from sslpairs import front, warm
+from sslpairs import warm
+from sslpairs.workflow import jobs
 
 SERVER = """
 import os, sys, types
@@ -127,11 +128,11 @@ def test_a_server_that_cannot_fork_leaves_the_job_to_run_without_it(folder, star
 
 def test_a_build_makes_a_folder_that_nobody_can_have_made_before(monkeypatch, tmp_path):
     monkeypatch.setenv("SSLPAIRS_WARM", "")
-    monkeypatch.setattr(front.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(jobs.tempfile, "tempdir", str(tmp_path))
     found, kept = [], []
     monkeypatch.setattr(atexit, "register", lambda *words, **how: kept.append((words, how)))
     for _ in range(2):
-        front.share_warm_processes()
+        jobs.share_warm_processes()
         found.append(Path(os.environ["SSLPAIRS_WARM"]))
     assert len(set(found)) == 2
     assert {(path.parent, path.stat().st_mode & 0o777, warm._owner(path)) for path in found} == {
@@ -140,5 +141,5 @@ def test_a_build_makes_a_folder_that_nobody_can_have_made_before(monkeypatch, tm
     for (remove, *words), how in kept:
         remove(*words, **how)
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(front.tempfile, "tempdir", str(tmp_path / "nowhere"))
-    front.share_warm_processes()  # everything works without
+    monkeypatch.setattr(jobs.tempfile, "tempdir", str(tmp_path / "nowhere"))
+    jobs.share_warm_processes()  # everything works without

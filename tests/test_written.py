@@ -16,8 +16,8 @@ from sslpairs.build_log import BuildFormatter
 from sslpairs.cli import main
 from sslpairs.errors import UserError
 from sslpairs.files import write_record
-from sslpairs.front import check_folder, make_build
 from sslpairs.plan.written import CURRENT, MISSING, OLD, outdated, state
+from sslpairs.workflow.builds import check_folder, make_build
 
 PRODUCTS = [("tables", TABLE), ("figures", TABLE)]
 

@@ -14,9 +14,9 @@ from typing import Any
 from snakemake.logging import DefaultFormatter, get_event
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from sslpairs.front import unknown_target
 from sslpairs.plan.build import Build
 from sslpairs.words import duration
+from sslpairs.workflow.builds import unknown_target
 
 _NOISE = re.compile(
     "Select jobs to execute|Execute [0-9]+ jobs|Building DAG of jobs|Using shell|Conda environments: ignored|"

@@ -11,8 +11,10 @@ from sslpairs.config.reading import read_config
 from sslpairs.data.record import recorded
 from sslpairs.errors import UserError
 from sslpairs.files import exclusive, read_record
-from sslpairs.plan.build import is_whole, pointer_of, read_pointer, run_folder
+from sslpairs.plan.build import is_whole
+from sslpairs.plan.paths import run_folder
 from sslpairs.plan.planner import make_plan
+from sslpairs.plan.pointers import pointer_of, read_pointer
 
 LARGE = ("checkpoint.pt", "last.ckpt")
 """What is removed of a run; its receipt, metrics, pointer and evaluations are small and stay."""

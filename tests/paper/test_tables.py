@@ -12,18 +12,15 @@ from rich.console import Console
 
 from sslpairs.errors import UserError
 from sslpairs.files import write_record
+from sslpairs.paper.formats.csv import claims_csv, to_csv
+from sslpairs.paper.formats.files import write_table
+from sslpairs.paper.formats.html import to_html
+from sslpairs.paper.formats.latex import to_latex
+from sslpairs.paper.formats.markdown import to_markdown
+from sslpairs.paper.formats.terminal import to_terminal
+from sslpairs.paper.layout import layout
 from sslpairs.paper.summary import summary
-from sslpairs.paper.tables import (
-    build_table,
-    claims_csv,
-    layout,
-    to_csv,
-    to_html,
-    to_latex,
-    to_markdown,
-    to_terminal,
-    write_table,
-)
+from sslpairs.paper.tables import build_table
 
 ROWS = ["simclr", "simclr+gps", "byol", "byol+gps"]
 

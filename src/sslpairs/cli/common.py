@@ -63,8 +63,9 @@ def overrides(words: list[str]) -> dict[str, Any]:
 
 def open_build(sets: list[str], frozen: Path | None = None):
     """The build that the configuration, the command line or a frozen plan describes."""
-    from sslpairs.front import make_build
-    from sslpairs.plan.build import Build, thaw
+    from sslpairs.plan.build import Build
+    from sslpairs.plan.frozen import thaw
+    from sslpairs.workflow.builds import make_build
 
     root = find_root()
     return Build(thaw(frozen), root) if frozen else make_build(root, overrides(sets))
@@ -72,7 +73,7 @@ def open_build(sets: list[str], frozen: Path | None = None):
 
 def chosen_tables(build, targets: list[str], what: str = "neither a paper nor a table") -> list[str]:
     """Table ids for names of papers and tables; all selected ones when there are none."""
-    from sslpairs.front import unknown_target
+    from sslpairs.workflow.builds import unknown_target
 
     if not targets:
         return build.plan.selected

@@ -146,7 +146,9 @@ def tables(
     log_file: LogFile = None,
 ) -> None:
     """Show the tables that are built; with --stem, write one."""
-    from sslpairs.paper.tables import build_table, to_terminal, write_table
+    from sslpairs.paper.formats.files import write_table
+    from sslpairs.paper.formats.terminal import to_terminal
+    from sslpairs.paper.tables import build_table
     from sslpairs.plan import written
 
     start_log(log_file)

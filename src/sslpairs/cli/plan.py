@@ -37,7 +37,7 @@ def plan(
 
     from rich.table import Table
 
-    from sslpairs.front import no_commit
+    from sslpairs.workflow.builds import no_commit
 
     build = open_build(sets)
     tables = chosen_tables(build, targets or [])
@@ -89,8 +89,8 @@ def _say_requests(build, profile: str, to_train: list[str], to_evaluate: list[st
 
     from rich.table import Table
 
-    from sslpairs.front import profile_site
     from sslpairs.plan.requests import Requests
+    from sslpairs.workflow.cluster import profile_site
 
     site = profile_site(build.root, profile)
     if site is None:

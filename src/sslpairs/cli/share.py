@@ -38,7 +38,7 @@ def publish(
     Run it on one machine of a cluster only. It may be interrupted and repeated.
     """
     from sslpairs.clones import to_add
-    from sslpairs.store import publish as publish_runs
+    from sslpairs.store.publish import publish as publish_runs
 
     start_log(None)
     build = open_build(sets)
@@ -76,8 +76,8 @@ def restore(
     log_file: LogFile = None,
 ) -> None:
     """Bring published checkpoints here. A build does it by itself for those that it needs."""
-    from sslpairs.plan.build import run_folder
-    from sslpairs.store import restore as restore_runs
+    from sslpairs.plan.paths import run_folder
+    from sslpairs.store.restore import restore as restore_runs
 
     start_log(log_file)
     root, targets = find_root(), targets or []
@@ -116,7 +116,7 @@ def gc(
     from rich.table import Table
 
     from sslpairs import garbage
-    from sslpairs.front import building
+    from sslpairs.workflow.announce import building
 
     root = find_root()
     runs, mistakes = garbage.current(root, overrides(sets))
@@ -155,7 +155,7 @@ def gc(
         raise UserError(f"a build is at work here ({words[0]}); wait for it, then run `sslpairs gc` again")
 
     def open_remote():
-        from sslpairs.store import Remote as DVCRemote
+        from sslpairs.store.remote import Remote as DVCRemote
 
         return DVCRemote(root, remote)
 

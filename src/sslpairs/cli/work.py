@@ -45,7 +45,7 @@ def fetch(
     log_file: LogFile = None,
 ) -> None:
     """Prepare data sets, once, and record their content in data.dvc."""
-    from sslpairs.front import fetch_datasets
+    from sslpairs.workflow.fetch import fetch_datasets
 
     start_log(log_file)
     root = find_root()
@@ -114,7 +114,8 @@ def _say_done(log_file: Path | None, text: str) -> None:
 @contextlib.contextmanager
 def _run_to_train(build, run: str, force: bool, team: Team) -> Iterator[bool]:
     """Holds the run's lock, on the process that leads, and answers whether the run is to be trained."""
-    from sslpairs.plan.build import is_whole, run_folder
+    from sslpairs.plan.build import is_whole
+    from sslpairs.plan.paths import run_folder
 
     if not team.leads:
         yield False

@@ -14,8 +14,8 @@ from sslpairs.data.arrays import load
 from sslpairs.evaluation.knn import evaluate_knn
 from sslpairs.evaluation.linear import evaluate_linear
 from sslpairs.files import write_record
-from sslpairs.plan.build import evaluation_file, run_folder
 from sslpairs.plan.fingerprint import evaluation_code
+from sslpairs.plan.paths import evaluation_file, run_folder
 from sslpairs.training.device import describe, pick_device, settle
 
 

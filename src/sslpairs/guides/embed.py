@@ -13,7 +13,7 @@ from sslpairs.errors import UserError
 from sslpairs.methods.base import BaseMethod
 from sslpairs.methods.build import build_method, fresh_backbone
 from sslpairs.pairs.build import build_pairs
-from sslpairs.plan.build import run_folder
+from sslpairs.plan.paths import run_folder
 from sslpairs.plan.spec import RunSpec
 
 

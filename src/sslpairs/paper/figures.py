@@ -15,7 +15,8 @@ from typing import Any
 from sslpairs.errors import UserError
 from sslpairs.files import write_atomic
 from sslpairs.paper.statistics import contrast, summarise
-from sslpairs.paper.tables import METRICS, Cell, Table, build_table, read_record, seeds_text, signed
+from sslpairs.paper.tables import Cell, Table, build_table, read_record
+from sslpairs.paper.wording import METRICS, seeds_text, signed
 
 ONE_COLUMN, TWO_COLUMNS = 3.4, 6.9
 LINE = 0.155

@@ -7,7 +7,9 @@ from typing import Any
 
 from sslpairs.errors import UserError
 from sslpairs.git import commit_words
-from sslpairs.paper.tables import METRICS, html_page, html_table, read_record
+from sslpairs.paper.formats.html import html_page, html_table
+from sslpairs.paper.tables import read_record
+from sslpairs.paper.wording import METRICS
 from sslpairs.plan.machines import mixture
 
 FIELDS = (

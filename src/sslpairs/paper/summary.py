@@ -3,7 +3,9 @@
 from collections import Counter
 from typing import Any
 
-from sslpairs.paper.tables import METRICS, VERDICT_STYLES, Table, effect_text, mean_text, seeds_text, verdict_text
+from sslpairs.paper.formats.terminal import VERDICT_STYLES
+from sslpairs.paper.tables import Table
+from sslpairs.paper.wording import METRICS, effect_text, mean_text, seeds_text, verdict_text
 
 COLUMNS = 6
 """Columns of numbers side by side in 100 characters."""

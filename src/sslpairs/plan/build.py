@@ -1,9 +1,6 @@
 """A plan beside what already exists: which runs are done, which would be trained, where every file lies."""
 
-import gc
 import hashlib
-import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,71 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sslpairs.errors import Unreadable, UserError
-from sslpairs.files import SEAL, canonical, read_record, sha256_file, sha256_text, unwritable, write_atomic
-from sslpairs.plan.planner import Plan
+from sslpairs.files import SEAL, read_record, sha256_file, unwritable
+from sslpairs.plan.paths import ENDINGS, evaluation_file, pointer_file, run_folder
+from sslpairs.plan.plan import Plan
+from sslpairs.plan.pointers import pointer_of, read_pointer
 from sslpairs.plan.spec import digest
-
-ENDINGS = {"tables": ("csv", "claims.csv", "md", "tex", "html"), "figures": ("pdf", "png", "svg")}
-"""Files of a table and of a figure."""
-
-
-def run_folder(run: str) -> Path:
-    """Receipt, metrics and checkpoint of a run, relative to the root."""
-    return Path("results/runs") / run
-
-
-def pointer_file(run: str) -> Path:
-    """What DVC knows of a published checkpoint, relative to the root."""
-    return run_folder(run) / "checkpoint.pt.dvc"
-
-
-@dataclass(frozen=True)
-class Pointer:
-    """What DVC knows of a file."""
-
-    md5: str
-    size: int
-
-    def text(self) -> str:
-        """The file that ``dvc add`` writes for a checkpoint, byte for byte."""
-        return f"outs:\n- md5: {self.md5}\n  size: {self.size}\n  hash: md5\n  path: checkpoint.pt\n"
-
-
-def pointer_of(receipt: dict[str, Any]) -> Pointer:
-    """The pointer that belongs to a receipt. Its md5 becomes part of paths: ``UserError`` where it is none."""
-    facts = receipt["checkpoint"]
-    if not re.fullmatch("[0-9a-f]{32}", str(facts.get("md5"))):
-        raise UserError(
-            f"{run_folder(receipt['run']) / 'run.json'}: '{facts.get('md5')}' is no md5; train the run again"
-        )
-    return Pointer(facts["md5"], facts["bytes"])
-
-
-def read_pointer(run: str, root: Path) -> Pointer | None:
-    """The pointer of a run's checkpoint, None where there is none; ``UserError`` when it is damaged."""
-    name = pointer_file(run)
-    try:
-        text = (root / name).read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise Unreadable(unwritable(name, error, "read")) from None
-    except UnicodeDecodeError:
-        text = ""
-    facts = dict(_POINTED.findall(text))  # not parsed as YAML, which is slow: there may be thousands
-    if facts.keys() != {"md5", "size", "path"}:
-        raise UserError(f"{name}: damaged; `sslpairs publish` writes it anew, or `git checkout {name}`")
-    return Pointer(facts["md5"], int(facts["size"]))
-
-
-_POINTED = re.compile(
-    r"^[- ] (md5(?=: [0-9a-f]{32}$)|size(?=: [0-9]+$)|path(?=: checkpoint\.pt$)): (\S+)$", re.MULTILINE | re.ASCII
-)
-
-
-def evaluation_file(evaluation: str) -> Path:
-    """The numbers of one checkpoint, relative to the root; ``evaluation`` is 'run id/key'."""
-    return Path("results/evals") / f"{evaluation}.json"
 
 
 def is_whole(run: str, root: Path) -> bool:
@@ -96,51 +33,6 @@ def is_whole(run: str, root: Path) -> bool:
         raise
     except UserError:
         return False
-
-
-def freeze(plan: Plan, root: Path) -> Path:
-    """Write the plan under a name made from its content, and answer the path relative to the root.
-
-    All jobs of a build read this file, so that editing ``config/`` meanwhile changes nothing in that build.
-    """
-    text = canonical(vars(plan))
-    path = Path("results/plans") / f"{sha256_text(text)[:12]}.json"
-    try:
-        whole = (root / path).read_text(encoding="utf-8") == text
-    except (OSError, UnicodeDecodeError):
-        whole = False
-    if not whole:
-        write_atomic(root / path, text)
-    return path
-
-
-def thaw(path: Path) -> Plan:
-    """Read a frozen plan; ``UserError`` if there is none or it was altered."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path}: {getattr(error, 'strerror', 'not text')}; give the path of a frozen plan, or leave it out"
-        ) from None
-    if sha256_text(text)[:12] != path.stem:
-        raise UserError(f"{path}: its content does not fit its name, so it was altered; delete it and start again")
-    gc.disable()  # nothing in it is garbage, and looking for it among millions of values takes longer than reading them
-    try:
-        return Plan(**json.loads(text))
-    finally:
-        gc.enable()
-
-
-def any_of(names: Iterable[str], everything: Iterable[str] | None = None) -> str:
-    """A wildcard constraint that fits just these names.
-
-    When they are ``everything`` that there is, a pattern by form serves and is much faster to match (the design's
-    ``spec/workflow.md``, section 4); when there are none, nothing fits.
-    """
-    names = set(names)
-    if everything is not None and names and names == set(everything):
-        return "[^/]+(/[^/]+)?" if any("/" in name for name in names) else "[^/]+"
-    return "|".join(sorted(map(re.escape, names))) or "(?!)"
 
 
 @dataclass(frozen=True)

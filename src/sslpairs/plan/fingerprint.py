@@ -11,7 +11,17 @@ from pathlib import Path
 from sslpairs.files import sha256_text
 
 PACKAGE = Path(__file__).parents[1]
-SILENT = ("errors", "words", "files", "git", "plan.build", "plan.progress", "plan.fingerprint", "training.provenance")
+SILENT = (
+    "errors",
+    "words",
+    "files",
+    "git",
+    "plan.build",
+    "plan.paths",
+    "plan.progress",
+    "plan.fingerprint",
+    "training.provenance",
+)
 """Modules that speak, find or write results and change none of their numbers; imports are not followed into them."""
 
 
@@ -32,7 +42,8 @@ def evaluation_code() -> str:
 @cache
 def paper_code() -> str:
     """Of tables and figures."""
-    return fingerprint(*(f"paper.{file.stem}" for file in sorted((PACKAGE / "paper").glob("*.py"))))
+    files = sorted((PACKAGE / "paper").rglob("*.py"))
+    return fingerprint(*(".".join(file.relative_to(PACKAGE).with_suffix("").parts) for file in files))
 
 
 def fingerprint(*modules: str) -> str:

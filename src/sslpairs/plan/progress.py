@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sslpairs.plan.build import Build, run_folder
+from sslpairs.plan.build import Build
+from sslpairs.plan.paths import run_folder
 
 SILENCE = 600.0
 """Seconds without a new epoch after which a training counts as ended, on file systems without locks."""

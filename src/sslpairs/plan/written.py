@@ -9,7 +9,8 @@ from pathlib import Path
 
 from sslpairs.errors import UserError
 from sslpairs.files import canonical, read_record, sha256_file, sha256_text, write_record
-from sslpairs.plan.build import ENDINGS, Build
+from sslpairs.plan.build import Build
+from sslpairs.plan.paths import ENDINGS
 
 CURRENT, OLD, MISSING = "yes", "old", "no"
 """States of a table's or figure's files: they show the numbers of now, others, or are not all there."""

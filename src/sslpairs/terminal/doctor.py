@@ -15,8 +15,10 @@ from sslpairs.errors import UserError
 from sslpairs.files import sha256_file
 from sslpairs.git import health
 from sslpairs.plan import written
-from sslpairs.plan.build import ENDINGS, Build, pointer_of, read_pointer
+from sslpairs.plan.build import Build
 from sslpairs.plan.machines import mixture
+from sslpairs.plan.paths import ENDINGS
+from sslpairs.plan.pointers import pointer_of, read_pointer
 from sslpairs.terminal.screen import out
 from sslpairs.words import counted
 

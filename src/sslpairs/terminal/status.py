@@ -9,13 +9,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from sslpairs.front import building
 from sslpairs.plan import written
 from sslpairs.plan.build import Build
 from sslpairs.plan.machines import mixture
 from sslpairs.plan.progress import Running, running
 from sslpairs.terminal.screen import out
 from sslpairs.words import duration
+from sslpairs.workflow.announce import building
 
 BAR = 20
 """Characters of a table's bar."""

@@ -11,8 +11,9 @@ from sslpairs.backbones import checkpoint
 from sslpairs.data.arrays import load
 from sslpairs.errors import Unreadable, UserError
 from sslpairs.files import read_json, read_record, write_atomic, write_record
-from sslpairs.plan.build import is_whole, run_folder
+from sslpairs.plan.build import is_whole
 from sslpairs.plan.fingerprint import training_code
+from sslpairs.plan.paths import run_folder
 from sslpairs.plan.progress import live_metrics
 from sslpairs.plan.spec import RunSpec
 from sslpairs.team import current

@@ -1,0 +1,68 @@
+"""Tables as CSV."""
+
+import csv
+import io
+from typing import Any
+
+from sslpairs.paper.tables import Table
+from sslpairs.paper.wording import published_text
+
+VALUE_COLUMNS = (
+    "paper table scale row column dataset backbone batch_size epochs augmentation metric "
+    "last_mean last_sd n best_mean values published published_source runs"
+)
+
+
+CLAIM_COLUMNS = (
+    "paper table scale claim text setting metric effect low high n sd standardised verdict reason "
+    "published published_unit published_setting published_source published_comparable source"
+)
+
+
+def _csv(header: str, lines: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, header.split(), lineterminator="\n")
+    writer.writeheader()
+    for line in lines:
+        writer.writerow({key: round(value, 4) if isinstance(value, float) else value for key, value in line.items()})
+    return text.getvalue()
+
+
+def to_csv(table: Table) -> str:
+    """One line per method, column and metric; ``values`` holds 'seed:accuracy' and ``runs`` run ids, joined by ';'."""
+    plan = table.plan
+    lines = []
+    for (row, column, metric), cell in table.cells.items():
+        if metric not in plan["metrics"]:
+            continue
+        place = next(one for one in plan["columns"] if one["id"] == column)
+        found = table.published(row, column, metric)
+        settings = {key: place["settings"].get(key) for key in ("backbone", "batch_size", "epochs", "augmentation")}
+        lines.append(
+            {key: plan[key] for key in ("paper", "scale")}
+            | {"table": plan["id"], "row": row, "column": place["label"], "dataset": place["dataset"]}
+            | settings
+            | {"metric": metric, "n": cell.last.n}
+            | {"last_mean": cell.last.mean, "last_sd": cell.last.sd, "best_mean": cell.best}
+            | {"values": ";".join(f"{seed}:{round(value, 4)}" for seed, value in cell.values.items())}
+            | {"published": published_text(found), "published_source": "; ".join(one["source"] for one in found)}
+            | {"runs": ";".join(cell.runs)}
+        )
+    return _csv(VALUE_COLUMNS, lines)
+
+
+def claims_csv(table: Table) -> str:
+    """One line per claim; ``effect``, ``low``, ``high`` and ``sd`` in points, ``standardised`` = effect / sd."""
+    plan = table.plan
+    lines = []
+    for claim in table.claims:
+        record = claim.plan["published"] or {}
+        keys = {"published": "value"} | {f"published_{key}": key for key in ("unit", "setting", "source", "comparable")}
+        lines.append(
+            {"paper": plan["paper"], "table": plan["id"], "scale": plan["scale"], "claim": claim.plan["id"]}
+            | {key: claim.plan[key] for key in ("text", "setting", "metric", "source")}
+            | {key: getattr(claim.contrast, key) for key in ("effect", "low", "high", "n", "sd", "standardised")}
+            | {"verdict": claim.verdict, "reason": claim.reason}
+            | {name: record.get(key) for name, key in keys.items()}
+        )
+    return _csv(CLAIM_COLUMNS, lines)

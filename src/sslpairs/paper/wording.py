@@ -1,0 +1,148 @@
+"""The words of a table: numbers, verdicts, notes."""
+
+from typing import Any
+
+from sslpairs.paper.statistics import Contrast, Summary
+from sslpairs.paper.tables import Claim, Table
+
+METRICS = {"linear": "linear", "online": "online", "knn": "kNN"}
+
+
+PROTOCOLS = {
+    "linear": "linear layer trained on frozen features after the training",
+    "online": "linear layer trained beside the backbone on detached features",
+    "knn": "weighted vote of the nearest training images on frozen features",
+}
+
+
+def published_text(entries: list[dict[str, Any]]) -> str:
+    """The comparable values with their settings, else 'other scale', else 'not on record'."""
+    comparable = [f"{entry['value']:g} ({entry['setting']})" for entry in entries if entry["comparable"]]
+    return "; ".join(comparable) or ("other scale" if entries else "not on record")
+
+
+def claim_published(claim: Claim) -> str:
+    """The published effect in points; says so where its setting is not the one that was run."""
+    entry = claim.plan["published"]
+    if entry is None:
+        return "not on record"
+    return signed(entry["value"]) + ("" if entry["comparable"] else " (other scale)")
+
+
+def signed(value: float) -> str:
+    """Two decimals with a sign; a typographic minus."""
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def effect_text(found: Contrast) -> str:
+    """Effect in points and its interval, for example '+3.40 [+2.81, +3.99]'."""
+    if found.effect is None:
+        return "none"
+    interval = "" if found.low is None else f" [{signed(found.low)}, {signed(found.high)}]"
+    return signed(found.effect) + interval
+
+
+def verdict_text(claim: Claim) -> str:
+    """The verdict, with its reason where the interval beside it does not tell."""
+    plain = claim.contrast.n >= 2 and claim.contrast.sd != 0
+    return claim.verdict if plain else f"{claim.verdict} ({claim.reason})"
+
+
+def mean_text(summary: Summary) -> str:
+    """Mean and standard deviation with one decimal, for example '96.4 ± 0.3'."""
+    return f"{summary.mean:.1f}" if summary.sd is None else f"{summary.mean:.1f} ± {summary.sd:.1f}"
+
+
+def seeds_text(table: Table) -> str:
+    """How many seeds stand behind the table's numbers."""
+    counts = sorted({cell.last.n for cell in table.cells.values()})
+    if not counts or counts == [1]:
+        return "one seed"
+    return f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+
+
+def subtitle(plan: dict[str, Any]) -> str:
+    """Paper and scale."""
+    source = f" (arXiv {plan['arxiv']})" if plan["arxiv"] else ""
+    return f"{plan['paper_title']}{source}. Scale: {plan['scale_title']}"
+
+
+def notes(table: Table) -> list[str]:
+    """What a reader must know beside the numbers: one sentence or two each, plain text."""
+    plan = table.plan
+    cells = table.cells.values()
+    numbers = "Top-1 accuracy in % at the last epoch: "
+    numbers += "one seed, so no spread" if seeds_text(table) == "one seed" else f"mean ± sd of {seeds_text(table)}"
+    if any(cell.best is not None for cell in cells):
+        numbers += "; in brackets the mean of each run's best epoch, which is chosen on test data: optimistic"
+    lines = [f"{numbers}. Bold: the best of a base method."]
+    lines.append(
+        "Protocols: " + "; ".join(f"{METRICS[metric]}: {PROTOCOLS[metric]}" for metric in plan["metrics"]) + "."
+    )
+    for column in plan["columns"]:
+        papers = "; ".join(dict.fromkeys(column["stands_for"]))
+        label = f"{column['label']}: " if len(plan["columns"]) > 1 else ""
+        lines.append(f"{label}{_setting(column)}.{f' Stands for {papers}.' if papers else ''}")
+    lines.append(_record(table))
+    if plan["axes"] == "ours":
+        lines.append("Rows and columns are ours: no source at hand confirms them as the paper's.")
+    if table.claims:
+        rule = "A claim holds if the 95 % Student-t interval of the effect over paired seeds lies above 0"
+        lines.append(f"{rule}; intervals are not corrected for the number of claims.")
+    if table.machines:
+        lines.append(f"{table.machines[0].upper()}{table.machines[1:]}.")
+    if plan["note"]:
+        lines.append(plan["note"])
+    return lines
+
+
+def _setting(column: dict[str, Any]) -> str:
+    """Data set and settings in words; a changed hyper-parameter as 'mixco.temperature 0.1'."""
+    words = {"backbone": "{}", "batch_size": "batch {}", "epochs": "{} epochs", "augmentation": "{} augmentation"}
+    known = {key: value for key, value in column["settings"].items() if key != "dataset" and value is not None}
+    return ", ".join([column["dataset"], *(words.get(key, f"{key} {{}}").format(known[key]) for key in known)])
+
+
+def _record(table: Table) -> str:
+    entries = table.plan["published"]
+    if not entries:
+        return "Published values: not on record for any cell."
+    labels = {one["id"]: one["label"] for one in (*table.plan["rows"], *table.plan["columns"])}
+    texts = []
+    for entry in entries:
+        where = entry["setting"] if entry["comparable"] else f"other scale: {entry['setting']}"
+        cell = f"{labels[entry['row']]}, {labels[entry['column']]}, {METRICS[entry['metric']]}"
+        texts.append(f"{cell}: {entry['value']:g} ({where}; {entry['source']})")
+    return "Published: " + "; ".join(texts) + "."
+
+
+CLAIM_HEADERS = ["claim", "setting", "effect in points [95 % interval]", "n", "published", "verdict"]
+
+
+def claim_rows(table: Table) -> list[list[str]]:
+    """The claims of a table in words, under ``CLAIM_HEADERS``."""
+    return [
+        [
+            claim.plan["text"],
+            ", ".join(filter(None, [claim.plan["setting"], METRICS[claim.plan["metric"]]])),
+            effect_text(claim.contrast),
+            str(claim.contrast.n),
+            claim_published(claim),
+            verdict_text(claim),
+        ]
+        for claim in table.claims
+    ]
+
+
+def claim_notes(table: Table) -> list[str]:
+    """Where each claim was made, claims of one source together, and the settings of the published effects."""
+    sources: dict[str, dict[str, None]] = {}
+    for claim in table.claims:
+        sources.setdefault(claim.plan["source"], {})[claim.plan["text"]] = None
+    if len(sources) == 1:
+        lines = [f"Source of the claims: {next(iter(sources))}."]
+    else:
+        lines = [f"Source of {', '.join(map(repr, texts))}: {source}." for source, texts in sources.items()]
+    published = [claim.plan["published"] for claim in table.claims if claim.plan["published"]]
+    effects = [f"{signed(one['value'])} {one['unit']}: {one['setting']}; {one['source']}" for one in published]
+    return lines + [f"Published effect {effect}." for effect in dict.fromkeys(effects)]

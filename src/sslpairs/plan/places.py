@@ -1,0 +1,165 @@
+"""A paper's settings, mapped to the scale: where a method is trained."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sslpairs.config.labels import parse_label
+from sslpairs.config.papers import Setting, Table
+from sslpairs.config.reading import Config
+from sslpairs.config.recipes import Recipe
+from sslpairs.errors import UserError, listed, nearest, shown
+from sslpairs.plan.fingerprint import paper_code
+from sslpairs.plan.limits import (
+    Images,
+    known_images,
+)
+from sslpairs.plan.plan import Plan
+
+
+class NotAtThisScale(UserError):
+    """A table that has a setting for which the scale has nothing to stand."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A paper's setting, mapped to the scale."""
+
+    dataset: str
+    backbone: Any
+    batch_size: int
+    epochs: int
+    augmentation: str | None
+    changes: tuple[tuple[str, Any], ...]
+    evaluate_on: str | None = None
+    """The data set of the evaluation where it is not the one of the training."""
+    guide_batch: int | None = field(default=None, compare=False)
+    """Batch size of a guide's run, as the paper says it; None for the scale's default."""
+
+
+class Places:
+    """What the settings of a configuration mean at its scale."""
+
+    def __init__(self, config: Config, contents: dict[str, str], plan: Plan):
+        self.config, self.contents, self.plan = config, contents, plan
+        self.table_code = paper_code()
+        self.changed: dict[str, Recipe] = {}
+        self.specs: dict[tuple, tuple] = {}
+        self.images: dict[str, Images | None] = {}
+
+    def images_of(self, dataset: str) -> Images | None:
+        """How many images a data set has, where that is known."""
+        if dataset not in self.images:
+            config = self.config.datasets[dataset].model_dump(mode="json")
+            self.images[dataset] = known_images(self.config.root, dataset, config, self.contents.get(dataset))
+        return self.images[dataset]
+
+    def _begin(self, paper_id: str, table_id: str) -> None:
+        self.where, self.paper_id = f"config/papers/{paper_id}.yaml: tables.{table_id}", paper_id
+        self.recipe, self.recipe_file = self.config.recipe_of(paper_id)
+
+    def _content(self, dataset: str) -> str:
+        if dataset not in self.contents:
+            raise UserError(
+                f"data set '{dataset}' is not prepared, so its content is not known: run `sslpairs fetch {dataset}`"
+            )
+        return self.contents[dataset]
+
+    def _label(self, text: str, where: str):
+        try:
+            return parse_label(text)
+        except UserError as error:
+            raise UserError(f"{self.where}.{where}: {error}") from None
+
+    def _place(self, *settings: Setting) -> Place:
+        """The last setting that names a value wins; then the scale says what stands for it."""
+        value: dict[str, Any] = {"set": {}}
+        for setting in settings:
+            given = setting.model_dump(exclude_none=True)
+            value["set"] = value["set"] | given.pop("set")
+            value |= given
+        unnamed = self._unnamed(value.get("dataset"))
+        value = unnamed | value
+        dataset = self._mapped("datasets", value.get("dataset"))
+        evaluate_on = self._mapped("datasets", value["evaluate_on"]) if "evaluate_on" in value else dataset
+        for name in (dataset, evaluate_on):
+            if name not in self.config.datasets:
+                hint = nearest(name, list(self.config.datasets))
+                raise UserError(
+                    f"{self.config.scale_file}: datasets: '{shown(name)}' is not in config/datasets.yaml{hint}"
+                )
+        return Place(
+            dataset,
+            self._mapped("backbones", value.get("backbone")),
+            self._mapped("batch_sizes", value.get("batch_size")),
+            self._mapped("epochs", value.get("epochs")),
+            value.get("augmentation"),
+            tuple(sorted(value["set"].items())),
+            evaluate_on if evaluate_on != dataset else None,
+            unnamed.get("batch_size"),
+        )
+
+    def _unnamed(self, dataset: str | None) -> dict[str, Any]:
+        """What the scale says for this paper's tables where they name nothing."""
+        own = self.config.scale.unnamed.get(self.paper_id, {})
+        value: dict[str, Any] = {}
+        for key in ("default", str(dataset)):
+            if key in own:
+                value |= own[key].model_dump(exclude_none=True)
+        return value
+
+    def _mapped(self, kind: str, value: Any) -> Any:
+        table = getattr(self.config.scale, kind)
+        for key in (str(value), "default"):
+            if key in table:
+                return table[key]
+        known = listed(table)
+        if value is None:
+            raise NotAtThisScale(
+                f"{self.config.scale_file}: {kind}: there is no 'default', and {self.where} names none; add one"
+            )
+        raise NotAtThisScale(
+            f"{self.config.scale_file}: {kind}: nothing stands for '{shown(value)}' ({self.where}); add it, or a default (known: {known})"
+        )
+
+    def _comparable(self, *settings: Setting) -> bool:
+        """Whether the scale trains in the published setting itself: the named data set and network, and the same
+        batch size and epochs where they are named."""
+        value: dict[str, Any] = {}
+        for setting in settings:
+            value |= setting.model_dump(exclude_none=True, exclude={"set", "augmentation"})
+        scale = self.config.scale
+        named = all(value[key] in getattr(scale, f"{key}s") for key in ("dataset", "backbone") if key in value)
+        same = all(
+            self._mapped(kind, value[key]) == value[key]
+            for key, kind in (("batch_size", "batch_sizes"), ("epochs", "epochs"))
+            if key in value
+        )
+        return scale.comparable and "dataset" in value and named and same
+
+    def _columns(self, table: Table) -> dict[str, Place]:
+        """Settings that the scale maps to the same place are one column."""
+        places: list[Place] = []
+        for column in table.columns:
+            place = self._place(table.setting, column)
+            if place not in places:
+                places.append(place)
+        return {f"c{number}": place for number, place in enumerate(places)}
+
+    def _fitting(self, table: Table, columns: dict[str, Place], where: Setting) -> list[str]:
+        """Columns that stand for at least one of the paper's settings that agree with ``where``."""
+        wanted = where.model_dump(exclude_none=True, exclude={"set"}) | where.set
+        fitting = []
+        for column in table.columns:
+            facts: dict[str, Any] = {}
+            for setting in (table.setting, column):
+                facts |= setting.model_dump(exclude_none=True, exclude={"set"}) | setting.set
+            if all(facts.get(key) == value for key, value in wanted.items()):
+                place = self._place(table.setting, column)
+                fitting += [name for name, other in columns.items() if other == place and name not in fitting]
+        return fitting
+
+
+def agree(a: Place, b: Place, but: set[str]) -> bool:
+    """Whether two places agree in everything except the named keys."""
+    names = [name for name in vars(a) if name not in but and name not in ("changes", "guide_batch")]
+    return all(getattr(a, name) == getattr(b, name) for name in names) and ("set" in but or a.changes == b.changes)

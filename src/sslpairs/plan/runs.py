@@ -1,0 +1,225 @@
+"""From a place to runs: specifications, checked, with their guides."""
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from sslpairs.config.changes import ROOMS, set_value
+from sslpairs.config.labels import parse_label, partners
+from sslpairs.config.methods import METHODS
+from sslpairs.config.papers import Paper
+from sslpairs.config.recipes import Recipe
+from sslpairs.config.remedies import explain
+from sslpairs.config.strategies import STRATEGIES
+from sslpairs.errors import UserError, nearest, shown
+from sslpairs.files import canonical
+from sslpairs.plan.limits import (
+    check_evaluation,
+    check_schedule,
+)
+from sslpairs.plan.places import Place, Places
+from sslpairs.plan.plan import Plan
+from sslpairs.plan.spec import RunSpec, digest
+
+
+class Runs(Places):
+    """Runs of a plan."""
+
+    def check_schedules(self, paper_id: str, paper: Paper) -> None:
+        """``UserError`` for a schedule that leaves nothing of a training, of tables that nobody asked for, too."""
+        for table_id, table in paper.tables.items():
+            try:
+                self._begin(paper_id, table_id)
+                recipes = [(place, self._recipe(place)) for place in self._columns(table).values()]
+                bases = {parse_label(row).base for row in table.rows}
+            except UserError:
+                continue  # told where the table is planned
+            for place, recipe in recipes:
+                for method in filter(None, (getattr(recipe.methods, base) for base in sorted(bases))):
+                    change = method.training
+                    schedule = (change and change.schedule) or recipe.training.schedule
+                    check_schedule(schedule, place.epochs, self.config.scale_file, self.recipe_file)
+
+    def _recipe(self, place: Place) -> Recipe:
+        """The scale's recipe with the column's dotted changes, validated anew."""
+        if not place.changes:
+            return self.recipe
+        key = canonical([self.recipe_file, place.changes])
+        if key not in self.changed:
+            value = self.recipe.model_dump()
+            for name, new in place.changes:
+                _change(value, name, new, self.where)
+                _let_through(value, name)
+            try:
+                self.changed[key] = Recipe.model_validate(value)
+            except ValidationError as error:
+                raise UserError(explain(error, Recipe, f"{self.where}: set", None, {})) from None
+        return self.changed[key]
+
+    def _run(self, draft: Plan, label, place: Place, seed: int) -> str:
+        """Add one run (and its guide's), and answer its id."""
+        recipe = self._recipe(place)
+        # Runs of other seeds are alike: thousands of runs come from some tens of recipes.
+        like = (id(recipe), str(label), id(place.backbone), place.dataset, place.batch_size, place.epochs)
+        like = (*like, place.augmentation)
+        if like not in self.specs:
+            self.specs[like] = self._spec(recipe, label, place)
+        spec, augmentation, gpus, guides = self.specs[like]
+        spec = spec | {"seed": seed}
+        guide = None
+        for name, settings in guides.items():
+            earlier, guide = guide, self._guide(draft, settings, place, seed)
+            if earlier not in (None, guide):
+                raise UserError(
+                    f"{self.recipe_file}: strategies: '{label}' would need two guides ({earlier} and {guide}), and a run has "
+                    f"one; give them the same guide ({self.where})"
+                )
+            value = spec["strategies"][name]
+            value = value | {"guide": value["guide"] | {"run": guide}}
+            spec["strategies"] = spec["strategies"] | {name: value}
+        name = f"{label}-{place.dataset}-{augmentation}-b{place.batch_size}-s{seed}-{digest(spec)}"
+        draft.runs[name] = {
+            "label": str(label),
+            "dataset": place.dataset,
+            "backbone": place.backbone.label,
+            "augmentation": augmentation,
+            "seed": seed,
+            "gpus": gpus,
+            "guide": guide,
+            "spec": spec,
+        }
+        return name
+
+    def _spec(self, recipe: Recipe, label, place: Place) -> tuple[dict[str, Any], str, int, dict[str, Any]]:
+        """A run's specification as JSON values, but for the seed and the name of a guide; its augmentation's name; how many GPUs
+        train it; and for each strategy that is guided by a run, that guide as the recipe has it."""
+        method = getattr(recipe.methods, label.base)
+        if method is None:
+            known = ", ".join(name for name in METHODS if getattr(recipe.methods, name))
+            raise UserError(
+                f"{self.recipe_file}: methods: no values for '{label.base}', which {self.where} needs; add them (known: {known})"
+            )
+        training = recipe.training
+        change = method.training
+        augmentation = place.augmentation or (change and change.augmentation) or training.augmentation
+        if augmentation not in recipe.augmentations:
+            hint = nearest(augmentation, list(recipe.augmentations))
+            raise UserError(f"{self.where}: augmentation: '{shown(augmentation)}' is not in {self.recipe_file}{hint}")
+        content = self._content(place.dataset)
+        self._check_changes(recipe, label, place)
+        base, strategies, guides = METHODS[label.base], {}, {}
+        images = self._check_batch(label, place)
+        for name in label.strategies:
+            settings = recipe.strategy(label.base, name)
+            if settings is None:
+                raise UserError(
+                    f"{self.recipe_file}: strategies: no values for '{name}', which {self.where} needs; add them"
+                )
+            settings = settings.under(base)
+            if problem := settings.problem(base, place.batch_size, images, f"data set '{place.dataset}'"):
+                file = self.config.scale_file if problem.key == "batch_sizes" else self.recipe_file
+                raise UserError(f"{file}: {problem.key}: {problem.text} ({self.where})")
+            value = settings.model_dump()
+            if settings.guided() and settings.guide.kind == "run":
+                guides[name] = settings.guide
+                value["guide"] = {"kind": "checkpoint", "run": "", "layer": settings.guide.layer}
+            strategies[name] = value
+        gpus = (change and change.gpus) or training.gpus
+        together, words = partners(label.strategies)
+        if place.batch_size % (gpus * together):
+            key = f"methods.{label.base}.training.gpus" if change and change.gpus else "training.gpus"
+            raise UserError(
+                f"{self.recipe_file}: {key}: a batch of {place.batch_size} cannot be shared equally by {gpus} GPUs{words}; write a "
+                f"number that divides it ({self.where})"
+            )
+        schedule = (change and change.schedule) or training.schedule
+        check_schedule(schedule, place.epochs, self.config.scale_file, self.recipe_file)
+        spec = RunSpec.model_validate(
+            {
+                "dataset": content,
+                "backbone": place.backbone.model_dump(),
+                "method": {label.base: method.model_dump()},
+                "strategies": strategies,
+                "augmentation": recipe.augmentations[augmentation].model_dump(),
+                "optimizer": ((change and change.optimizer) or training.optimizer).model_dump(),
+                "schedule": schedule.model_dump(),
+                "online": training.online.model_dump(),
+                "precision": training.precision,
+                "batch_size": place.batch_size,
+                "epochs": place.epochs,
+                "seed": 0,
+            }
+        )
+        return spec.plain(), augmentation, gpus, guides
+
+    def _check_batch(self, label, place: Place) -> int | None:
+        """How many training images there are, where that is known. ``UserError`` where a batch has more."""
+        images = self.images_of(place.dataset)
+        longer = any(STRATEGIES[name].lengthens for name in label.strategies)
+        if images and not longer and place.batch_size > images.train:
+            raise UserError(
+                f"{self.config.scale_file}: batch_sizes: a batch of {place.batch_size:,} exceeds the {images.train:,} training images "
+                f"of data set '{place.dataset}'; write a smaller number ({self.where})"
+            )
+        return images.train if images else None
+
+    def _check_changes(self, recipe: Recipe, label, place: Place) -> None:
+        """``UserError`` for a column's change that this row would not feel although it is meant to."""
+        own = getattr(recipe.methods, label.base).training
+        for key, _ in place.changes:
+            words = [word for word in key.split(".") if word not in ("training", "strategies")]
+            if own and words[0] in ("augmentation", "optimizer", "schedule") and getattr(own, words[0]) is not None:
+                raise UserError(
+                    f"{self.where}: set: '{key}': '{label}' has an {words[0]} of its own (methods.{label.base}.training), which "
+                    f"would stay; name that one instead"
+                )
+            if words[0] not in label.strategies or len(words) != 2:
+                continue
+            if unused := STRATEGIES[words[0]].unused(words[1], METHODS[label.base]):
+                raise UserError(f"{self.where}: set: '{key}': {unused}; leave '{label}' out of the table")
+
+    def _guide(self, draft: Plan, guide, place: Place, seed: int) -> str:
+        """The run that a guide names: on the same data, with the same network, at the scale's default batch size."""
+        try:
+            label = parse_label(guide.method)
+        except UserError as error:
+            raise UserError(f"{self.recipe_file}: guide.method: {error}") from None
+        if any(STRATEGIES[name].guided() for name in label.strategies):
+            guided = " and ".join(strategy.title for strategy in STRATEGIES.values() if strategy.guided())
+            raise UserError(
+                f"{self.recipe_file}: guide.method: '{shown(guide.method)}' needs a guide itself; name a method without {guided}"
+            )
+        at = Place(
+            place.dataset,
+            place.backbone,
+            self._mapped("batch_sizes", place.guide_batch),
+            place.epochs,
+            guide.augmentation,
+            (),
+        )
+        return self._run(draft, label, at, seed)
+
+    def _evaluating(self, protocols: dict[str, Any], place: Place) -> dict[str, Any]:
+        """What an evaluation is, but for its run. Its key holds the data where these are not the run's own."""
+        name = place.evaluate_on
+        data = name or place.dataset
+        check_evaluation(self.images_of(data), f"data set '{data}' ({self.where})", protocols, self.recipe_file)
+        if name is None:
+            return {"key": digest(protocols), "protocols": protocols}
+        content = self._content(name)
+        return {"key": digest([protocols, content]), "protocols": protocols, "dataset": name, "content": content}
+
+
+def _let_through(value: dict, key: str) -> None:
+    """A changed value of a strategy holds for all methods: their own values of it go."""
+    words = [word for word in key.split(".") if word != "strategies"]
+    if words[0] in value["strategies"] and len(words) > 1:
+        for method in value["methods"].values():
+            (method or {}).get("strategies", {}).get(words[0], {}).pop(words[1], None)
+
+
+def _change(value: dict, key: str, new: Any, where: str) -> None:
+    """Set a dotted key of a recipe; the first word may leave out 'methods', 'strategies' or 'training'."""
+    if key.split(".")[0] in ("title", "about", "evaluation"):
+        raise UserError(f"{where}: set: '{shown(key)}': a column changes the training only; change the recipe itself")
+    set_value(value, key, new, f"{where}: set", ROOMS)

@@ -1,0 +1,208 @@
+"""Send checkpoints and data to a remote."""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from sslpairs.clones import notes, uncommitted
+from sslpairs.data.prepare import verify
+from sslpairs.data.record import recorded, track_anew, tracked, untracked
+from sslpairs.errors import UserError
+from sslpairs.files import both_digests, exclusive, write_atomic
+from sslpairs.git import NoRepository
+from sslpairs.plan.build import Build
+from sslpairs.plan.paths import evaluation_file, pointer_file
+from sslpairs.plan.pointers import Pointer, pointer_of, read_pointer
+from sslpairs.store.remote import Progress, Remote, _side_by_side
+from sslpairs.store.restore import _listing
+from sslpairs.store.staging import Published, small_files, stage
+
+
+@dataclass(frozen=True)
+class _Object:
+    oid: str
+    size: int
+    path: Path | None
+    """Where its bytes lie on this machine."""
+    run: str | None
+    """The run whose checkpoint it is; None for data."""
+
+
+def publish(
+    build: Build, runs: list[str], remote_name: str | None = None, deep: bool = False, progress: Progress | None = None
+) -> Published:
+    """Send the checkpoints of finished runs (and the data) to a remote, have it say that it holds each one, write pointers,
+    and stage pointers, receipts, metrics and evaluations for git. May be repeated at any time, and after any interruption.
+
+    ``deep`` reads everything back from the remote and sends again what differs. Problems of single runs are collected;
+    ``UserError`` when the remote does not answer at all, or git does not take the files.
+    """
+    root, done = build.root, Published()
+    remote = Remote(root, remote_name)
+    with exclusive(
+        root / ".dvc/tmp/sslpairs-publish.lock", "another `sslpairs publish` is at work here; waiting for it"
+    ):
+        chosen = set(runs)
+        evaluations = {str(evaluation_file(name)) for name, e in build.plan.evaluations.items() if e["run"] in chosen}
+        remote.find_folder(to_fill=True)
+        _ = build.evaluated  # looks at all records
+        damaged = {
+            name: line for name, line in build.damage.items() if name in evaluations or Path(name).parent.name in chosen
+        }
+        done.problems += damaged.values()
+        done.unfinished = sum(run not in build.receipts and build.receipt_file(run) not in damaged for run in runs)
+        runs = [run for run in runs if run in build.receipts]
+        data = _data(root, remote, done)
+        objects = _checkpoints(build, runs, done) + (data or [])
+        sizes = remote.sizes(one.oid for one in objects)
+
+        def send(one: _Object) -> None:
+            whole = sizes[one.oid] == one.size
+            if whole and not (deep and remote.md5(one.oid) != one.oid.removesuffix(".dir")):
+                return
+            remote.put(_source(one, remote, whole), one.oid)
+            if remote.size(one.oid) != one.size or (deep and remote.md5(one.oid) != one.oid.removesuffix(".dir")):
+                raise UserError(
+                    f"{one.run or 'data/'}: remote '{remote.name}' ({remote.url}) did not keep what was sent; is it full?"
+                )
+            sent.append(one)
+
+        sent: list[_Object] = []
+        failed, whole_data = 0, data is not None
+        for number, (one, error) in enumerate(_side_by_side(send, objects), start=1):
+            if error:
+                failed += 1
+                whole_data &= one.run is not None
+                done.problems.append(str(error))
+            elif one.run:
+                done.runs.append(one.run)
+                _point(one, root)
+            if progress:
+                progress(number, len(objects), f"{sum(one.size for one in sent) / 1e6:,.1f} MB sent")
+        done.sent, done.bytes = len(sent), sum(one.size for one in sent)
+        done.held = len(objects) - done.sent - failed
+        if not whole_data:
+            done.notes.append("data.dvc is not staged, since not all of the data are in the remote")
+        files = small_files(build, runs, whole_data)
+        if remote.secrets:
+            done.notes.append(
+                f".dvc/config is not staged: it holds {', '.join(remote.secrets)}. `dvc remote modify --local` keeps that out of git"
+            )
+            files.remove(".dvc/config")
+        done.staged = stage(root, files, done)
+        _note_clones(build, runs, remote, done)
+    return done
+
+
+def _note_clones(build: Build, runs: list[str], remote: Remote, done: Published) -> None:
+    """Say what a clone would lack. Problems of git with that are told by staging."""
+    if not remote.in_git:
+        done.notes.append(
+            f"remote '{remote.name}' is not in .dvc/config, only in this machine's settings: a clone would not know it; `dvc remote "
+            f"add --default {remote.name} URL` puts it there"
+        )
+    with contextlib.suppress(NoRepository):
+        done.uncommitted = uncommitted(build.root)
+        done.notes += notes(build.root, (build.receipts[run] for run in runs), done.uncommitted)
+
+
+def _point(one: _Object, root: Path) -> None:
+    """Write the pointer of a checkpoint that the remote holds, unless it is there."""
+    pointer = Pointer(one.oid, one.size)
+    with contextlib.suppress(UserError):
+        if read_pointer(one.run, root) == pointer:
+            return
+    write_atomic(root / pointer_file(one.run), pointer.text())
+
+
+def _checkpoints(build: Build, runs: list[str], done: Published) -> list[_Object]:
+    """The checkpoints that receipts name: here, or published before. Their bytes are looked at when they are sent."""
+    objects = []
+    for run in runs:
+        path, pointer = build.root / build.checkpoint(run), pointer_of(build.receipts[run])
+        if path.exists() and path.stat().st_size != pointer.size:
+            done.notes.append(
+                f"{build.checkpoint(run)}: damaged here; `sslpairs restore {run}` or `sslpairs train {run}` mends it"
+            )
+        if path.exists() or build.is_published(run):
+            objects.append(_Object(pointer.md5, pointer.size, path if path.exists() else None, run))
+        else:
+            done.notes.append(f"{run}: its checkpoint is gone and was not published; its numbers are staged without it")
+    return objects
+
+
+def _source(one: _Object, remote: Remote, differs: bool) -> Path:
+    """A file on this machine with the object's very bytes; ``UserError`` when there is none."""
+    cached = remote.cache / one.oid[:2] / one.oid[2:]
+    for path in (one.path, cached):
+        if path and path.exists() and both_digests(path)[1] == one.oid.removesuffix(".dir"):
+            return path
+    what = one.run or f"data/ ({one.oid})"
+    if one.run and one.path and one.path.exists():
+        raise UserError(
+            f"{what}: {one.path.name} is damaged, or not the one that run.json names; not published. `sslpairs restore {one.run}` or "
+            f"`sslpairs train {one.run}` mends it"
+        )
+    raise UserError(
+        f"{what}: remote '{remote.name}' ({remote.url}) "
+        + ("holds it damaged, " if differs else "does not hold it any more, ")
+        + "and this machine does not have it; publish it from where it is, or "
+        + (f"train it again: `sslpairs train {one.run}`" if one.run else "fetch it again: `sslpairs fetch --force`")
+    )
+
+
+def _data(root: Path, remote: Remote, done: Published) -> list[_Object] | None:
+    """The files below data/ and DVC's listing of them; None where that cannot be published whole. Data that are here must be
+    those of the listing; where that is lost, those of their receipts."""
+    listing = tracked(root)
+    if listing is None:
+        names = untracked(root)
+        done.notes.append(
+            f"data/: left out, since DVC does not track {', '.join(names) or 'it'}; `sslpairs fetch {' '.join(names)}` tracks it, or "
+            "says what is in the way"
+        )
+        return []
+    kept = root / ".dvc" / "tmp" / "sslpairs-listing"
+    for attempt in range(2):
+        entries = _listing(listing, remote, kept)
+        if entries is not None:
+            break
+        if problem := next(filter(None, (_damage(name, root) for name in recorded(root))), None):
+            done.problems.append(problem)
+            return None
+        if attempt or (problem := track_anew(root)):
+            done.problems.append(
+                f"data/: DVC has lost its listing ({listing}): {problem if not attempt else 'it changed'}"
+            )
+            return None
+        listing = tracked(root) or listing
+    objects = [_Object(listing, kept.stat().st_size, kept, None)]
+    for entry in entries:
+        path, owner = root / "data" / entry["relpath"], entry["relpath"].partition("/")[0]
+        if path.parent.is_dir() and not (path.exists() and both_digests(path)[1] == entry["md5"]):
+            again = (
+                f"data/{owner}: not the images that data.dvc records; `sslpairs fetch {owner} --force` prepares those"
+            )
+            done.problems.append(_damage(owner, root) or again)
+            return None
+        cached = remote.cache / entry["md5"][:2] / entry["md5"][2:]
+        whole = not path.exists() and cached.exists() and both_digests(cached)[1] == entry["md5"]
+        source = path if path.exists() else cached if whole else None
+        size = source.stat().st_size if source else remote.size(entry["md5"])
+        if size is None:
+            done.problems.append(
+                f"data/{entry['relpath']}: neither here nor in the remote; get it: sslpairs fetch {owner}"
+            )
+            return None
+        objects.append(_Object(entry["md5"], size, source, None))
+    return objects
+
+
+def _damage(name: str, root: Path) -> str | None:
+    """What is wrong with a data set that is here, by its receipt and ``data.dvc``."""
+    try:
+        if (root / "data" / name).is_dir() and verify(name, root)["content"] != recorded(root)[name]:
+            return f"data/{name}: not the images that data.dvc records; `sslpairs fetch {name}` prepares those"
+    except UserError as error:
+        return str(error)
+    return None

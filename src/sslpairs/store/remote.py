@@ -1,0 +1,184 @@
+"""A remote of DVC, and its cache here."""
+
+import errno
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from sslpairs.errors import UserError
+from sslpairs.files import both_digests, unwritable
+from sslpairs.words import SECRET, redact
+
+SIDE_BY_SIDE = 8
+"""Transfers at once."""
+
+
+Progress = Callable[[int, int, str], None]
+"""Called with the objects done, all objects, and a line of facts."""
+
+
+class Remote:
+    """A remote of ``.dvc/config``, by its name (default: the one that ``dvc remote add --default`` made), and DVC's cache
+    on this machine. All answers come from the remote itself, never from DVC's memory of it. ``UserError`` when there is no
+    such remote, or it does not answer."""
+
+    def __init__(self, root: Path, name: str | None = None):
+        from dvc.config import NoRemoteError, RemoteNotFoundError
+        from dvc.exceptions import DvcException, NotDvcRepoError
+        from dvc.fs import RemoteMissingDepsError
+        from dvc.repo import Repo
+        from dvc.scm import NoSCM
+
+        try:
+            repo = Repo(str(root), scm=NoSCM(str(root)))  # a published project may come as an archive, without git
+            self.name = name or repo.config["core"].get("remote")
+            self.cache = Path(repo.cache.local.path)
+            odb = repo.cloud.get_remote_odb(self.name, "publish")
+        except NotDvcRepoError:
+            raise UserError(f"{root}: no .dvc/ here; run `git init && dvc init`") from None
+        except NoRemoteError:
+            raise UserError(
+                "no remote is set: `dvc remote add --default store ../sslpairs-store` takes a folder; docs/publishing.md "
+                "says how to use ssh and s3"
+            ) from None
+        except RemoteNotFoundError:
+            known = ", ".join(repo.config["remote"]) or "none"
+            raise UserError(f"there is no remote '{self.name}' in .dvc/config (known: {known})") from None
+        except (RemoteMissingDepsError, ImportError):
+            url = redact(repo.config["remote"][self.name]["url"])
+            kind = url.partition("://")[0]
+            extra = f"sslpairs[{kind}]" if kind in ("ssh", "s3") else f"dvc[{kind}]"
+            raise UserError(
+                f"remote '{self.name}' ({url}): a library is missing; run `.venv/bin/uv pip install --python .venv/bin/python "
+                f"'{extra}'`"
+            ) from None
+        except DvcException as error:
+            raise UserError(f".dvc/config: {' '.join(str(error).split())}; mend it with `dvc remote`") from None
+        self.fs, self.path_of = odb.fs, odb.oid_to_path
+        self.folder = odb.fs.parent(
+            odb.fs.parent(odb.path)
+        )  # what its address names; objects lie in files/md5 below it
+        url = repo.config["remote"][self.name]["url"]
+        self.url = redact(url)
+        self.secrets = _secrets(repo.config.read("repo"))
+        """What the part of the settings that is in git should not hold."""
+        self.in_git = self.name in repo.config.read("repo").get("remote", {})
+        self.hidden = [unquote(urlsplit(url).password or "") if "://" in url else ""]
+        self.hidden += [str(value) for key, value in repo.config["remote"][self.name].items() if SECRET.search(key)]
+        """Values that no message may hold."""
+
+    def _failed(self, error: Exception) -> UserError:
+        reason = redact(" ".join(str(error).split()) or type(error).__name__, self.hidden)
+        return UserError(
+            f"remote '{self.name}' ({self.url}) does not answer as it should: {reason[:300]}; check the address, the network "
+            "and the permissions (`dvc remote list`), then run the same command again"
+        )
+
+    def find_folder(self, to_fill: bool = False) -> None:
+        """``UserError`` when this remote is a folder that does not exist, such as one on a disk that is not there. One ``to_fill``
+        is made, but what it lies in must exist."""
+        protocol, place = self.fs.protocol, self.folder
+        if protocol not in ("local", "ssh") or (protocol == "ssh" and to_fill):
+            return
+        try:
+            place = self.fs.parent(place) if to_fill else place
+            found = self.fs.exists(place)
+        except Exception as error:
+            raise self._failed(error) from error
+        if not found:
+            raise UserError(
+                f"remote '{self.name}' ({self.url}): {place} does not exist; mount its disk, make that folder, or say where the remote "
+                f"is: `dvc remote modify {self.name} url ADDRESS`"
+            )
+
+    def size(self, oid: str) -> int | None:
+        """Bytes of an object as the remote holds it, None when it does not."""
+        try:
+            return self.fs.info(self.path_of(oid))["size"]
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # each file system has errors of its own
+            raise self._failed(error) from error
+
+    def sizes(self, oids: Iterable[str]) -> dict[str, int | None]:
+        """The same for many."""
+        oids = list(dict.fromkeys(oids))
+        found = {oid: self.size(oid) for oid in oids[:1]}  # alone: it connects, or fails, once and not eight times
+        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            return found | dict(zip(oids[1:], pool.map(self.size, oids[1:]), strict=True))
+
+    def md5(self, oid: str) -> str:
+        """md5 of an object's bytes, read back from the remote."""
+        digest = hashlib.md5(usedforsecurity=False)
+        try:
+            with self.fs.open(self.path_of(oid), "rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except Exception as error:
+            raise self._failed(error) from error
+        return digest.hexdigest()
+
+    def put(self, path: Path, oid: str) -> None:
+        """Send a file."""
+        try:
+            to = self.path_of(oid)
+            self.fs.makedirs(self.fs.parent(to), exist_ok=True)
+            self.fs.put_file(str(path), to)
+        except FileNotFoundError as error:
+            if not path.exists():
+                raise UserError(f"{path}: disappeared while it was sent; run the same command again") from error
+            raise self._failed(error) from error
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def get(self, oid: str, path: Path) -> bool:
+        """Bring an object here, from DVC's cache on this machine or from the remote; False when neither holds it."""
+        cached = self.cache / oid[:2] / oid[2:]
+        try:
+            if cached.exists() and both_digests(cached)[1] == oid.removesuffix(".dir"):
+                shutil.copyfile(cached, path)
+                return True
+            if self.size(oid) is None:
+                return False
+            self.fs.get_file(self.path_of(oid), str(path))
+        except UserError:
+            raise
+        except OSError as error:
+            if error.filename == str(path) or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                raise UserError(unwritable(path.parent, error)) from error
+            raise self._failed(error) from error
+        except Exception as error:
+            raise self._failed(error) from error
+        return True
+
+
+def _secrets(settings: dict[str, Any]) -> list[str]:
+    """The passwords and keys in a file of DVC's settings, in words."""
+    found = []
+    for section, names in settings.items():
+        for name, options in names.items():
+            owner = f"{section} '{name}'" if isinstance(options, dict) else section
+            for key, value in (options if isinstance(options, dict) else {name: options}).items():
+                if SECRET.search(key):
+                    found.append(f"{key} of {owner}")
+                elif isinstance(value, str) and redact(value) != value:
+                    found.append(f"the password in the {key} of {owner}")
+    return found
+
+
+def _side_by_side(work: Callable[[Any], None], items: list) -> Iterator[tuple[Any, UserError | None]]:
+    """Do ``work`` for all, some at once; yields each item with the error that it met."""
+
+    def one(item: Any) -> tuple[Any, UserError | None]:
+        try:
+            work(item)
+        except UserError as error:
+            return item, error
+        return item, None
+
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        yield from pool.map(one, items)

@@ -1,0 +1,135 @@
+"""Builds that are at work in a folder say what they make, so that no two make the same files."""
+
+import atexit
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from sslpairs.errors import UserError
+from sslpairs.files import date_now, exclusive
+
+
+def announce(root: Path, outputs: list[str]) -> None:
+    """Let other builds in this folder know what this one makes; ``UserError`` when one of them makes the same files, or has
+    made some since this one was planned.
+
+    The announcement is a locked file, so that it ends with this process, however that ends.
+    """
+    folder = root / "results" / "builds"
+    mine = folder / f"{socket.gethostname()}-{os.getpid()}.json"
+    with exclusive(folder / ".lock", "waiting for another build that starts here"):
+        for path in folder.glob("*.json"):
+            # A file that cannot be parsed was cut off when its build was killed on a file system without locks.
+            with contextlib.suppress(FileNotFoundError, ValueError), open(path) as file:
+                if not _held(file):
+                    path.unlink()  # its build has ended
+                else:
+                    other = json.load(file)
+                    if both := sorted(set(outputs) & set(other["outputs"])):
+                        raise UserError(
+                            f"another build is at work in this folder and makes {len(both)} of the same files, such as {both[0]}: "
+                            f"{_words(other)}.\nWait for it, or stop it: kill {other['process']}{_if_gone(other)}"
+                        ) from None
+        if made := _made_meanwhile(root, set(outputs)):
+            raise UserError(
+                f"another build has just made {made}, which this one was about to make; run the same command again: it makes what is "
+                "left"
+            )
+        file = open(mine, "w")  # noqa: SIM115 - stays open and locked as long as this process lives
+        with contextlib.suppress(OSError):  # some cluster file systems are mounted without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        facts = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        json.dump(facts | {"command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), "outputs": outputs}, file)
+        file.flush()
+        _announced.append(file)
+        _keep_dated(mine)
+        atexit.register(mine.unlink, missing_ok=True)
+
+
+_announced: list = []
+
+
+def _held(file) -> bool:
+    """Whether a build holds its announcement. Looking shares the lock, so that two who look do not deceive each other.
+
+    Some cluster file systems have no locks, or keep them to one host: a build on another host counts as alive too while it dates
+    its announcement as of now, as it does every minute.
+    """
+    locked = True
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_UN)
+    except BlockingIOError:
+        return True
+    except OSError:
+        locked = False
+    other = json.load(file)
+    file.seek(0)
+    if other["host"] != socket.gethostname():
+        return time.time() - os.fstat(file.fileno()).st_mtime < SILENCE
+    return not locked and Path(f"/proc/{other['process']}").exists()
+
+
+SILENCE = 600
+"""Seconds after which a build on another host that has not dated its announcement anew is gone."""
+
+
+def _keep_dated(path: Path) -> None:
+    """Date an announcement as of now every minute."""
+
+    def work() -> None:
+        while path.exists():
+            date_now([path])
+            time.sleep(60)
+
+    threading.Thread(target=work, daemon=True).start()
+
+
+def _made_meanwhile(root: Path, outputs: set[str]) -> str | None:
+    """A record or restored checkpoint that was missing when this build was planned, and is there now: Snakemake would remove
+    it and make it again."""
+    for file in sorted(outputs):
+        folder, name = file.rpartition("/")[::2]
+        receipt = f"{folder}/run.json"
+        if name == "checkpoint.pt" and receipt in outputs:
+            continue  # left by a training that was killed before its receipt
+        if name == "run.json" and not (root / folder / "metrics.csv").exists():
+            continue  # left by a build that was killed while it removed what a failed training made
+        if file.startswith("results/evals/") and f"results/runs/{folder.rpartition('/')[2]}/run.json" in outputs:
+            continue  # of weights that are trained anew
+        if (name in ("checkpoint.pt", "run.json") or file.startswith("results/evals/")) and (root / file).exists():
+            return file
+    return None
+
+
+def _at_work(root: Path) -> list[dict[str, Any]]:
+    """The announcements of builds that are at work in a folder."""
+    found = []
+    for path in (root / "results" / "builds").glob("*.json"):
+        with contextlib.suppress(OSError, ValueError), open(path) as file:
+            if _held(file):
+                found.append(json.load(file))
+    return found
+
+
+def _words(other: dict[str, Any]) -> str:
+    return f"process {other['process']} on {other['host']}, since {other['since']} ({other['command']})"
+
+
+def _if_gone(other: dict[str, Any]) -> str:
+    """Another host cannot be asked whether the process still lives, where the file system has no locks."""
+    if other["host"] == socket.gethostname():
+        return ""
+    return f" (if it is gone: rm results/builds/{other['host']}-{other['process']}.json)"
+
+
+def building(root: Path) -> list[str]:
+    """The builds that are at work in a folder, in words."""
+    return [_words(other) for other in _at_work(root)]

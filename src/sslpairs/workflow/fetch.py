@@ -1,0 +1,113 @@
+"""Data sets are prepared, or brought from the remote, and recorded."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sslpairs.config.reading import Config, read_config
+from sslpairs.data.record import changed_sources, record, recorded
+from sslpairs.errors import UserError, nearest
+from sslpairs.plan.frozen import thaw
+from sslpairs.plan.planner import make_plan
+
+
+def fetch_datasets(
+    root: Path, names: list[str], overrides: dict[str, Any], frozen: Path | None, force: bool, unknown: bool
+) -> Iterator[str]:
+    """Prepare data sets and record their content; yields a line for each.
+
+    Without names: those that the chosen tables need. ``unknown`` skips those whose content is on record, ``force`` prepares
+    anew what is there. Under a ``frozen`` plan the content must be the planned one.
+    """
+    from sslpairs.config.datasets import Dataset
+    from sslpairs.data.prepare import check_expected, read_receipt, source_record
+
+    known = recorded(root)
+    if frozen:
+        planned = thaw(frozen).datasets
+        datasets = {name: Dataset.model_validate(entry["config"]) for name, entry in planned.items()}
+    else:
+        config = read_config(root, overrides)
+        planned, datasets = {}, config.datasets
+        names = names or _needed(config)
+    for name in names:
+        if name not in datasets:
+            hint = nearest(name, list(datasets))
+            raise UserError(f"config/datasets.yaml: there is no data set '{name}'{hint} ({', '.join(datasets)})")
+        if unknown and name in known:
+            continue
+        receipt = None if force else read_receipt(name, root)
+        source = json.loads(json.dumps(source_record(datasets[name].source)))
+        in_place = (
+            receipt is not None
+            and receipt.get("content") == known.get(name)
+            and receipt.get("source") == source
+            and _stored_as_wanted(receipt, datasets[name], name, root)
+        )
+        if not in_place:
+            receipt = _obtain(name, datasets[name], root, known)
+        check_expected(name, datasets[name], receipt["counts"], f"data/{name}")
+        content = receipt["content"]
+        if name in planned and content != planned[name]["content"]:
+            raise UserError(
+                f"data/{name}: the source gives other images than data.dvc records ({content[:12]}, not "
+                f"{planned[name]['content'][:12]}); if that is meant, run `sslpairs fetch {name}` and build again"
+            )
+        record(name, content, root, datasets)
+        counts = receipt["counts"]
+        if in_place:
+            yield f"{name}: in place ({counts['train']:,} training and {counts['test']:,} test images)"
+        else:
+            changed = (
+                " (another content than before: its runs will be trained anew)"
+                if known.get(name, content) != content
+                else ""
+            )
+            yield f"{name}: prepared {counts['train']:,} training and {counts['test']:,} test images{changed}"
+
+
+def _stored_as_wanted(receipt: dict, dataset: Any, name: str, root: Path) -> bool:
+    """Whether arrays or files lie there, as ``storage`` says; what came from a remote stays as it is."""
+    from sslpairs.data.prepare import stored_as
+    from sslpairs.data.sources import is_here
+
+    wanted = getattr(dataset.source, "storage", "auto")
+    return wanted in ("auto", stored_as(receipt)) or not is_here(name, dataset, root)
+
+
+def _obtain(name: str, dataset: Any, root: Path, known: dict[str, str]) -> dict:
+    """Prepare a data set from its source; where the source is not here, is the recorded one, and was published, from the
+    remote."""
+    from sslpairs.data.prepare import prepare
+    from sslpairs.data.sources import is_here, source_path
+
+    if is_here(name, dataset, root) or name not in known or changed_sources(root, {name: dataset}):
+        return prepare(name, dataset, root)
+    from sslpairs.store.restore import restore_dataset
+
+    try:
+        receipt = restore_dataset(name, root)
+    except UserError as error:
+        raise UserError(
+            f"data set '{name}': {source_path(name, dataset.source, root)} is not here, and it cannot be restored: {error}"
+        ) from None
+    return receipt or prepare(name, dataset, root)
+
+
+def _needed(config: Config) -> list[str]:
+    """Data sets of the chosen tables; planning needs no real content for that."""
+    plan = make_plan(config, dict.fromkeys(config.datasets, "not prepared"))
+    return list(
+        dict.fromkeys(
+            name
+            for table in plan.selected
+            for cell in plan.tables[table]["cells"]
+            for replicate in cell["replicates"]
+            for name in (
+                plan.runs[replicate["run"]]["dataset"],
+                plan.evaluations[replicate["evaluation"]].get("dataset"),
+            )
+            if name
+        )
+    )
