@@ -38,7 +38,7 @@ from sslpairs.workflow.builds import make_build
 STATES = {"bare": bare, "pulled": pulled, "built": built}
 RECIPE = "config/recipes/digits.yaml"
 STEP = "src/sslpairs/training/step.py"
-TABLES_CODE = "src/sslpairs/paper/tables.py"
+TABLES_CODE = "src/sslpairs/paper/layout.py"
 TABLE_FILES = [f"results/tables/digits/{TABLE}.{ending}" for ending in ("csv", "claims.csv", "md", "tex", "html")]
 DAY = 86400
 Change = Callable[[Path], None]
