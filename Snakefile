@@ -7,22 +7,26 @@ this file again) read the frozen plan, so that editing config/ meanwhile changes
 import sys
 from pathlib import Path
 
-from sslpairs.build_log import say_briefly
-from sslpairs.errors import UserError
-from sslpairs.workflow.announce import announce
-from sslpairs.workflow.builds import as_typed, check, check_folder, make_build, stop
-from sslpairs.workflow.cluster import Cluster, freeze_build
-from sslpairs.workflow.jobs import (
-    equip_jobs,
-    figure_inputs,
-    possible_jobs,
-    share_warm_processes,
-    table_inputs,
-    trained_from,
-)
-from sslpairs.plan.build import Build
-from sslpairs.workflow.constraints import any_of
-from sslpairs.plan.frozen import thaw
+from sslpairs.errors import UserError, stop
+
+try:
+    from sslpairs.build_log import say_briefly
+    from sslpairs.plan.build import Build
+    from sslpairs.plan.frozen import thaw
+    from sslpairs.workflow.announce import announce
+    from sslpairs.workflow.builds import as_typed, check, check_folder, make_build
+    from sslpairs.workflow.cluster import Cluster, freeze_build
+    from sslpairs.workflow.constraints import any_of
+    from sslpairs.workflow.jobs import (
+        equip_jobs,
+        figure_inputs,
+        possible_jobs,
+        share_warm_processes,
+        table_inputs,
+        trained_from,
+    )
+except UserError as error:  # a method or strategy without its other half
+    stop(error)
 
 root = Path.cwd()
 # Whether this process is one job on a cluster: the build on the head node has looked at everything.

@@ -398,6 +398,7 @@ def hurried():
     return made, ticks
 
 
+@pytest.mark.slow
 def test_a_slow_machine_measures_fewer_rounds_and_says_so(hurried, report):
     made, ticks = hurried
     assert made["sizes"][0]["rows"][0]["rounds"] == 1

@@ -771,6 +771,7 @@ def test_the_record_follows_what_is_prepared(project, small, capsys, monkeypatch
     assert capsys.readouterr().err.count("warning") == 0
 
 
+@pytest.mark.slow
 def test_a_clone_without_cache_or_remote_drops_nothing_that_it_lacks(project, capsys):
     outs = [{"md5": f"{'0' * 32}.dir", "size": 2, "nfiles": 2, "hash": "md5", "path": "data"}]
     entry = {"outs": outs, "meta": {"datasets": {name: content(name, project) for name in "ab"}}}

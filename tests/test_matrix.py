@@ -156,7 +156,11 @@ def row(
             jobs,
             state in real,
             id=f"{action}, {state}",
-            marks=[pytest.mark.slow] * ((state in real and change is not nothing) or (code and state != "pulled")),
+            marks=[pytest.mark.slow]
+            * (
+                (state in real and (change is not nothing or state == "pulled" or target != TABLE))
+                or (code and state != "pulled")
+            ),
         )
         for state, jobs in expected.items()
     ]

@@ -55,7 +55,9 @@ def every(tmp_path_factory):
 
 
 together_in_one_worker = (pytest.mark.slow, pytest.mark.xdist_group("processes"))
-numbers = pytest.mark.parametrize("number", ["two", pytest.param("three", marks=together_in_one_worker)])
+numbers = pytest.mark.parametrize(
+    "number", [pytest.param(name, marks=together_in_one_worker) for name in ("two", "three")]
+)
 """How many processes: the name of the fixture that holds what they found."""
 
 

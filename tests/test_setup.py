@@ -64,7 +64,7 @@ class Machine:
         """Its exit code, the errors, and what it called."""
         self.calls.write_text("")
         process = self.start(*words, **how)
-        said = process.communicate(timeout=60)
+        said = process.communicate(timeout=300)
         lines = [
             line for line in "".join(said).splitlines() if not line.startswith(("make: ***", "Setting up ", "note: "))
         ]
@@ -216,7 +216,7 @@ def begin(machine: Machine) -> subprocess.Popen:
 def test_ctrl_c_leaves_nothing_half_and_is_one_line(machine):
     process = begin(machine)
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=300)
     assert "error: set-up: interrupted; make again" in err
     assert not (machine.project / ".venv").exists()
     assert machine.installs()

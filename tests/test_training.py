@@ -163,6 +163,7 @@ def test_sgd_is_torchs_where_gradients_come_late():
         assert torch.allclose(ours.bias, theirs.bias, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_compiled_networks_train_alike_and_keep_their_names(data, root):
     plain, compiled = (trainer(data, root, "byol+clae") for _ in range(2))
     compiled.compile(backend="eager")  # captures and guards as any backend; torch's own takes a minute

@@ -466,6 +466,7 @@ PIPELINES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PIPELINES)
 def test_views_are_distributed_as_torchvisions(name):
     how, theirs, limit = PIPELINES[name]

@@ -48,6 +48,7 @@ def test_what_a_build_leaves_is_current(original):
     assert states(original) == [CURRENT, CURRENT]
 
 
+@pytest.mark.slow
 def test_other_numbers_under_the_same_key_are_written_though_dates_and_checksums_say_nothing(project):
     with_other_numbers(project)
     assert states(project) == [OLD, OLD]

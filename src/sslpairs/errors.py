@@ -1,7 +1,9 @@
 """The one exception that a user is meant to read, and how values and choices are shown in it."""
 
 import re
+import sys
 from collections.abc import Iterable
+from typing import NoReturn
 
 from sslpairs.words import redact
 
@@ -57,3 +59,9 @@ def nearest(word: str, choices: Iterable[str], cutoff: float = 0.5) -> str:
 
     found = get_close_matches(word[:200], list(choices), n=1, cutoff=cutoff)
     return f"; did you mean '{shown(found[0])}'?" if found else ""
+
+
+def stop(error: UserError | str) -> NoReturn:
+    """End a build with one or two lines."""
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)

@@ -13,8 +13,8 @@ from sslpairs.git import NoRepository
 from sslpairs.plan.build import Build
 from sslpairs.plan.paths import evaluation_file, pointer_file
 from sslpairs.plan.pointers import Pointer, pointer_of, read_pointer
-from sslpairs.store.remote import Progress, Remote, _side_by_side
-from sslpairs.store.restore import _listing
+from sslpairs.store.remote import Progress, Remote, side_by_side
+from sslpairs.store.restore import read_listing
 from sslpairs.store.staging import Published, small_files, stage
 
 
@@ -69,7 +69,7 @@ def publish(
 
         sent: list[_Object] = []
         failed, whole_data = 0, data is not None
-        for number, (one, error) in enumerate(_side_by_side(send, objects), start=1):
+        for number, (one, error) in enumerate(side_by_side(send, objects), start=1):
             if error:
                 failed += 1
                 whole_data &= one.run is not None
@@ -164,7 +164,7 @@ def _data(root: Path, remote: Remote, done: Published) -> list[_Object] | None:
         return []
     kept = root / ".dvc" / "tmp" / "sslpairs-listing"
     for attempt in range(2):
-        entries = _listing(listing, remote, kept)
+        entries = read_listing(listing, remote, kept)
         if entries is not None:
             break
         if problem := next(filter(None, (_damage(name, root) for name in recorded(root))), None):

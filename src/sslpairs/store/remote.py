@@ -170,7 +170,7 @@ def _secrets(settings: dict[str, Any]) -> list[str]:
     return found
 
 
-def _side_by_side(work: Callable[[Any], None], items: list) -> Iterator[tuple[Any, UserError | None]]:
+def side_by_side(work: Callable[[Any], None], items: list) -> Iterator[tuple[Any, UserError | None]]:
     """Do ``work`` for all, some at once; yields each item with the error that it met."""
 
     def one(item: Any) -> tuple[Any, UserError | None]:

@@ -12,7 +12,7 @@ from sslpairs.errors import UserError
 from sslpairs.files import both_digests, exclusive, read_record, sha256_file
 from sslpairs.plan.paths import pointer_file, run_folder
 from sslpairs.plan.pointers import Pointer, pointer_of
-from sslpairs.store.remote import Progress, Remote, _side_by_side
+from sslpairs.store.remote import Progress, Remote, side_by_side
 
 
 @dataclass
@@ -75,7 +75,7 @@ def restore(root: Path, runs: list[str], remote_name: str | None = None, progres
             finally:
                 temporary.unlink(missing_ok=True)
 
-    for number, (item, error) in enumerate(_side_by_side(fetch, waiting), start=1):
+    for number, (item, error) in enumerate(side_by_side(fetch, waiting), start=1):
         if error:
             done.problems[item[0]] = str(error)
         else:
@@ -119,7 +119,7 @@ def restore_dataset(name: str, root: Path, remote_name: str | None = None) -> di
     mend = "run `sslpairs publish --deep` where the data are"
 
     def fill(folder: Path) -> dict:
-        entries = _listing(listing, remote, folder / ".listing")
+        entries = read_listing(listing, remote, folder / ".listing")
         (folder / ".listing").unlink(missing_ok=True)
         if entries is None:
             remote.find_folder()
@@ -142,7 +142,7 @@ def restore_dataset(name: str, root: Path, remote_name: str | None = None) -> di
     return place(name, root, fill)
 
 
-def _listing(oid: str, remote: Remote, path: Path) -> list[dict[str, str]] | None:
+def read_listing(oid: str, remote: Remote, path: Path) -> list[dict[str, str]] | None:
     """DVC's list of the files below ``data/``, from its cache or the remote, which is left at ``path``; None where neither holds
     it whole."""
     if remote.get(oid, path) and both_digests(path)[1] == oid.removesuffix(".dir"):

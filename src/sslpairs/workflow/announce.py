@@ -109,7 +109,7 @@ def _made_meanwhile(root: Path, outputs: set[str]) -> str | None:
     return None
 
 
-def _at_work(root: Path) -> list[dict[str, Any]]:
+def at_work(root: Path) -> list[dict[str, Any]]:
     """The announcements of builds that are at work in a folder."""
     found = []
     for path in (root / "results" / "builds").glob("*.json"):
@@ -132,4 +132,4 @@ def _if_gone(other: dict[str, Any]) -> str:
 
 def building(root: Path) -> list[str]:
     """The builds that are at work in a folder, in words."""
-    return [_words(other) for other in _at_work(root)]
+    return [_words(other) for other in at_work(root)]

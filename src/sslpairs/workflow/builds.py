@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from sslpairs.config.reading import read_config
 from sslpairs.data.record import changed_sources, recorded
@@ -84,12 +84,6 @@ def no_commit(build: Build) -> str | None:
     """What to say before trainings whose receipts cannot name the commit, since git refuses this folder."""
     refused = build.to_train and git_state(build.root).get("refused")
     return f"note: the receipts of what is trained will name no commit: {refused}" if refused else None
-
-
-def stop(error: UserError | str) -> NoReturn:
-    """End a build with one or two lines."""
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(2)
 
 
 def unknown_target(build: Build, name: str, what: str = "neither a paper nor a table") -> str | None:

@@ -15,7 +15,7 @@ from sslpairs.plan.build import Build
 from sslpairs.plan.frozen import freeze
 from sslpairs.plan.requests import Requests, functions, given
 from sslpairs.slurm import cancel_orphans
-from sslpairs.workflow.announce import _at_work
+from sslpairs.workflow.announce import at_work
 
 
 def freeze_build(build: Build, cluster: "Cluster") -> Path:
@@ -93,7 +93,7 @@ class Cluster:
         for rule in TRAINING:
             self.workflow.get_rule(rule).restart_times = self.workflow.execution_settings.retries + more
         if slurm:
-            cancel_orphans(self.build.root, lambda: _at_work(self.build.root))
+            cancel_orphans(self.build.root, lambda: at_work(self.build.root))
 
 
 TRAINING = ("pretrain", "retrain")

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sslpairs.errors import nearest
+from sslpairs.errors import nearest, stop
 from sslpairs.plan.build import Build
 from sslpairs.plan.written import outdated
-from sslpairs.workflow.builds import stop
 from sslpairs.workflow.constraints import any_of
 
 
