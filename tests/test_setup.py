@@ -58,6 +58,9 @@ class Machine:
         own = {"PATH": path, "CALLS": str(self.calls), "INSTALL": install, "DOWNLOAD": download}
         command = ["make", "--no-print-directory", "setup", *words]
         how = {"stdout": -1, "stderr": -1, "text": True, "start_new_session": True}
+        how["preexec_fn"] = lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        )  # tests in a shell's background ignore it
         return subprocess.Popen(command, cwd=folder or self.project, env=own, **how)
 
     def make(self, *words: str, **how) -> tuple[int, list[str], list[str]]:
