@@ -126,7 +126,7 @@ if [ -z "$ready" ]; then
   make_venv
   rm -f "$venv"/.ready* "$venv"/.cluster-* "$venv"/.kubernetes-*
   step "$bin/python" -m pip install --quiet --disable-pip-version-check "uv==$(sed -n 's/^uv==//p' requirements.txt)"
-  step "$bin/uv" pip install --quiet --compile-bytecode --python "$bin/python" --requirement requirements.txt
+  step "$bin/uv" pip install --quiet --python "$bin/python" --requirement requirements.txt
   step "$bin/uv" pip install --quiet --python "$bin/python" --no-deps --editable .
   { place "$venv" && echo "$here" && echo "$pins"; } > "$stamp.new" && mv "$stamp.new" "$stamp" || stop "$stamp cannot be written"
   unfinished=
