@@ -4,7 +4,6 @@ The configuration is read once, here, in the process that the user started. Jobs
 this file again) read the frozen plan, so that editing config/ meanwhile changes nothing in a running build.
 """
 
-import sys
 from pathlib import Path
 
 from sslpairs.errors import UserError, stop

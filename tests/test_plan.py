@@ -1065,8 +1065,10 @@ def test_all_that_can_change_a_training_is_in_its_fingerprint_and_other_methods_
         "workflow.builds",
         "plan.planner",
     } & set(modules)
-    measured = fingerprinting.reached(["evaluation.linear"])
-    assert {"training.optimization", "training.lars", "streams"} <= set(measured)
+    measured = fingerprinting.reached(["evaluation.evaluate"])
+    assert {"training.optimization", "training.lars", "streams", "evaluation.knn", "backbones.checkpoint"} <= set(
+        measured
+    )
 
 
 def test_a_changed_strategy_leaves_trainings_without_it_alone(monkeypatch, tmp_path):
@@ -1079,7 +1081,7 @@ def test_a_changed_strategy_leaves_trainings_without_it_alone(monkeypatch, tmp_p
     for file in ("pairs/mixco.py", "config/strategies/mixco.py"):
         with (package / file).open("a") as text:
             text.write("\nX = 1\n")
-        fingerprinting._logic.cache_clear()
+        fingerprinting._read.cache_clear()
         after = [fingerprinting.training_code.__wrapped__("simclr", name) for name in names]
         assert [one == two for one, two in zip(before, after, strict=True)] == [True, False, True]
         before = after

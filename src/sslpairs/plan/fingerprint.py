@@ -35,8 +35,8 @@ def training_code(base: str, strategies: tuple[str, ...]) -> str:
 
 @cache
 def evaluation_code() -> str:
-    """Of the protocols, and of the features that they see."""
-    return fingerprint("evaluation.linear", "evaluation.knn", "backbones.features", "backbones.build", "data.arrays")
+    """Of an evaluation: protocols, and the features that they see."""
+    return fingerprint("evaluation.evaluate")
 
 
 @cache
@@ -48,7 +48,7 @@ def paper_code() -> str:
 
 def fingerprint(*modules: str) -> str:
     """First 12 hex digits of the sha256 over the logic of these modules of the package and of all that they import."""
-    texts = [f"{name}\n{_logic(file)}" for name, file in sorted(reached(modules).items())]
+    texts = [f"{name}\n{_read(file)[1]}" for name, file in sorted(reached(modules).items())]
     return sha256_text("\n".join(texts))[:12]
 
 
@@ -60,7 +60,7 @@ def reached(modules: Iterable[str]) -> dict[str, Path]:
         file = _file(name)
         if file and name not in found:
             found[name] = file
-            todo += [other for other in _imported(file) if other not in SILENT]
+            todo += [other for other in _read(file)[0] if other not in SILENT]
     return found
 
 
@@ -70,25 +70,19 @@ def _file(name: str) -> Path | None:
 
 
 @cache
-def _imported(file: Path) -> list[str]:
-    """Names below the package that a file imports, inside of functions too; some are of functions and classes."""
-    found = []
-    for node in ast.walk(ast.parse(file.read_bytes())):
+def _read(file: Path) -> tuple[list[str], str]:
+    """Names below the package that a file imports, inside of functions too (some are of functions and classes), and its logic."""
+    tree, found = ast.parse(file.read_bytes()), []
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
-    return [name.removeprefix("sslpairs.") for name in found if name.startswith("sslpairs.")]
-
-
-@cache
-def _logic(file: Path) -> str:
-    tree = ast.parse(file.read_bytes())
-    for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):  # docstrings, and those of attributes
             body[:] = [statement for statement in body if not _is_text(statement)]
-    return ast.unparse(tree)
+    own = [name.removeprefix("sslpairs.") for name in found if name.startswith("sslpairs.")]
+    return own, ast.unparse(tree)
 
 
 def _is_text(node: ast.stmt) -> bool:

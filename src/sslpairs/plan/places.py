@@ -9,10 +9,7 @@ from sslpairs.config.reading import Config
 from sslpairs.config.recipes import Recipe
 from sslpairs.errors import UserError, listed, nearest, shown
 from sslpairs.plan.fingerprint import paper_code
-from sslpairs.plan.limits import (
-    Images,
-    known_images,
-)
+from sslpairs.plan.limits import Images, known_images
 from sslpairs.plan.plan import Plan
 
 

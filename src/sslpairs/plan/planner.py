@@ -6,10 +6,7 @@ from sslpairs.config.labels import parse_label
 from sslpairs.config.papers import Claim, Paper, Setting, Table
 from sslpairs.config.reading import Config
 from sslpairs.errors import UserError, nearest, shown
-from sslpairs.plan.limits import (
-    late_notes,
-    queue_notes,
-)
+from sslpairs.plan.limits import late_notes, queue_notes
 from sslpairs.plan.places import NotAtThisScale, Place, agree
 from sslpairs.plan.plan import Plan
 from sslpairs.plan.runs import Runs

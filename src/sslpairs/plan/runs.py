@@ -13,10 +13,7 @@ from sslpairs.config.remedies import explain
 from sslpairs.config.strategies import STRATEGIES
 from sslpairs.errors import UserError, nearest, shown
 from sslpairs.files import canonical
-from sslpairs.plan.limits import (
-    check_evaluation,
-    check_schedule,
-)
+from sslpairs.plan.limits import check_evaluation, check_schedule
 from sslpairs.plan.places import Place, Places
 from sslpairs.plan.plan import Plan
 from sslpairs.plan.spec import RunSpec, digest
