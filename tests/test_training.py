@@ -174,6 +174,17 @@ def test_compiled_networks_train_alike_and_keep_their_names(data, root):
     assert all(torch.allclose(ours[key], theirs[key], atol=1e-4) for key in ours)
 
 
+@pytest.mark.gpu
+@pytest.mark.slow
+@pytest.mark.parametrize("label", ["byol+clae", "mocoplus+spps+gps+mixco+dimcl"])
+def test_compiled_networks_train_alike_on_a_gpu(prepared, root, label):
+    on_gpu = load("digits", prepared, "cuda")
+    plain, compiled = (Trainer("a run", tiny_spec(label), on_gpu, root, torch.device("cuda")) for _ in range(2))
+    compiled.compile()
+    for epoch in (0, 1):
+        assert math.isclose(plain._epoch(epoch)["loss"], compiled._epoch(epoch)["loss"], rel_tol=1e-3)
+
+
 def test_all_strategies_together_train(root):
     run(root, "mocoplus+spps+gps+mixco+clae+dimcl")
     assert weights(root)["backbone"]["0.weight"].isfinite().all()

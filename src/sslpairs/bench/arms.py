@@ -18,6 +18,7 @@ from sslpairs.bench.setting import NETWORKS, Setting, bench_spec, random_images
 from sslpairs.methods.base import Clock
 from sslpairs.methods.build import build_method
 from sslpairs.streams import generator
+from sslpairs.training.compiled import compile_networks, nothing
 from sslpairs.training.optimization import build_optimizer
 from sslpairs.training.step import train_step
 from sslpairs.training.trainer import Trainer
@@ -84,6 +85,9 @@ class Bare:
         spec = bench_spec(base, setting)
         self.setting = setting
         self.method = build_method(spec, 3).to(setting.device).train()
+        self.begin_step = nothing
+        if setting.compiled:
+            self.begin_step = compile_networks(self.method.children(), torch.device(setting.device))
         self.optimizer = build_optimizer(spec.optimizer, self.method.online_modules(), setting.batch)
         self.views = random_views(setting)
         self.clock = Clock(0, 1_000_000, 0)
@@ -100,6 +104,7 @@ class Bare:
     def step(self) -> None:
         """One step; momentum encoders and queues are part of their methods."""
         method, low = self.method, self.setting.precision == "bfloat16"
+        self.begin_step()
         method.before_step(self.clock)
         with torch.autocast(torch.device(self.setting.device).type, torch.bfloat16, enabled=low):
             clean, _ = method.views(self.views, [None, None])

@@ -129,10 +129,11 @@ class Streamed(Images):
                 if isinstance(piece, UserError):
                     raise piece
                 yield piece
-        except RuntimeError as error:
-            if not str(error).startswith("DataLoader worker"):
+        except (RuntimeError, EOFError, OSError) as error:
+            # The last two where it ended while an image's shared memory was being handed over.
+            if not self.workers or (isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker")):
                 raise
-            reason = " ".join(str(error).split())
+            reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(
                 f"{self.pack.path}: a process that decodes images was ended from outside ({reason})\n"
                 "memory, or shared memory (/dev/shm), may be short; take fewer of them: SSLPAIRS_WORKERS=2"
