@@ -23,13 +23,13 @@ from kills import every_moment
 from PIL import Image
 from projects import wait_for
 
-from sslpairs.config.datasets import Dataset, Expected
+from sslpairs.config.datasets import Dataset, Datasets, Expected
 from sslpairs.data import prepare as preparing
 from sslpairs.data import record as recording
 from sslpairs.data import sources
 from sslpairs.data.arrays import load
 from sslpairs.data.prepare import content_hash, locked, prepare, read_receipt, source_record, verify
-from sslpairs.data.record import record, recorded
+from sslpairs.data.record import contents, record, recorded
 from sslpairs.data.sources import enlarge_digits, read
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_file, write_record
@@ -706,6 +706,20 @@ def test_sources_preparation_and_record_start_without_heavy_libraries():
 
 
 # ---------------------------------------------------------------------------------------------------------- record
+
+
+def test_the_content_of_a_known_source_is_known_before_its_images_are_here_until_another_is_recorded(
+    tmp_path, monkeypatch
+):
+    mini = Datasets.model_validate(yaml.safe_load((PROJECT / "config/datasets.yaml").read_text())).datasets[
+        "cifar10-mini"
+    ]
+    known = contents(tmp_path, {"any name": mini})["any name"]
+    assert known.startswith("a69812a5550d")
+    fewer = mini.model_copy(update={"source": mini.source.model_copy(update={"train_per_class": 100})})
+    assert contents(tmp_path, {"fewer": fewer}) == {}
+    monkeypatch.setattr(recording, "recorded", lambda root: {"any name": "another"})
+    assert contents(tmp_path, {"any name": mini}) == {"any name": "another"}
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from sslpairs.config.changes import with_change
 from sslpairs.config.reading import read_config
-from sslpairs.data.record import recorded
+from sslpairs.data.record import contents
 from sslpairs.plan import explain as explaining
 from sslpairs.plan.build import Build
 from sslpairs.plan.explain import Subject
@@ -110,7 +110,7 @@ def changed(build: Build, changes: list[str], choices: dict[str, Any]) -> Build:
     config = read_config(build.root, choices)
     for change in changes:
         config = with_change(config, change)
-    return Build(make_plan(config, recorded(build.root)), build.root)
+    return Build(make_plan(config, contents(build.root, config.datasets)), build.root)
 
 
 def what_if(build: Build, then: Build, subject: Subject | None, changes: list[str]) -> None:

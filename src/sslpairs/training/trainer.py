@@ -39,9 +39,9 @@ STATE = {"run", "made_by", "rows", "seconds", "resumed", "method", "pairs", "opt
 """Keys of a resumable state."""
 STEPS_PLANNED = 16
 """Steps whose views are planned at once, at least."""
-MADE_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 25}
-"""Numbers in the views that are made at once, of as many steps as that allows: small images are not worth a call a step. 4 MB in
-float32 on the CPU, to stay in the cache; 134 MB on a GPU, where the launches of a step's views take the host longer than the GPU."""
+MADE_AT_ONCE, MADE_AT_ONCE_ON_CPU = 1 << 25, 1 << 20
+"""Numbers in the views that are made at once, of as many steps as that allows: small images are not worth a call a step. 134 MB in
+float32 on a GPU, where the launches of a step's views take the host longer than the GPU; 4 MB on the CPU, to stay in the cache."""
 CHEAP = 0.1
 """Seconds that writing the resumable state may take after every epoch."""
 Progress = Callable[[int, int, str], None]
@@ -81,7 +81,8 @@ class Trainer:
             crop = Crop(scale=small.scale, ratio=large[0].crop.ratio if large[0].crop else [0.75, 4 / 3])
             self.augmentations += [(large[0].model_copy(update={"crop": crop}), small.size)] * small.count
         numbers = spec.batch_size // self.team.size * data.train.images.shape[1:].numel()
-        self.steps_at_once = max(1, min(STEPS_PLANNED, MADE_AT_ONCE[device.type] // numbers))
+        most = MADE_AT_ONCE_ON_CPU if device.type == "cpu" else MADE_AT_ONCE
+        self.steps_at_once = max(1, min(STEPS_PLANNED, most // numbers))
         extremes = torch.tensor([0.0, 1.0], device=device).view(2, 1, 1, 1).expand(2, channels, 1, 1)
         self.bounds = tuple(normalize(extremes, data.mean, data.std).flatten(1))
         width = self._width(channels)

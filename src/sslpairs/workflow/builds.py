@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sslpairs.config.reading import read_config
-from sslpairs.data.record import changed_sources, recorded
+from sslpairs.data.record import changed_sources, contents
 from sslpairs.errors import UserError, nearest
 from sslpairs.files import date_now, dated_ahead
 from sslpairs.git import git_state
@@ -30,7 +30,7 @@ def make_build(root: Path, overrides: dict[str, Any] | None = None) -> Build:
     gc.set_threshold(100_000, 20, 20)
     check_own_code(root)
     config = read_config(root, overrides)
-    plan = make_plan(config, recorded(root))
+    plan = make_plan(config, contents(root, config.datasets))
     if changed := changed_sources(root, {name: config.datasets[name] for name in plan.datasets}):
         raise UserError(
             f"config/datasets.yaml: {changed[0]}: its source is not the one that data.dvc's content came from; `sslpairs fetch "

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sslpairs.config.reading import Config, read_config
-from sslpairs.data.record import changed_sources, record, recorded
+from sslpairs.data.record import changed_sources, contents, record, recorded
 from sslpairs.errors import UserError, nearest
 from sslpairs.plan.frozen import thaw
 from sslpairs.plan.planner import make_plan
@@ -35,7 +35,7 @@ def fetch_datasets(
         if name not in datasets:
             hint = nearest(name, list(datasets))
             raise UserError(f"config/datasets.yaml: there is no data set '{name}'{hint} ({', '.join(datasets)})")
-        if unknown and name in known:
+        if unknown and name in contents(root, datasets):
             continue
         receipt = None if force else read_receipt(name, root)
         source = json.loads(json.dumps(source_record(datasets[name].source)))
@@ -51,7 +51,7 @@ def fetch_datasets(
         content = receipt["content"]
         if name in planned and content != planned[name]["content"]:
             raise UserError(
-                f"data/{name}: the source gives other images than data.dvc records ({content[:12]}, not "
+                f"data/{name}: the source gives other images than are on record ({content[:12]}, not "
                 f"{planned[name]['content'][:12]}); if that is meant, run `sslpairs fetch {name}` and build again"
             )
         record(name, content, root, datasets)
