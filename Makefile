@@ -57,6 +57,7 @@ test-all: test test-slow   ## Run all tests
 lint: setup      ## Check style, formatting and the workflow
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/snakefmt --check Snakefile workflow
 	@$(BIN)/snakemake --lint
 	@$(BIN)/sslpairs schema --check

@@ -27,11 +27,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from sslpairs.backbones.nearest import BLOCK_ENTRIES
 from sslpairs.config.protocols import Linear
+from sslpairs.distributed.device import settle
 from sslpairs.evaluation.knn import knn_predict
 from sslpairs.evaluation.linear import evaluate_linear
 from sslpairs.pairs.gps import neighbours
 from sslpairs.pairs.spps import cosine_quantiles, semantic_pairs
-from sslpairs.training.device import settle
 
 CLASSES, BATCH = 10, 256
 

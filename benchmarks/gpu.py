@@ -44,11 +44,11 @@ from sslpairs.config.recipes import Methods, Recipe, Strategies  # noqa: E402
 from sslpairs.config.strategies import STRATEGIES  # noqa: E402
 from sslpairs.data.arrays import ImageData, load  # noqa: E402
 from sslpairs.data.prepare import prepare  # noqa: E402
+from sslpairs.distributed.device import pick_device, settle  # noqa: E402
 from sslpairs.evaluation.knn import knn_predict  # noqa: E402
 from sslpairs.evaluation.linear import evaluate_linear  # noqa: E402
 from sslpairs.files import write_atomic  # noqa: E402
 from sslpairs.plan.spec import RunSpec  # noqa: E402
-from sslpairs.training.device import pick_device, settle  # noqa: E402
 from sslpairs.training.trainer import Trainer  # noqa: E402
 
 RATE = 0.001

@@ -18,7 +18,7 @@ from rich.table import Table
 from torchvision.transforms import v2
 
 from sslpairs.config.views import Augmentation
-from sslpairs.training.device import settle
+from sslpairs.distributed.device import settle
 from sslpairs.views.augment import apply
 from sslpairs.views.draws import draw, plan
 

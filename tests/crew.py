@@ -12,11 +12,12 @@ from torch import nn
 
 from sslpairs.config.labels import meaning
 from sslpairs.config.methods import METHODS
+from sslpairs.distributed.batch_norm import normalise, standardise, whole_norms
+from sslpairs.distributed.gather import gather, share, whole_rows
+from sslpairs.distributed.processes import current_world, process_group
 from sslpairs.errors import UserError
 from sslpairs.methods.base import Clock
-from sslpairs.methods.whole import gather, normalise, share, standardise, whole_rows
-from sslpairs.team import current, together
-from sslpairs.training.parallel import shared_loss, whole_norms
+from sslpairs.training.parallel import shared_loss
 from sslpairs.training.step import step_loss
 
 CPU = torch.device("cpu")
@@ -48,7 +49,7 @@ def steps(case: str, count: int = 12) -> dict:
     base = label.partition("+")[0]
     method, pairs = shaken(label, **CASES[case])
     loss_of = step_loss
-    if current().size > 1:
+    if current_world().size > 1:
         whole_norms(method, CPU)
         loss_of = shared_loss(method)
     parameters = {name: p for name, p in method.named_parameters() if p.requires_grad}
@@ -72,19 +73,19 @@ def steps(case: str, count: int = 12) -> dict:
 
 def pieces() -> dict:
     """Gathering and norms by themselves, on inputs that hang on rank and size only."""
-    team, found = current(), {}
+    world, found = current_world(), {}
     rows = torch.arange(24, dtype=torch.float64).view(12, 2)
     mine = rows[share()].clone().requires_grad_()
     count = torch.arange(12)[share()]
     whole, whole_count = whole_rows([mine, count])
     found["rows"], found["count"] = whole.detach(), whole_count
     # A loss of each process's own: the gradient is that of their sum.
-    ((1 + team.rank) * (whole * torch.arange(1, 13)[:, None]).sum()).backward()
+    ((1 + world.rank) * (whole * torch.arange(1, 13)[:, None]).sum()).backward()
     found["slope"] = mine.grad
     for name, make in NORMS.items():
         norm, x = make()
         norm = nn.Sequential(norm)
-        if team.size > 1:
+        if world.size > 1:
             whole_norms(norm, CPU)
         norm.train()
         own = x[share()].clone().requires_grad_()
@@ -99,14 +100,14 @@ def pieces() -> dict:
             "later": norm.eval()(x).detach(),
         }
     found["standardised"] = whole_rows([standardise(rows[share()].sin())])[0]
-    if team.size > 1:
-        found["gathered"] = gather(torch.tensor([float(team.rank)]))
+    if world.size > 1:
+        found["gathered"] = gather(torch.tensor([float(world.rank)]))
         found["mean"], found["variance"] = normalise(rows[share()], None, None, 1e-5)[1:]
     return found
 
 
 def gathered_sum(value):
-    return gather(value).sum(0) if current().size > 1 else value
+    return gather(value).sum(0) if current_world().size > 1 else value
 
 
 def drawn(*shape):
@@ -126,8 +127,8 @@ NORMS = {
 
 def fail() -> None:
     """The second process of two fails while the first one waits for it."""
-    team = current()
-    if team.leads:
+    world = current_world()
+    if world.is_rank_zero:
         gather(torch.ones(1))
         raise AssertionError("got an answer of a process that is gone")
     raise UserError("the second process cannot go on")
@@ -135,12 +136,12 @@ def fail() -> None:
 
 def main(task: str, file: str) -> None:
     torch.set_num_threads(1)
-    with together() as team:
+    with process_group() as world:
         if task == "fails":
             fail()
         cases = {"all": CASES, "some": SOME}[task]
         found = {case: steps(case) for case in cases} | {"pieces": pieces()}
-        torch.save(found, f"{file}.{team.rank}")
+        torch.save(found, f"{file}.{world.rank}")
 
 
 # --- from outside ---------------------------------------------------------------------------------------------------

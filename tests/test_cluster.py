@@ -23,9 +23,12 @@ import torch
 import yaml
 from projects import edit_key as edit
 
-from sslpairs import cli, slurm, team
+from sslpairs import cli, slurm
 from sslpairs.config.reading import read_config
 from sslpairs.config.site import Site, read_site
+from sslpairs.distributed import launch, processes
+from sslpairs.distributed.device import memory_used, pick_device
+from sslpairs.distributed.launch import relaunch_under_torchrun
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_text, write_record
 from sslpairs.plan import requests as asking
@@ -37,8 +40,6 @@ from sslpairs.plan.plan import Plan
 from sslpairs.plan.planner import make_plan
 from sslpairs.plan.requests import Requests, functions, given
 from sslpairs.slurm import cancel_orphans
-from sslpairs.team import start_together
-from sslpairs.training.device import memory_used, pick_device
 from sslpairs.training.provenance import code_and_versions, git_state
 from sslpairs.workflow import announce as announcing
 from sslpairs.workflow import cluster
@@ -962,7 +963,7 @@ def torchrun(words: list[str]) -> Any:
 def test_four_processes_of_one_machine_are_one_torchrun(became, monkeypatch):
     gpus(monkeypatch, 4)
     with pytest.raises(SystemExit):
-        start_together(4, "cuda", ["train", "a-run", "--log", "x.log"], "a-run")
+        relaunch_under_torchrun(4, "cuda", ["train", "a-run", "--log", "x.log"], "a-run")
     [(path, words)] = became
     found = torchrun(words)
     assert path == sys.executable
@@ -979,7 +980,7 @@ def test_sixteen_processes_on_two_nodes_meet_at_the_first(node, became, monkeypa
     for name, value in facts.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     with pytest.raises(SystemExit):
-        start_together(16, "cuda", ["train", "a-run"], "a-run")
+        relaunch_under_torchrun(16, "cuda", ["train", "a-run"], "a-run")
     found = torchrun(became[0][1])
     assert (found.nnodes, found.nproc_per_node, found.rdzv_backend, found.rdzv_id) == ("2", "8", "c10d", "654321")
     host, _, port = found.rdzv_endpoint.partition(":")
@@ -995,7 +996,7 @@ def test_sixteen_processes_on_two_nodes_meet_at_the_first(node, became, monkeypa
 )
 def test_one_process_trains_by_itself(wanted, device, here, became, monkeypatch):
     gpus(monkeypatch, here)
-    start_together(wanted, device, ["train", "a-run"], "a-run")
+    relaunch_under_torchrun(wanted, device, ["train", "a-run"], "a-run")
     assert became == []
 
 
@@ -1005,9 +1006,9 @@ def test_on_auto_as_many_take_part_as_there_are_gpus_and_share_the_batch_equally
     here, processes, became, monkeypatch, caplog
 ):
     gpus(monkeypatch, here)
-    monkeypatch.setattr(team.log, "propagate", True)
-    with pytest.raises(SystemExit), caplog.at_level("WARNING", logger="sslpairs.team"):
-        start_together(4, "auto", ["train", "a-run"], "a-run")
+    monkeypatch.setattr(launch.log, "propagate", True)
+    with pytest.raises(SystemExit), caplog.at_level("WARNING", logger="sslpairs.distributed.launch"):
+        relaunch_under_torchrun(4, "auto", ["train", "a-run"], "a-run")
     assert torchrun(became[0][1]).nproc_per_node == str(processes)
     assert ("a-run asks for 4 GPUs" in caplog.text) == (processes < 4)
 
@@ -1016,7 +1017,7 @@ def test_on_auto_as_many_take_part_as_there_are_gpus_and_share_the_batch_equally
 def test_on_cpus_as_many_processes_as_gpus_were_wanted(became, monkeypatch):
     gpus(monkeypatch, 0)
     with pytest.raises(SystemExit):
-        start_together(2, "cpu", ["train", "a-run"], "a-run")
+        relaunch_under_torchrun(2, "cpu", ["train", "a-run"], "a-run")
     assert torchrun(became[0][1]).nproc_per_node == "2"
 
 
@@ -1024,15 +1025,15 @@ def test_on_cpus_as_many_processes_as_gpus_were_wanted(became, monkeypatch):
 def test_on_cuda_all_gpus_must_be_there(became, monkeypatch):
     gpus(monkeypatch, 2)
     with pytest.raises(UserError, match="this machine shows 2 GPUs; write cpu or auto"):
-        start_together(4, "cuda", ["train", "a-run"], "a-run")
+        relaunch_under_torchrun(4, "cuda", ["train", "a-run"], "a-run")
     assert became == []
 
 
 @pytest.mark.usefixtures("_plain")
 def test_a_process_knows_whether_torchrun_started_it(monkeypatch):
-    assert not team.started_together()
+    assert not processes.under_torchrun()
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    assert team.started_together()
+    assert processes.under_torchrun()
 
 
 # --- the GPU that a job was given -----------------------------------------------------------------------------------

@@ -19,13 +19,14 @@ from projects import PARTS, copy_parts, edit, say, wait_for
 from tiny import tiny_spec
 
 from sslpairs.data.arrays import ImageData, Split
+from sslpairs.distributed import device
+from sslpairs.distributed.device import describe, pick_device
+from sslpairs.distributed.processes import World, current_world, process_group
 from sslpairs.errors import UserError
 from sslpairs.files import exclusive
 from sslpairs.plan.build import is_whole
 from sslpairs.plan.paths import run_folder
-from sslpairs.team import Team, current, together
-from sslpairs.training import device, trainer
-from sslpairs.training.device import describe, pick_device
+from sslpairs.training import trainer
 from sslpairs.training.trainer import Trainer
 from sslpairs.workflow.builds import make_build
 
@@ -314,7 +315,7 @@ def test_batches_that_cannot_be_shared_are_named_before_anything_is_trained(monk
         ("byol+mixco", 64, 64, "partners for MixCo; start a number of them that divides 32"),
         ("simclr", 6, 4, "divides 6"),
     ]:
-        monkeypatch.setattr(trainer, "current", lambda processes=processes: Team(0, processes))
+        monkeypatch.setattr(trainer, "current_world", lambda processes=processes: World(0, processes))
         with pytest.raises(UserError, match=fits):
             Trainer("a run", tiny_spec(label, batch_size=size), data, tmp_path, CPU)
 
@@ -331,7 +332,7 @@ def gpus(monkeypatch):
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
         monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda place: "H100")
-        monkeypatch.setattr(device, "current", lambda: Team(2, 4))
+        monkeypatch.setattr(device, "current_world", lambda: World(2, 4))
         monkeypatch.setenv("LOCAL_RANK", "2")
         monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
         return chosen
@@ -370,9 +371,9 @@ def test_processes_without_gpus_train_on_the_cpu(gpus):
 
 def test_a_process_that_torchrun_did_not_start_is_a_team_of_its_own(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")  # as some clusters set it for every job
-    with together() as team:
-        assert team == current() == Team(0, 1)
-        assert team.agree(lambda: team) is team
+    with process_group() as world:
+        assert world == current_world() == World(0, 1)
+        assert world.broadcast(lambda: world) is world
     rows = torch.ones(3, 2, requires_grad=True)
     assert crew.whole_rows([rows])[0] is rows
 

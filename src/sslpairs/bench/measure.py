@@ -16,9 +16,9 @@ from sslpairs.bench.memory import peak_memory
 from sslpairs.bench.setting import Setting
 from sslpairs.config.labels import parse_label
 from sslpairs.config.strategies import STRATEGIES
+from sslpairs.distributed.device import describe
 from sslpairs.errors import UserError
 from sslpairs.plan.fingerprint import training_code
-from sslpairs.training.device import describe
 from sslpairs.training.provenance import code_and_versions
 
 Rounds = dict[str, list[float]]

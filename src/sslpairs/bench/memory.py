@@ -9,8 +9,8 @@ import torch
 
 from sslpairs.bench.arms import Ours
 from sslpairs.bench.setting import Setting
+from sslpairs.distributed.device import settle
 from sslpairs.errors import UserError
-from sslpairs.training.device import settle
 
 
 def peak_memory(label: str, setting: Setting) -> dict[str, float] | None:

@@ -72,7 +72,7 @@ def bench(
     from sslpairs.bench import measure
     from sslpairs.bench.report import facts, to_markdown, to_terminal
     from sslpairs.bench.setting import ALL, QUICK, QUICK_SECONDS, Setting
-    from sslpairs.training.device import pick_device, settle
+    from sslpairs.distributed.device import pick_device, settle
 
     settle(threads or torch.get_num_threads())
     settings = [

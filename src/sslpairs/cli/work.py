@@ -25,9 +25,10 @@ from sslpairs.cli.common import (
     start_log,
 )
 from sslpairs.cli.progress import Progress
+from sslpairs.distributed.launch import relaunch_under_torchrun
+from sslpairs.distributed.processes import World, process_group, under_torchrun
 from sslpairs.errors import UserError
 from sslpairs.files import exclusive
-from sslpairs.team import Team, start_together, started_together, together
 from sslpairs.words import duration
 
 
@@ -64,7 +65,7 @@ def train(
 ) -> None:
     """Train one run: checkpoint, metrics, receipt; on as many GPUs as its recipe asks for."""
     start_log(log_file)
-    build = None if started_together() else open_build(sets, frozen)
+    build = None if under_torchrun() else open_build(sets, frozen)
     if build:
         entry = known(run, build.plan.runs, "run")
         words = ["train", run, *(word for choice in sets for word in ("--set", choice))]
@@ -72,14 +73,14 @@ def train(
             ["--plan", str(frozen)] * bool(frozen) + ["--log", str(log_file)] * bool(log_file) + ["--force"] * force
         )
         words += ["--device", device] * bool(device)
-        start_together(entry["gpus"], device or build.plan.settings["device"], words, run)
-    with together() as team:
-        if not team.leads:
+        relaunch_under_torchrun(entry["gpus"], device or build.plan.settings["device"], words, run)
+    with process_group() as world:
+        if not world.is_rank_zero:
             logging.getLogger("sslpairs").setLevel(logging.ERROR)
         build = build or open_build(sets, frozen)
         entry = known(run, build.plan.runs, "run")
-        with _run_to_train(build, run, force, team) as wanted:
-            if not team.agree(lambda: wanted):
+        with _run_to_train(build, run, force, world) as wanted:
+            if not world.broadcast(lambda: wanted):
                 return
             from sslpairs.training.run import train as train_run
 
@@ -91,12 +92,12 @@ def train(
                     build.root,
                     device or build.plan.settings["device"],
                     scale["threads"],
-                    progress if team.leads else None,
+                    progress if world.is_rank_zero else None,
                     force,
                     compiled=scale["compile"],
                     git=build.plan.git,
                 )
-    if not team.leads:
+    if not world.is_rank_zero:
         return
     settle_dates(build, build.training_inputs(run))
     _say_done(
@@ -112,18 +113,18 @@ def _say_done(log_file: Path | None, text: str) -> None:
 
 
 @contextlib.contextmanager
-def _run_to_train(build, run: str, force: bool, team: Team) -> Iterator[bool]:
+def _run_to_train(build, run: str, force: bool, world: World) -> Iterator[bool]:
     """Holds the run's lock, on the process that leads, and answers whether the run is to be trained."""
     from sslpairs.plan.build import is_whole
     from sslpairs.plan.paths import run_folder
 
-    if not team.leads:
+    if not world.is_rank_zero:
         yield False
         return
     # Several processes do not wait together: the others would give up after some minutes.
-    what = "waiting for it" if team.size == 1 else "start again when that has ended"
+    what = "waiting for it" if world.size == 1 else "start again when that has ended"
     lock = build.root / run_folder(run) / ".lock"
-    with exclusive(lock, f"{run}: another process trains or restores it; {what}", patient=team.size == 1):
+    with exclusive(lock, f"{run}: another process trains or restores it; {what}", patient=world.size == 1):
         wanted = force or not is_whole(run, build.root)
         if not wanted:
             print(f"{run}: already trained (--force trains it again)")

@@ -11,12 +11,12 @@ from sslpairs.backbones.checkpoint import check_digest, load_backbone
 from sslpairs.backbones.features import features
 from sslpairs.config.protocols import Protocols
 from sslpairs.data.arrays import load
+from sslpairs.distributed.device import describe, pick_device, settle
 from sslpairs.evaluation.knn import evaluate_knn
 from sslpairs.evaluation.linear import evaluate_linear
 from sslpairs.files import write_record
 from sslpairs.plan.fingerprint import evaluation_code
 from sslpairs.plan.paths import evaluation_file, run_folder
-from sslpairs.training.device import describe, pick_device, settle
 
 
 def weights_digest(network: nn.Module) -> str:

@@ -6,11 +6,11 @@ from typing import Any
 from sslpairs.backbones.features import features, pixels
 from sslpairs.config.protocols import Protocols
 from sslpairs.data.arrays import load
+from sslpairs.distributed.device import pick_device, settle
 from sslpairs.evaluation.knn import evaluate_knn
 from sslpairs.evaluation.linear import evaluate_linear
 from sslpairs.methods.build import fresh_backbone
 from sslpairs.plan.spec import RunSpec
-from sslpairs.training.device import pick_device, settle
 
 
 def floors(run: dict[str, Any], protocols: dict[str, Any], root: Path, device: str, threads: int) -> dict[str, Any]:

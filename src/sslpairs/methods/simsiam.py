@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from lightly.loss import NegativeCosineSimilarity
 from torch import Tensor, nn
 
+from sslpairs.distributed.batch_norm import standardise
 from sslpairs.methods.base import BaseMethod, Emb, head
-from sslpairs.methods.whole import standardise
 
 
 def simsiam_loss(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor) -> Tensor:

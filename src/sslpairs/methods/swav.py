@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from lightly.loss.swav_loss import sinkhorn
 from torch import Tensor, nn
 
+from sslpairs.distributed.gather import share, whole_rows
 from sslpairs.methods.base import Clock, Emb
 from sslpairs.methods.codes import CodeMethod
-from sslpairs.methods.whole import share, whole_rows
 
 
 class SwAV(CodeMethod):

@@ -16,7 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sslpairs.distributed.gather import share
+from sslpairs.distributed.processes import current_world
 from sslpairs.methods.base import BaseMethod, Emb
+from sslpairs.methods.whole import whole_batches
 
 
 @dataclass
@@ -41,6 +44,19 @@ class Step:
     """A lower precision for the networks."""
     parts: dict[str, Tensor] = field(default_factory=dict)
     """Terms of the loss by name, detached, for whoever looks: base, mixco, clae, dimcl."""
+
+    @property
+    def rows(self) -> int:
+        """N of the whole batch, of which ``xs`` are this process's share."""
+        return len(self.xs[0]) * current_world().size
+
+    def share(self, whole: Tensor) -> Tensor:
+        """This process's rows of a tensor over the whole batch, or half of it."""
+        return whole[share()]
+
+    def gather(self, own: Emb) -> Emb:
+        """The embedding of the whole batch from that of each process's share."""
+        return whole_batches([own])[0]
 
     def network_precision(self) -> torch.autocast:
         """The context in which networks see images; objectives are computed outside of it."""

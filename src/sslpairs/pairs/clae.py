@@ -10,7 +10,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from sslpairs.config.strategies.clae import CLAE as Settings
 from sslpairs.methods.base import BaseMethod, Emb
-from sslpairs.methods.whole import whole_batch
 from sslpairs.pairs.base import Pairs, Step
 
 
@@ -94,11 +93,11 @@ class CLAE(Pairs):
             raise ValueError("a clipped attack needs the valid range of pixels: give bounds to the step")
         with self._norms(step), torch.autocast(x.device.type, enabled=False):
             with torch.no_grad():
-                anchor = whole_batch(method.embed(x)) if method.attacks_with_anchor else Emb()
+                anchor = step.gather(method.embed(x)) if method.attacks_with_anchor else Emb()
             other = step.clean[1].constant(x.dtype)
 
             def loss(candidate: Tensor) -> Tensor:
-                return method.adversarial_loss(whole_batch(method.embed(candidate)), anchor, other)
+                return method.adversarial_loss(step.gather(method.embed(candidate)), anchor, other)
 
             attacked = attack(x, loss, self.settings.epsilon)
         if self.settings.clip:
@@ -128,8 +127,8 @@ class CLAE(Pairs):
         x, method = self.perturb(step), step.method
         with step.network_precision():
             with adversarial_norms(method):
-                adversarial = whole_batch(method.embed(x).float())
-            anchor = whole_batch(method.embed(step.xs[0]).float()) if method.embeds_anchor_again else step.clean[0]
+                adversarial = step.gather(method.embed(x).float())
+            anchor = step.gather(method.embed(step.xs[0]).float()) if method.embeds_anchor_again else step.clean[0]
         term = method.adversarial_loss(adversarial, anchor, step.clean[1])
         step.parts["clae"] = term.detach()
         return total + self.settings.weight * term

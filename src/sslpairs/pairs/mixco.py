@@ -7,10 +7,8 @@ from torch import Tensor
 from sslpairs.config.strategies.mixco import MixCo as Settings
 from sslpairs.methods.base import Emb
 from sslpairs.methods.codes import code_loss
-from sslpairs.methods.whole import share
 from sslpairs.pairs.base import Pairs, Step
 from sslpairs.streams import sent
-from sslpairs.team import current
 
 
 def mix(x: Tensor, lam: Tensor) -> Tensor:
@@ -73,9 +71,8 @@ class MixCo(Pairs):
         mixed: list[Tensor | None] = [None] * len(step.xs)
         for view in step.method.mixed_views:
             x = step.xs[view]
-            pairs = len(x) * current().size // 2
-            lam = given[view] if view in given else sent(self._shares(pairs, step.draws["mixco"]), x.device)
-            self.lam[view], mixed[view] = lam, mix(x, lam[share()])
+            lam = given[view] if view in given else sent(self._shares(step.rows // 2, step.draws["mixco"]), x.device)
+            self.lam[view], mixed[view] = lam, mix(x, step.share(lam))
         return mixed
 
     def combine(self, total: Tensor, step: Step) -> Tensor:

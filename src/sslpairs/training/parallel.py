@@ -1,59 +1,13 @@
-"""Several processes train one run: batch norms over the whole batch, and gradients from all (``docs/several-gpus.md``)."""
+"""The loss of several processes (``docs/several-gpus.md``): gradients from the rows of all."""
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from sslpairs.methods.base import BaseMethod
-from sslpairs.methods.whole import normalise
 from sslpairs.pairs.base import Step
-from sslpairs.team import current
 from sslpairs.training.step import step_loss
-
-
-class WholeBatchNorm(_BatchNorm):
-    """A batch norm over the rows of all processes, for CPUs, where torch's SyncBatchNorm does not work.
-
-    Every process must have as many rows as the others. Input ``[N/P, C, ...]``; parameters, buffers and their names are
-    those of ``BatchNorm1d`` and ``BatchNorm2d``.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        if not self.training:
-            return super().forward(x)
-        y, mean, variance = normalise(x, self.weight, self.bias, self.eps)
-        if self.track_running_stats:
-            self._follow(mean, variance, count=current().size * x.numel() // x.shape[1])
-        return y
-
-    def _check_input_dim(self, x: Tensor) -> None:
-        """Whatever has channels."""
-
-    @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Running statistics, of the unbiased variance as torch's."""
-        self.num_batches_tracked.add_(1)
-        weight = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), weight)
-        self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var.dtype), weight)
-
-
-def whole_norms(module: nn.Module, device: torch.device) -> None:
-    """Make every batch norm inside one over the rows of all processes, with the same parameters and statistics.
-
-    So a batch is to a recipe what it is on one device, whatever the number of processes: the base methods' official recipes
-    synchronise their norms (or shuffle between them, MoCo, to the same end).
-    """
-    for name, child in module.named_children():
-        if isinstance(child, _BatchNorm):
-            norm = (nn.SyncBatchNorm if device.type == "cuda" else WholeBatchNorm)(child.num_features)
-            norm.__dict__.update(child.__dict__)  # all that a batch norm is
-            setattr(module, name, norm)
-        else:
-            whole_norms(child, device)
 
 
 class _Loss(nn.Module):

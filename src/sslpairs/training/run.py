@@ -9,6 +9,8 @@ from typing import Any
 
 from sslpairs.backbones import checkpoint
 from sslpairs.data.arrays import load
+from sslpairs.distributed.device import describe, memory_used, pick_device, settle
+from sslpairs.distributed.processes import current_world
 from sslpairs.errors import Unreadable, UserError
 from sslpairs.files import read_json, read_record, write_atomic, write_record
 from sslpairs.plan.build import is_whole
@@ -16,8 +18,6 @@ from sslpairs.plan.fingerprint import training_code
 from sslpairs.plan.paths import run_folder
 from sslpairs.plan.progress import live_metrics
 from sslpairs.plan.spec import RunSpec
-from sslpairs.team import current
-from sslpairs.training.device import describe, memory_used, pick_device, settle
 from sslpairs.training.metrics import to_csv
 from sslpairs.training.provenance import code_and_versions
 from sslpairs.training.trainer import Progress, Trainer
@@ -51,8 +51,8 @@ def train(
     spec = RunSpec.model_validate(entry["spec"])
     place = pick_device(device)
     folder = root / run_folder(run)
-    team = current()
-    if team.leads:
+    world = current_world()
+    if world.is_rank_zero:
         for leftover in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
             leftover.unlink(missing_ok=True)
     guide = _checkpoint_of(entry["guide"], root)
@@ -62,7 +62,7 @@ def train(
     if compiled:
         trainer.compile()
     rows = trainer.fit(folder / "last.ckpt", made_by, afresh=is_whole(run, root), progress=progress)
-    if not team.leads:
+    if not world.is_rank_zero:
         return None
 
     content, metrics = checkpoint.to_bytes(trainer.checkpoint()), to_csv(rows).encode()

@@ -14,21 +14,22 @@ from sslpairs.backbones import checkpoint
 from sslpairs.config.labels import partners
 from sslpairs.config.views import Crop
 from sslpairs.data.arrays import ImageData
+from sslpairs.distributed.batch_norm import whole_norms
+from sslpairs.distributed.gather import share
+from sslpairs.distributed.processes import current_world
 from sslpairs.errors import UserError
 from sslpairs.guides.embed import embed, embed_with
 from sslpairs.methods.base import Clock
 from sslpairs.methods.build import build_method
-from sslpairs.methods.whole import share
 from sslpairs.pairs.base import Step
 from sslpairs.pairs.build import build_pairs
 from sslpairs.plan.spec import RunSpec
 from sslpairs.streams import generator, sent
-from sslpairs.team import current
 from sslpairs.training.compiled import compile_networks, nothing
 from sslpairs.training.metrics import LiveMetrics
 from sslpairs.training.online import OnlineClassifier
 from sslpairs.training.optimization import base_rate, build_optimizer, rate_factor, set_rate
-from sslpairs.training.parallel import shared_loss, whole_norms
+from sslpairs.training.parallel import shared_loss
 from sslpairs.training.step import step_loss, train_step
 from sslpairs.views.augment import apply, normalize
 from sslpairs.views.draws import Plan, draw, plan
@@ -59,12 +60,12 @@ class Trainer:
         """Epochs that were done at each interruption."""
         self.notes: list[str] = []
         channels = data.train.images.shape[1]
-        self.team = current()
+        self.world = current_world()
         self.method = build_method(spec, channels).to(device)
         self.pairs = build_pairs(spec)
         self._check_shares()
         self._prepare_pairs(root)
-        if self.team.size > 1:
+        if self.world.size > 1:
             whole_norms(self.method, device)
         self.steps_per_epoch = len(self.items) // spec.batch_size
         if not self.steps_per_epoch:
@@ -80,7 +81,7 @@ class Trainer:
         if small:
             crop = Crop(scale=small.scale, ratio=large[0].crop.ratio if large[0].crop else [0.75, 4 / 3])
             self.augmentations += [(large[0].model_copy(update={"crop": crop}), small.size)] * small.count
-        numbers = spec.batch_size // self.team.size * data.train.images.shape[1:].numel()
+        numbers = spec.batch_size // self.world.size * data.train.images.shape[1:].numel()
         most = MADE_AT_ONCE_ON_CPU if device.type == "cpu" else MADE_AT_ONCE
         self.steps_at_once = max(1, min(STEPS_PLANNED, most // numbers))
         extremes = torch.tensor([0.0, 1.0], device=device).view(2, 1, 1, 1).expand(2, channels, 1, 1)
@@ -91,10 +92,10 @@ class Trainer:
 
     def compile(self, backend: str = "inductor") -> None:
         """Let torch compile every network (``compile_networks``)."""
-        self._begin_step = compile_networks(self.method.children(), self.device, self.team.size == 1, backend)
+        self._begin_step = compile_networks(self.method.children(), self.device, self.world.size == 1, backend)
 
     def _check_shares(self) -> None:
-        size, count = self.spec.batch_size, self.team.size
+        size, count = self.spec.batch_size, self.world.size
         together, words = partners(self.spec.active)
         if count > 1 and size % (count * together):
             raise UserError(
@@ -116,7 +117,7 @@ class Trainer:
                 self.notes.append(line)
             self.items = strategy.items(self.items, generator(self.spec.seed, strategy.name, "items"))
         # Equal everywhere, unless processes on different hardware see a similarity at a threshold differently.
-        self.items = self.team.agree(lambda: self.items)
+        self.items = self.world.broadcast(lambda: self.items)
 
     def _width(self, channels: int) -> int:
         """Features of the backbone, seen on one image."""
@@ -139,7 +140,7 @@ class Trainer:
         one is not used, nor, where the run is to be trained ``afresh``, that of a training which had come to its end.
         """
         rows = self._restore(resume, made_by, afresh)
-        live = LiveMetrics(resume.parent, rows, self.seconds) if self.team.leads else None
+        live = LiveMetrics(resume.parent, rows, self.seconds) if self.world.is_rank_zero else None
         started, before = time.perf_counter(), self.seconds
         saved, cost = started, 0.0
         for epoch in range(len(rows), self.spec.epochs):
@@ -150,7 +151,7 @@ class Trainer:
             self.seconds = before + now - started
             # Large states of short epochs are not all written, so that it costs a twentieth of the time at most.
             due = cost < CHEAP or now - saved > 20 * cost or epoch + 1 == self.spec.epochs
-            if due and self.team.leads:
+            if due and self.world.is_rank_zero:
                 self._save(resume, made_by, rows)
                 saved = time.perf_counter()
                 cost = saved - now
@@ -167,7 +168,7 @@ class Trainer:
                 strategy.rebuild(lambda layer: embed_with(self.method, layer, self.data).cpu())
         self.method.train()
         # Anew for each epoch, so that a run that resumes sums gradients in the order in which it would have anyway.
-        loss_of = shared_loss(self.method) if self.team.size > 1 else step_loss
+        loss_of = shared_loss(self.method) if self.world.size > 1 else step_loss
         losses = torch.zeros(self.steps_per_epoch, device=self.device)
         started = time.perf_counter()
         for number, (views, labels) in enumerate(self._batches(epoch)):
@@ -191,7 +192,7 @@ class Trainer:
 
         Views are those of this process's share of the batch, labels those of the whole batch.
         """
-        items, labels = self.team.agree(lambda: torch.stack(self._items_of(epoch))), self.data.train.labels
+        items, labels = self.world.broadcast(lambda: torch.stack(self._items_of(epoch))), self.data.train.labels
         # This process's share of a few steps' items; where both views come from the same images, these are fetched once.
         shares = [group[:, share()].flatten(0, 1) for group in items.split(self.steps_at_once)]
         rows = (own[:, 0] if torch.equal(*own.T) else own.T.flatten() for own in shares)
@@ -337,7 +338,7 @@ class Trainer:
 
     def _restore(self, path: Path, made_by: dict[str, Any], afresh: bool) -> list[dict[str, Any]]:
         """Take up the state of an interrupted training, if there is one; answers its rows."""
-        content = self.team.agree(lambda: self._resumable(path, made_by, afresh))
+        content = self.world.broadcast(lambda: self._resumable(path, made_by, afresh))
         if content is None:
             return []
         self.method.load_state_dict(content["method"])

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
+from sslpairs.distributed.processes import current_world
 from sslpairs.errors import UserError
-from sslpairs.team import current
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """Options of glibc's ``mallopt``."""
@@ -28,7 +28,7 @@ def pick_device(choice: str) -> torch.device:
         count = gpus_here()
         if (device.index or 0) >= count:
             raise UserError(f"device: '{choice}' was asked for, and {_place()} shows {count} GPUs{_remedy(count)}")
-        if current().size > 1:
+        if current_world().size > 1:
             return _own_gpu(choice, device, count)
     return device
 
@@ -93,7 +93,7 @@ def describe(device: torch.device, threads: int) -> str:
         text = f"{device} ({torch.cuda.get_device_name(device)})"
     else:
         text = f"cpu ({_processor()}), {threads} thread{'s' if threads > 1 else ''}"
-    processes = current().size
+    processes = current_world().size
     return f"{text} x {processes}" if processes > 1 else text
 
 

@@ -1,0 +1,69 @@
+"""Shares of a batch's rows, and the whole batch gathered from them.
+
+Rank r of P has the rows r, r + P, r + 2P and so on of every batch. So rows i and i + N/2, which MixCo mixes, are on the same
+rank wherever 2P divides N. Networks see the share, objectives the whole batch: every rank gathers the embeddings of all and
+computes the same loss, whatever a method or strategy makes of them (negatives, queues, centres, codes, correlations). One
+process alone has all rows, and nothing here does anything.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from sslpairs.distributed.processes import current_world
+
+
+def share(start: int = 0, stop: int | None = None) -> slice:
+    """Which rows of a batch this process has; of a batch that is the rows ``start`` to ``stop`` of something, where given."""
+    world = current_world()
+    return slice(start + world.rank, stop, world.size)
+
+
+class _Gather(torch.autograd.Function):
+    """Tensors of one shape from all processes, ``[...]`` to ``[P, ...]``.
+
+    Its gradient is that of the sum of all processes' losses, as in ``torch.distributed.nn``, in one collective each way.
+    """
+
+    @staticmethod
+    def forward(ctx, own: Tensor) -> Tensor:
+        size = current_world().size
+        found = own.new_empty(size * own.numel())
+        dist.all_gather_into_tensor(found, own.flatten())
+        return found.view(size, *own.shape)
+
+    @staticmethod
+    def backward(ctx, slope: Tensor) -> Tensor:
+        own = slope.new_empty(slope[0].numel())
+        dist.reduce_scatter_tensor(own, slope.flatten())
+        return own.view(slope.shape[1:])
+
+
+def gather(own: Tensor) -> Tensor:
+    """Tensors of one shape from all processes: ``[...]`` to ``[P, ...]``, in the order of ranks.
+
+    The gradient of the sum of the processes' losses flows back to each of them.
+    """
+    return _Gather.apply(own)
+
+
+def whole_rows(shares: Sequence[Tensor]) -> list[Tensor]:
+    """The whole batch of each tensor ``[N/P, ...]`` of which every process has its share: ``[N, ...]``, with gradient.
+
+    All of one type travel together.
+    """
+    shares = list(shares)
+    world = current_world()
+    if world.size == 1:
+        return shares
+    kinds: dict[tuple, list[int]] = {}
+    for place, value in enumerate(shares):
+        kinds.setdefault((value.dtype, value.requires_grad), []).append(place)
+    for places in kinds.values():
+        pieces = gather(torch.cat([shares[place].flatten() for place in places]))
+        pieces = pieces.split([shares[place].numel() for place in places], dim=1)
+        for place, piece in zip(places, pieces, strict=True):
+            shares[place] = piece.view(world.size, *shares[place].shape).transpose(0, 1).flatten(0, 1)
+    return shares
