@@ -21,12 +21,12 @@ from sslpairs.errors import UserError
 from sslpairs.files import (
     date_now,
     dated_ahead,
-    exclusive,
     read_record,
     sha256_file,
     write_atomic,
     write_record,
 )
+from sslpairs.locks import exclusive
 from sslpairs.plan.build import is_whole
 from sslpairs.workflow.announce import announce, building
 
@@ -331,7 +331,7 @@ def test_two_trainings_of_one_run_at_once_train_it_once(project):
 def test_a_lock_is_held_by_one_at_a_time_and_leaves_no_file(tmp_path):
     lock, log = tmp_path / "lock", tmp_path / "log"
     code = textwrap.dedent(f"""
-        import time; from pathlib import Path; from sslpairs.files import exclusive
+        import time; from pathlib import Path; from sslpairs.locks import exclusive
         for _ in range(20):
             with exclusive(Path({str(lock)!r}), ''), open({str(log)!r}, 'a') as file:
                 file.write('<'); file.flush(); time.sleep(0.001); file.write('>')
@@ -345,7 +345,7 @@ def test_a_lock_is_held_by_one_at_a_time_and_leaves_no_file(tmp_path):
 def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path):
     lock = tmp_path / "lock"
     code = (
-        "import time; from pathlib import Path; from sslpairs.files import exclusive\n"
+        "import time; from pathlib import Path; from sslpairs.locks import exclusive\n"
         f"with exclusive(Path({str(lock)!r}), ''): print(1, flush=True); time.sleep(600)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)

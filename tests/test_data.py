@@ -420,7 +420,7 @@ def small(tmp_path) -> Dataset:
 
 def snapshot(root: Path) -> dict[str, bytes]:
     data = root / "data"
-    return {str(p.relative_to(data)): p.read_bytes() for p in data.rglob("*") if p.is_file() and p.name != ".lock"}
+    return {str(p.relative_to(data)): p.read_bytes() for p in data.rglob("*") if p.is_file()}
 
 
 def test_prepared_files_hold_the_arrays_and_the_receipt_describes_them(tmp_path, small):
@@ -440,7 +440,7 @@ def test_prepared_files_hold_the_arrays_and_the_receipt_describes_them(tmp_path,
     assert (receipt["source"]["path"], receipt["source"]["size"]) == ("raw.tar", 8)
     file = receipt["files"]["train_images.npy"]
     assert file == {"sha256": sha256_file(place / "train_images.npy"), "bytes": 6 * 3 * 64 + 128}
-    assert sorted(p.name for p in (tmp_path / "data").iterdir()) == [".lock", "small"]
+    assert sorted(p.name for p in (tmp_path / "data").iterdir()) == ["small"]
     verify("small", tmp_path)
 
 
@@ -501,7 +501,7 @@ def test_an_interrupted_preparation_leaves_what_was_there(
         with pytest.raises(expected, match=said):
             prepare("small", changed, tmp_path)
     assert snapshot(tmp_path) == before
-    assert sorted(os.listdir(tmp_path / "data")) == [".lock", "small"][: 1 + had]
+    assert sorted(os.listdir(tmp_path / "data")) == ["small"][:had]
     assert signal.getsignal(signal.SIGTERM) is handler
     assert prepare("small", changed, tmp_path)["counts"]["train"] == 7
 
@@ -532,7 +532,7 @@ def test_what_killed_processes_left_is_removed_and_old_data_among_it_saved(tmp_p
         (data / f".preparing-some-set-{pid}" / "new").mkdir(parents=True)
     shutil.move(data / "small", data / f".preparing-some-set-{done.pid}" / "old")  # killed between the two renames
     prepare("other", small, tmp_path)
-    assert sorted(os.listdir(data)) == [".lock", f".preparing-some-set-{os.getppid()}", "other", "some-set"]
+    assert sorted(os.listdir(data)) == [f".preparing-some-set-{os.getppid()}", "other", "some-set"]
     saved = {f"small/{path.name}": path.read_bytes() for path in (data / "some-set").iterdir()}
     assert saved == before
 
@@ -593,7 +593,7 @@ def test_a_preparation_that_is_killed_at_any_touch_of_a_file_leaves_all_or_nothi
             assert verify("small", tmp_path)["content"] in (old, new), moment
         prepare("small", changed, tmp_path)
         assert snapshot(tmp_path) == whole, moment
-        assert sorted(os.listdir(data)) == [".lock", "small"]
+        assert sorted(os.listdir(data)) == ["small"]
     assert moments > 8
 
 
@@ -867,7 +867,7 @@ def test_own_data_on_a_fresh_clone_are_tracked_with_the_digits_that_are_not_here
     own = prepare("own", small, project)["content"]
     record("own", own, project, {"own": small, "digits": digits(size=8)})
     assert handed == ["data/own", "data"]
-    assert sorted(os.listdir(project / "data")) == [".lock", "digits", "own"]
+    assert sorted(os.listdir(project / "data")) == ["digits", "own"]
     assert verify("digits", project)["content"] == recorded(project)["digits"]
     assert recorded(project)["own"] == own
     assert recording.tracked(project)

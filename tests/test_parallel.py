@@ -23,7 +23,7 @@ from sslpairs.distributed import device
 from sslpairs.distributed.device import describe, pick_device
 from sslpairs.distributed.processes import World, current_world, process_group
 from sslpairs.errors import UserError
-from sslpairs.files import exclusive
+from sslpairs.locks import exclusive
 from sslpairs.plan.build import is_whole
 from sslpairs.plan.paths import run_folder
 from sslpairs.training import trainer

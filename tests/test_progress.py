@@ -7,7 +7,7 @@ import time
 import pytest
 from projects import ROOT
 
-from sslpairs.files import exclusive
+from sslpairs.locks import exclusive
 from sslpairs.plan.paths import run_folder
 from sslpairs.plan.progress import Running, live_metrics, running
 from sslpairs.training.metrics import LiveMetrics
@@ -83,7 +83,7 @@ def test_without_locks_metrics_that_grow_count_as_running(root, run, monkeypatch
     def flock(*_):
         raise OSError("no locks here")
 
-    monkeypatch.setattr("sslpairs.plan.progress.fcntl.flock", flock)
+    monkeypatch.setattr("sslpairs.locks.fcntl.flock", flock)
     folder = root / run_folder(run)
     folder.mkdir(parents=True)
     (folder / ".lock").touch()

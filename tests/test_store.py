@@ -28,7 +28,8 @@ from sslpairs.config.reading import read_config
 from sslpairs.data.prepare import prepare
 from sslpairs.data.record import record, tracked
 from sslpairs.errors import UserError
-from sslpairs.files import both_digests, exclusive, sha256_file, write_atomic, write_record
+from sslpairs.files import both_digests, sha256_file, write_atomic, write_record
+from sslpairs.locks import exclusive
 from sslpairs.plan.paths import evaluation_file, pointer_file, run_folder
 from sslpairs.plan.pointers import read_pointer
 from sslpairs.store import staging

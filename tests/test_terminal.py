@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sslpairs import __version__, cli
-from sslpairs.files import exclusive, read_record, write_record
+from sslpairs.files import read_record, write_record
+from sslpairs.locks import exclusive
 from sslpairs.plan.machines import mixture
 from sslpairs.plan.paths import run_folder
 from sslpairs.terminal import status

@@ -2,14 +2,12 @@
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
-import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -146,53 +144,7 @@ def both_digests(path: Path | str) -> tuple[str, str]:
     return sha.hexdigest(), md5.hexdigest()
 
 
-# --- locks and clocks -----------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def exclusive(path: Path, waiting: str, patient: bool = True) -> Iterator[None]:
-    """Hold the lock file ``path``; while another process holds it, say ``waiting`` on stderr and wait, or, when not
-    ``patient``, raise that as a ``UserError``.
-
-    The kernel drops the lock when the process ends, however it ends, so that no lock is ever stale.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = _lock(path, waiting, patient)
-    except OSError as error:
-        raise UserError(unwritable(path, error)) from error
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)  # still held: who waits sees that the file is another one and opens it anew
-        file.close()
-
-
-def _lock(path: Path, waiting: str, patient: bool):
-    said, tries = False, 0
-    while True:
-        file = open(path, "a")  # noqa: SIM115 - closed by the caller
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            tries += 1
-            if tries < 5:  # it may only be one who looks whether somebody holds it
-                file.close()
-                time.sleep(0.02)
-                continue
-            if not patient:
-                file.close()
-                raise UserError(waiting) from None
-            if not said:
-                print(waiting, file=sys.stderr, flush=True)
-                said = True
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:  # some cluster file systems are mounted without locks
-            return file
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
-                return file
-        file.close()
+# --- clocks ---------------------------------------------------------------------------------------------------------
 
 
 def dated_ahead(paths: Iterable[Path | str], by: float = FUTURE) -> list[Path | str]:

@@ -10,7 +10,8 @@ from typing import Any
 from sslpairs.config.reading import read_config
 from sslpairs.data.record import recorded
 from sslpairs.errors import UserError
-from sslpairs.files import exclusive, read_record
+from sslpairs.files import read_record
+from sslpairs.locks import exclusive
 from sslpairs.plan.build import is_whole
 from sslpairs.plan.paths import run_folder
 from sslpairs.plan.planner import make_plan

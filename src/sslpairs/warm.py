@@ -10,7 +10,6 @@ enter and whose name ends in its process); everything works without.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import select
@@ -23,6 +22,8 @@ import threading
 import time
 from pathlib import Path
 from typing import IO
+
+from sslpairs.locks import is_alive, keep
 
 ROOMS = {"train": "training", "evaluate": "training", "tables": "paper", "figure": "paper", "restore": "store"}
 """Commands that are worth a server, and which one they share."""
@@ -78,7 +79,7 @@ def _wait(owner: int, *files: socket.socket) -> bool:
     except ProcessLookupError:
         return False
     except (OSError, AttributeError):  # not Linux, or no more descriptors
-        while _alive(owner):
+        while is_alive(owner):
             if select.select(files, [], [], 0.5)[0]:
                 return True
         return False
@@ -86,16 +87,6 @@ def _wait(owner: int, *files: socket.socket) -> bool:
         return end not in select.select([end, *files], [], [])[0]
     finally:
         os.close(end)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def run_warm(arguments: list[str]) -> int | None:
@@ -152,8 +143,7 @@ def _connect(folder: Path, room: str) -> socket.socket:
             raise OSError(f"{folder} is somebody else's")  # they would get the job's environment
         before = Path.cwd()
         with contextlib.chdir(descriptor), open(f"{room}.lock", "w") as lock:
-            with contextlib.suppress(OSError):  # without locks two servers may start, and one is used
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            keep(lock)  # without locks two servers may start, and one is used
             failed = Path(f"{room}.failed")
             if failed.exists():
                 raise OSError("an earlier job has seen that the server does not start")

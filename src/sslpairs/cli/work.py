@@ -28,7 +28,7 @@ from sslpairs.cli.progress import Progress
 from sslpairs.distributed.launch import relaunch_under_torchrun
 from sslpairs.distributed.processes import World, process_group, under_torchrun
 from sslpairs.errors import UserError
-from sslpairs.files import exclusive
+from sslpairs.locks import exclusive
 from sslpairs.words import duration
 
 

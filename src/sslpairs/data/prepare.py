@@ -3,7 +3,6 @@
 They are whole, or they are absent. How a data set is stored changes neither its pixels nor its content hash.
 """
 
-import fcntl
 import hashlib
 import os
 import re
@@ -24,6 +23,7 @@ from sslpairs.data.packs import PIXELS_CRC, Pack, decoder, pixel_crc, write_pack
 from sslpairs.data.sources import Listed, list_images, read, say_read, track, unusable
 from sslpairs.errors import Unreadable, UserError
 from sslpairs.files import canonical, sha256_file, unsealed, unwritable, write_record
+from sslpairs.locks import exclusive, is_alive
 
 FORMAT = 1
 ARRAYS_LIMIT = 32 << 30
@@ -171,19 +171,7 @@ def locked(root: Path) -> Iterator[None]:
     if data in _held:
         yield
         return
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-        file = open(data / ".lock", "w")  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise UserError(unwritable(data, error)) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("waiting for another process that prepares data", file=sys.stderr, flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:  # some cluster file systems are mounted without locks
-            print(f"{data} has no file locks: prepare one data set at a time", file=sys.stderr, flush=True)
+    with exclusive(data / ".lock", "waiting for another process that prepares data"):
         _held.add(data)
         try:
             yield
@@ -347,21 +335,11 @@ def _remove_leftovers(data: Path) -> None:
     """Remove what killed processes left behind. The lock is held, but not every file system keeps locks."""
     for folder in data.glob(".preparing-*"):
         pid = folder.name.rpartition("-")[2]
-        if pid.isdecimal() and (int(pid) == os.getpid() or not _alive(int(pid))):
+        if pid.isdecimal() and (int(pid) == os.getpid() or not is_alive(int(pid))):
             name = folder.name[len(".preparing-") : -len(pid) - 1]
             if os.path.lexists(folder / "old") and not os.path.lexists(data / name):
                 os.rename(folder / "old", data / name)  # killed between the two renames
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 @contextmanager

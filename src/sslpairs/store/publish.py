@@ -8,8 +8,9 @@ from sslpairs.clones import notes, uncommitted
 from sslpairs.data.prepare import verify
 from sslpairs.data.record import recorded, track_anew, tracked, untracked
 from sslpairs.errors import UserError
-from sslpairs.files import both_digests, exclusive, write_atomic
+from sslpairs.files import both_digests, write_atomic
 from sslpairs.git import NoRepository
+from sslpairs.locks import exclusive
 from sslpairs.plan.build import Build
 from sslpairs.plan.paths import evaluation_file, pointer_file
 from sslpairs.plan.pointers import Pointer, pointer_of, read_pointer

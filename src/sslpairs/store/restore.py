@@ -9,7 +9,8 @@ from typing import Any
 from sslpairs.data.prepare import place, verify
 from sslpairs.data.record import recorded, tracked
 from sslpairs.errors import UserError
-from sslpairs.files import both_digests, exclusive, read_record, sha256_file
+from sslpairs.files import both_digests, read_record, sha256_file
+from sslpairs.locks import exclusive
 from sslpairs.plan.paths import pointer_file, run_folder
 from sslpairs.plan.pointers import Pointer, pointer_of
 from sslpairs.store.remote import Progress, Remote, side_by_side

@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import fcntl
 import json
 import os
 import socket
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from sslpairs.errors import UserError
-from sslpairs.files import date_now, exclusive
+from sslpairs.files import date_now
+from sslpairs.locks import exclusive, is_alive, is_held, keep
 
 
 def announce(root: Path, outputs: list[str]) -> None:
@@ -43,8 +43,7 @@ def announce(root: Path, outputs: list[str]) -> None:
                 "left"
             )
         file = open(mine, "w")  # noqa: SIM115 - stays open and locked as long as this process lives
-        with contextlib.suppress(OSError):  # some cluster file systems are mounted without locks
-            fcntl.flock(file, fcntl.LOCK_EX)
+        keep(file)
         facts = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         json.dump(facts | {"command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), "outputs": outputs}, file)
         file.flush()
@@ -57,24 +56,16 @@ _announced: list = []
 
 
 def _held(file) -> bool:
-    """Whether a build holds its announcement. Looking shares the lock, so that two who look do not deceive each other.
-
-    Some cluster file systems have no locks, or keep them to one host: a build on another host counts as alive too while it dates
-    its announcement as of now, as it does every minute.
-    """
-    locked = True
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        fcntl.flock(file, fcntl.LOCK_UN)
-    except BlockingIOError:
+    """Whether a build holds its announcement. One on another host, whose lock may not be seen here, counts as alive too while it
+    dates its announcement as of now, as it does every minute."""
+    held = is_held(file)
+    if held:
         return True
-    except OSError:
-        locked = False
     other = json.load(file)
     file.seek(0)
     if other["host"] != socket.gethostname():
         return time.time() - os.fstat(file.fileno()).st_mtime < SILENCE
-    return not locked and Path(f"/proc/{other['process']}").exists()
+    return held is None and is_alive(other["process"])
 
 
 SILENCE = 600
