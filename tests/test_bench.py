@@ -15,10 +15,11 @@ from PIL import Image
 from torch import nn
 
 from sslpairs import cli
+from sslpairs.bench import setting
 from sslpairs.bench.arms import Bare, Ours, Stock, random_views
 from sslpairs.bench.measure import bench, count_flops, measure_rounds, ratio, spread
 from sslpairs.bench.report import COLUMNS, cells, facts, to_markdown, to_terminal
-from sslpairs.bench.setting import ALL, AUGMENTATION, QUICK, Setting, bench_spec
+from sslpairs.bench.setting import AUGMENTATION, QUICK, Setting, all_labels, bench_spec
 from sslpairs.config.labels import parse_label
 from sslpairs.config.methods import METHODS
 from sslpairs.config.strategies import STRATEGIES
@@ -90,11 +91,20 @@ def test_operations_of_strategies_are_those_of_their_passes():
 
 
 def test_every_base_method_and_strategy_is_measured():
-    assert set(METHODS) <= set(ALL)
-    assert {name for label in ALL for name in parse_label(label).strategies} == set(STRATEGIES)
-    assert set(QUICK) <= set(ALL)
-    for label in ALL:
+    assert set(METHODS) <= set(all_labels())
+    assert {name for label in all_labels() for name in parse_label(label).strategies} == set(STRATEGIES)
+    assert set(QUICK) <= set(all_labels())
+    for label in all_labels():
         assert bench_spec(label, TINY).base == parse_label(label).base
+
+
+def test_what_the_recipe_has_no_values_for_is_not_measured(monkeypatch):
+    full = setting.recipe()
+    lacking = full.model_copy(update={"strategies": full.strategies.model_copy(update={"gps": None})})
+    monkeypatch.setattr(setting, "recipe", lambda: lacking)
+    assert "simclr+gps" not in all_labels()
+    with pytest.raises(UserError, match=r"'byol\+gps': config/recipes/cifar10-mini.yaml has no values for 'gps'"):
+        bench_spec("byol+gps", TINY)
 
 
 def test_the_stock_pipeline_has_the_same_networks_and_rates():

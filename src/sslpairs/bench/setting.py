@@ -1,17 +1,21 @@
-"""What is measured: sizes, the benchmark's own recipe, and random images in the place of a data set.
+"""What is measured: sizes, a recipe's methods and strategies, and random images in the place of a data set.
 
-The values are the benchmark's own, so that its numbers do not move when a recipe of ``config/`` changes. Of all of them only
-sizes decide the speed: rates, temperatures and momenta do not.
+Of a recipe's values only sizes decide the speed: rates, temperatures and momenta do not. Views and optimiser are the benchmark's own,
+as lightly's pipeline beside it has them.
 """
 
 import copy
 from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from sslpairs.config.labels import parse_label
 from sslpairs.config.methods import METHODS
+from sslpairs.config.reading import load_yaml
+from sslpairs.config.recipes import Recipe
 from sslpairs.config.strategies import STRATEGIES
 from sslpairs.data.arrays import ImageData, Split
 from sslpairs.data.images import Resident
@@ -54,77 +58,14 @@ class Setting:
         return asdict(self)
 
 
-_HEAD = {"hidden": [128], "output": 64, "batch_norm": True, "last_batch_norm": False}
-_LINEAR = {"hidden": [], "output": 64, "batch_norm": False, "last_batch_norm": False}
-_SIMCLR_HEAD = {"hidden": [128], "output": 64, "batch_norm": True, "last_batch_norm": True}
-"""As lightly's SimCLRProjectionHead, which has a batch norm after the last layer too."""
-_CODES = {"temperature": 0.1, "projector": _HEAD, "small": None}
-_QUEUED = {"temperature": 0.2, "queue": 4096}
-_METHODS: dict[str, dict[str, Any]] = {
-    "simclr": {"temperature": 0.5, "projector": _SIMCLR_HEAD},
-    "moco": {**_QUEUED, "momentum": [0.99, 0.99], "projector": _HEAD},
-    "mocoplus": {**_QUEUED, "momentum": [0.99, 0.99], "projector": _HEAD},
-    "byol": {"momentum": [0.99, 1.0], "projector": _HEAD, "predictor": _HEAD},
-    "simsiam": {"second_norm": False, "constant_predictor_rate": False, "projector": _HEAD, "predictor": _HEAD},
-    "barlowtwins": {"lamb": 0.0051, "scale": 0.1, "projector": _HEAD},
-    "vicreg": {"sim": 25.0, "var": 25.0, "cov": 1.0, "projector": _HEAD},
-    "swav": {
-        **_CODES,
-        "prototypes": 64,
-        "epsilon": 0.05,
-        "iterations": 3,
-        "queue": None,
-        "queue_from_epoch": 0,
-        "freeze_steps": 0,
-    },
-    "dino": {
-        **_CODES,
-        "prototypes": 256,
-        "norm_last_layer": True,
-        "teacher_temperature": [0.04, 0.07],
-        "teacher_warmup_epochs": 10,
-        "center_momentum": 0.9,
-        "momentum": [0.99, 1.0],
-        "freeze_epochs": 0,
-        "clip": None,
-    },
-    "nnclr": {**_QUEUED, "projector": _HEAD, "predictor": _HEAD},
-    "uel": {"temperature": 0.1, "m": 1.0, "projector": _LINEAR},
-    "plain": {"temperature": 0.1, "projector": _LINEAR},
+RECIPE = "config/recipes/cifar10-mini.yaml"
+OTHERWISE: dict[str, dict[str, Any]] = {
+    # As lightly's SimCLRProjectionHead, which is measured beside it: a batch norm after the last layer too.
+    "simclr": {"projector": {"hidden": [128], "output": 64, "batch_norm": True, "last_batch_norm": True}},
+    # Random images have no groups: all pairs of the quantile would make an epoch ten times as long.
+    "spps": {"max_partners": 1},
 }
-_PIXELS = {"guide": {"kind": "pixels"}}
-_STRATEGIES: dict[str, dict[str, Any]] = {
-    "spps": {
-        **_PIXELS,
-        "mode": "quantile",
-        "low": 0.999,
-        "high": 1.0,
-        "inclusive": True,
-        "ordered": False,
-        "max_partners": 1,
-        "share": 1.0,
-    },
-    "gps": {
-        **_PIXELS,
-        "choice": "nearest",
-        "neighbours": 5,
-        "radius": None,
-        "candidates": None,
-        "include_self": False,
-        "rebuild": None,
-    },
-    "mixco": {"temperature": 0.5, "weight": 1.0, "alpha": None, "hard_codes": False},
-    "clae": {
-        "epsilon": 0.03,
-        "weight": 1.0,
-        "batch_norm_momentum": 0.01,
-        "clip": False,
-        "attack_updates_norms": True,
-    },
-    "dimcl": {"weight": 0.1, "temperature": 0.1},
-}
-ALL = [*(n for n in METHODS if n in _METHODS), *(f"simclr+{n}" for n in STRATEGIES if n in _STRATEGIES)]
-"""What is measured unless methods are named."""
+"""What the benchmark changes in the recipe; and whatever guides a strategy, here it is the pixels."""
 AUGMENTATION: dict[str, Any] = {
     # Those of lightly's SimCLRTransform(cj_strength=0.5, gaussian_blur=0.0), which is measured beside it.
     "crop": {"scale": [0.08, 1.0], "ratio": [0.75, 4 / 3]},
@@ -137,16 +78,37 @@ AUGMENTATION: dict[str, Any] = {
 }
 
 
+@cache
+def recipe() -> Recipe:
+    """The recipe whose methods and strategies are measured."""
+    root = Path(__file__).parents[3]
+    return Recipe.model_validate(load_yaml(root / RECIPE, root))
+
+
+def all_labels() -> list[str]:
+    """What is measured unless methods are named: every base method of the recipe, and every strategy of it under SimCLR."""
+    found = [name for name in METHODS if getattr(recipe().methods, name)]
+    return found + [f"simclr+{name}" for name in STRATEGIES if recipe().strategy("simclr", name)]
+
+
 def bench_spec(label: str, setting: Setting) -> RunSpec:
-    """The training of a label such as ``byol+gps``. Raises ``UserError`` for a label without a meaning."""
+    """The training of a label such as ``byol+gps``. Raises ``UserError`` for a label without a meaning, or without values."""
     asked = parse_label(label)
-    if unknown := [name for name in (asked.base, *asked.strategies) if name not in _METHODS | _STRATEGIES]:
-        raise UserError(f"'{label}': src/sslpairs/bench/setting.py has no values for '{unknown[0]}'; write them there")
+    found = {asked.base: getattr(recipe().methods, asked.base)}
+    found |= {name: recipe().strategy(asked.base, name) for name in asked.strategies}
+    if missing := [name for name, settings in found.items() if settings is None]:
+        raise UserError(
+            f"'{label}': {RECIPE} has no values for '{missing[0]}', with which it is measured; write them there"
+        )
+    values = {name: settings.model_dump() | OTHERWISE.get(name, {}) for name, settings in found.items()}
+    for name in asked.strategies:
+        if found[name].guided():
+            values[name]["guide"] = {"kind": "pixels"}
     content = {
         "dataset": "0" * 64,
         "backbone": NETWORKS[setting.network],
-        "method": {asked.base: _METHODS[asked.base]},
-        "strategies": {name: _STRATEGIES[name] for name in asked.strategies},
+        "method": {asked.base: values.pop(asked.base)},
+        "strategies": values,
         "augmentation": AUGMENTATION,
         "optimizer": {"name": "sgd", "lr": 1e-3, "reference_batch": None, "momentum": 0.9, "weight_decay": 5e-4},
         "schedule": {"name": "cosine", "warmup_epochs": 10, "final": 0.0},

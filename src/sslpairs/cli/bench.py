@@ -71,7 +71,7 @@ def bench(
 
     from sslpairs.bench import measure
     from sslpairs.bench.report import facts, to_markdown, to_terminal
-    from sslpairs.bench.setting import ALL, QUICK, QUICK_SECONDS, Setting
+    from sslpairs.bench.setting import QUICK, QUICK_SECONDS, Setting, all_labels
     from sslpairs.distributed.device import pick_device, settle
 
     settle(threads or torch.get_num_threads())
@@ -86,7 +86,7 @@ def bench(
         )
         for edge in size or ([16] if quick else [16, 32])
     ]
-    labels = named or (QUICK if quick else ALL)
+    labels = named or (QUICK if quick else all_labels())
     # Who asks for a number of rounds gets it.
     until = started + QUICK_SECONDS if quick and repeats is None else None
     with Progress("measuring", quiet=False, unit="round") as progress:
