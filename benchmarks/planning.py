@@ -109,7 +109,7 @@ def finish(project: Path) -> dict[str, int]:
             "timing": {"seconds": 30.0, "images_per_second": 1500.0},
             "online": {"last": 90.5, "best": 91.0, "best_epoch": 9},
             "versions": dict.fromkeys(("torch", "torchvision", "lightly", "numpy", "sslpairs", "python"), "1.2.3"),
-            "device": {"name": "made up", "threads": 1},
+            "device": "cpu (made up), 1 thread",
             "git": {"commit": "0" * 40, "dirty": False},
             "finished": "2026-01-02T03:04:05+00:00",
         }

@@ -694,13 +694,13 @@ def test_a_plan_that_is_not_there_is_answered(tmp_path):
 # --- what exists --------------------------------------------------------------------------------------------------
 
 
-def finish(root: Path, made: Plan, run: str, seconds: float = 30.0) -> None:
+def finish(root: Path, made: Plan, run: str, seconds: float = 30.0, device: str = "cpu (made up), 1 thread") -> None:
     """A made-up receipt and checkpoint."""
     folder = root / run_folder(run)
     folder.mkdir(parents=True)
     checkpoint = {"sha256": run, "md5": sha256_text(run)[:32], "bytes": len(b"made up")}
     metrics = {"sha256": sha256_text("made up"), "bytes": len(b"made up")}
-    receipt = {"format": 1, "run": run, "spec": spec_of(made, run), "timing": {"seconds": seconds}}
+    receipt = {"format": 1, "run": run, "spec": spec_of(made, run), "timing": {"seconds": seconds}, "device": device}
     write_record(folder / "run.json", receipt | {"checkpoint": checkpoint, "metrics": metrics})
     for name in ("checkpoint.pt", "metrics.csv"):
         (folder / name).write_bytes(b"made up")
@@ -966,6 +966,16 @@ def test_a_run_costs_what_the_most_alike_runs_cost_and_more_epochs_cost_in_propo
     assert estimate(other_batch) == (pytest.approx(40.0), 0)
     assert estimate(other_method) == (pytest.approx(40.0), 0)
     assert estimate(other_data, alike) == (pytest.approx(60.0), 1), "other data say nothing"
+
+
+def test_what_a_gpu_took_says_nothing_of_a_processor(root):
+    made = plan(root, seeds="2", device="cpu")
+    runs = {(e["label"], e["dataset"], e["spec"]["batch_size"], e["seed"]): run for run, e in made.runs.items()}
+    first, second = (runs["byol", "digits", 128, seed] for seed in (0, 1))
+    finish(root, made, first, seconds=1.0, device="cuda:0 (NVIDIA H200)")
+    assert Build(made, root).estimate([second]) == (0.0, 1)
+    on_gpu = plan(root, seeds="2", device="cuda:1")
+    assert Build(on_gpu, root).estimate([second]) == (pytest.approx(1.0), 0)
 
 
 # --- wildcard constraints -----------------------------------------------------------------------------------------

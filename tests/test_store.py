@@ -108,7 +108,11 @@ def finish(root: Path, run: str, entry: dict, weights: str = "") -> None:
     write_atomic(folder / "metrics.csv", metrics)
     sha256, md5 = both_digests(folder / "checkpoint.pt")
     facts = {key: entry[key] for key in ("label", "dataset", "seed", "guide", "spec")}
-    facts |= {"checkpoint": {"sha256": sha256, "md5": md5, "bytes": len(content)}, "timing": {"seconds": 1.0}}
+    facts |= {
+        "checkpoint": {"sha256": sha256, "md5": md5, "bytes": len(content)},
+        "timing": {"seconds": 1.0},
+        "device": "cpu",
+    }
     facts |= {"metrics": {"sha256": sha256_file(folder / "metrics.csv"), "bytes": len(metrics)}}
     write_record(folder / "run.json", {"format": 1, "run": run} | facts)
 

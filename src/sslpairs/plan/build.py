@@ -9,6 +9,7 @@ from typing import Any
 
 from sslpairs.errors import Unreadable, UserError
 from sslpairs.files import SEAL, read_record, sha256_file, unwritable
+from sslpairs.plan.machines import kind_here
 from sslpairs.plan.paths import ENDINGS, evaluation_file, pointer_file, run_folder
 from sslpairs.plan.plan import Plan
 from sslpairs.plan.pointers import pointer_of, read_pointer
@@ -370,13 +371,15 @@ class Build:
     def estimate(self, runs: Iterable[str], known: "Build | None" = None) -> tuple[float, int]:
         """Seconds that these runs would take one after another, and how many of them have no like run to go by.
 
-        Seconds an epoch come from receipts (this build's, or those of another one that is ``known``) of the same method,
-        network, data and batch size, else of the same method and data, else of the same data.
+        Seconds an epoch come from receipts (this build's, or those of another one that is ``known``) on the same kind of
+        device, of the same method, network, data and batch size, else of the same method and data, else of the same data.
         """
-        runs = list(runs)
+        runs, kind = list(runs), kind_here(self.plan.settings["device"])
         samples: dict[tuple, list[float]] = {}
         known = known or self
         for run, receipt in known.receipts.items():
+            if not receipt["device"].startswith(kind):
+                continue
             seconds = receipt["timing"]["seconds"] / receipt["spec"]["epochs"]
             for key in known.likeness(run):
                 samples.setdefault(key, []).append(seconds)

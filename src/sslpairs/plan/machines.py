@@ -1,9 +1,18 @@
 """Results of different machines: numbers of other torch versions or devices differ in their last digits, and may in more."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
+
+
+def kind_here(choice: str) -> str:
+    """Whether runs train on 'cpu' or 'cuda' under the choice of a device, as far as that is seen without torch."""
+    if choice != "auto":
+        return choice.partition(":")[0]
+    return "cuda" if any(Path("/dev").glob("nvidia[0-9]*")) and os.environ.get("CUDA_VISIBLE_DEVICES") != "" else "cpu"
 
 
 def mixture(receipts: Iterable[dict[str, Any]]) -> str | None:
