@@ -22,6 +22,7 @@ from projects import ROOT, say, wait_for
 from test_data import files, folder, png, write
 from test_training import PROTOCOLS
 from tiny import tiny_spec
+from torch.utils.data._utils import signal_handling
 
 from sslpairs.backbones.features import features, pixels
 from sslpairs.data import arrays, images, packs, sources
@@ -276,6 +277,25 @@ def test_a_worker_that_ends_while_it_hands_an_image_over_is_the_same_error(root,
         UserError, match=r"a process that decodes images was ended from outside \(.*(EOFError|refused)\)"
     ):
         list(found.batches([torch.arange(9)]))
+
+
+def test_the_handler_that_another_loader_of_torch_has_left_does_not_stay(root):
+    class Two(torch.utils.data.Dataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, place):
+            return place
+
+    before = signal.getsignal(signal.SIGCHLD)
+    signal_handling._SIGCHLD_handler_set = False  # as in a process that has had no loader yet
+    try:
+        assert len(list(torch.utils.data.DataLoader(Two(), num_workers=1))) == 2
+        assert "torch" in signal.getsignal(signal.SIGCHLD).__module__
+        next(load("files", root, residence="stream", workers=2).train.images.batches([torch.arange(9)]))
+        assert signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def test_a_worker_that_is_killed_is_an_error_of_two_lines(root):

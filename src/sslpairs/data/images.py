@@ -156,10 +156,11 @@ class Streamed(Images):
                     generator=torch.Generator(),  # it draws a number that nobody uses: not from the training's stream
                 )
             )
-        # Without the loader's handler: it would raise in the middle of a training step, wherever that is, when a worker is
-        # killed. The loader itself notices it too, within five seconds.
+        # Without torch's handler, whichever loader has set it: it would raise in the middle of a training step, wherever that is,
+        # when a worker is killed. The loader itself notices it too, within five seconds.
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
+            torchs = str(getattr(before, "__module__", "")).startswith("torch.")
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL if torchs or before is None else before)
         return loader
 
 
