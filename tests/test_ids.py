@@ -13,7 +13,10 @@ import pytest
 from projects import ROOT
 
 from sslpairs.config.reading import read_config
-from sslpairs.data.record import recorded
+from sslpairs.data.record import contents, recorded
+from sslpairs.files import read_record
+from sslpairs.plan.build import Build
+from sslpairs.plan.paths import evaluation_file, run_folder
 from sslpairs.plan.planner import make_plan
 
 KNOWN = Path(__file__).with_name("ids.json")
@@ -27,8 +30,8 @@ def digest(names: set[str]) -> str:
 def found(scale: str) -> dict[str, list]:
     """Table -> how many runs, their digest, how many evaluations, theirs."""
     config = read_config(ROOT, {"scale": scale, "papers": "every", "tables": "every"})
-    contents = {name: sha256(name.encode()).hexdigest() for name in config.datasets} | recorded(ROOT)
-    plan = make_plan(config, contents)
+    made_up = {name: sha256(name.encode()).hexdigest() for name in config.datasets} | recorded(ROOT)
+    plan = make_plan(config, made_up)
     tables = {}
     for name in sorted(plan.tables):
         replicates = [one for cell in plan.tables[name]["cells"] for one in cell["replicates"]]
@@ -47,3 +50,25 @@ def test_no_run_and_no_evaluation_has_another_name(scale):
 if __name__ == "__main__":
     lines = {scale: ",\n".join(f'    "{k}": {json.dumps(v)}' for k, v in found(scale).items()) for scale in SCALES}
     KNOWN.write_text("{\n" + ",\n".join(f'  "{scale}": {{\n{text}\n  }}' for scale, text in lines.items()) + "\n}\n")
+
+
+def test_the_tables_whose_results_come_with_the_repository_need_no_training_and_no_evaluation():
+    choices = {"scale": "cifar10-mini", "seeds": 3, "tables": ["clae-main", "dimcl-frameworks", "mixco-tinyimagenet"]}
+    config = read_config(ROOT, choices)
+    build = Build(make_plan(config, contents(ROOT, config.datasets)), ROOT)
+    runs = {run for table in build.plan.selected for run in build.runs_of(table)}
+    keys = {
+        replicate["evaluation"]
+        for table in build.plan.selected
+        for cell in build.plan.tables[table]["cells"]
+        for replicate in cell["replicates"]
+    }
+    assert len(runs) == len(keys) == 84
+    for run in runs:
+        receipt = read_record(ROOT / run_folder(run) / "run.json", ROOT)
+        assert receipt["spec"] == build.plan.runs[run]["spec"]
+    for key in keys:
+        made = read_record(ROOT / evaluation_file(key), ROOT)
+        assert (
+            made["checkpoint"] == read_record(ROOT / run_folder(made["run"]) / "run.json", ROOT)["checkpoint"]["sha256"]
+        )

@@ -19,6 +19,7 @@ from sslpairs.config.recipes import CLAE, SPPS, SimCLR
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_text, write_record
 from sslpairs.plan import fingerprint as fingerprinting
+from sslpairs.plan import machines
 from sslpairs.plan.build import Build, is_whole
 from sslpairs.plan.frozen import freeze, thaw
 from sslpairs.plan.paths import evaluation_file, pointer_file, run_folder
@@ -966,6 +967,23 @@ def test_a_run_costs_what_the_most_alike_runs_cost_and_more_epochs_cost_in_propo
     assert estimate(other_batch) == (pytest.approx(40.0), 0)
     assert estimate(other_method) == (pytest.approx(40.0), 0)
     assert estimate(other_data, alike) == (pytest.approx(60.0), 1), "other data say nothing"
+
+
+def test_the_kind_of_device_is_seen_without_torch(tmp_path, monkeypatch):
+    monkeypatch.setattr(machines, "DEVICES", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    (tmp_path / "nvidiactl").touch()
+    assert [machines.kind_here(choice) for choice in ("auto", "cpu", "cuda", "cuda:1")] == [
+        "cpu",
+        "cpu",
+        "cuda",
+        "cuda",
+    ]
+    (tmp_path / "nvidia0").touch()
+    assert machines.kind_here("auto") == "cuda"
+    for nothing in ("", "-1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", nothing)
+        assert machines.kind_here("auto") == "cpu"
 
 
 def test_what_a_gpu_took_says_nothing_of_a_processor(root):

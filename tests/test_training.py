@@ -37,6 +37,7 @@ from sslpairs.streams import generator as named_stream
 from sslpairs.streams import stream_seed
 from sslpairs.training import run as training_run
 from sslpairs.training import trainer as training_loop
+from sslpairs.training.compiled import compile_networks
 from sslpairs.training.lars import LARS
 from sslpairs.training.metrics import COLUMNS
 from sslpairs.training.online import OnlineClassifier
@@ -174,6 +175,32 @@ def test_compiled_networks_train_alike_and_keep_their_names(data, root):
     assert all(torch.allclose(ours[key], theirs[key], atol=1e-4) for key in ours)
 
 
+@pytest.mark.parametrize(
+    ("device", "alone", "how", "marks"),
+    [
+        ("cuda", True, {"mode": "reduce-overhead"}, True),
+        ("cuda", False, {"backend": "inductor"}, False),
+        ("cpu", True, {"backend": "inductor"}, False),
+    ],
+)
+def test_steps_are_cuda_graphs_on_a_gpu_of_ones_own_only(monkeypatch, device, alone, how, marks):
+    asked = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda network, **words: asked.append(words))
+    begin = compile_networks([torch.nn.Linear(1, 1)] * 2, torch.device(device), alone)
+    assert asked == [how, how]
+    assert (begin is torch.compiler.cudagraph_mark_step_begin) == marks
+
+
+def test_a_networks_features_are_taken_past_its_compilation(data):
+    def refuses(*_):
+        raise AssertionError("compiled for an evaluation")
+
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 5))
+    found = features(network, data.test.images, data.mean, data.std)
+    network.compile(backend=refuses)
+    assert torch.equal(features(network, data.test.images, data.mean, data.std), found)
+
+
 @pytest.mark.gpu
 @pytest.mark.slow
 @pytest.mark.parametrize("label", ["byol+clae", "mocoplus+spps+gps+mixco+dimcl"])
@@ -181,6 +208,7 @@ def test_compiled_networks_train_alike_on_a_gpu(prepared, root, label):
     on_gpu = load("digits", prepared, "cuda")
     plain, compiled = (Trainer("a run", tiny_spec(label), on_gpu, root, torch.device("cuda")) for _ in range(2))
     compiled.compile()
+    assert compiled._begin_step is torch.compiler.cudagraph_mark_step_begin
     for epoch in (0, 1):
         assert math.isclose(plain._epoch(epoch)["loss"], compiled._epoch(epoch)["loss"], rel_tol=1e-3)
 

@@ -22,7 +22,7 @@ def features(network: nn.Module, images: Images, mean: Tensor, std: Tensor, bloc
     parts = []
     for part in images.blocks(block):
         x = normalize(part.float() / 255, mean, std).contiguous(memory_format=torch.channels_last)
-        # Past ``torch.compile``, which would take another minute for each size of a block.
+        # Past ``torch.compile``, which would compile anew for evaluation mode and for each size of a block.
         parts.append(network.forward(x).float())
     network.train(training)
     return torch.cat(parts)

@@ -7,12 +7,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+DEVICES = Path("/dev")
+
 
 def kind_here(choice: str) -> str:
     """Whether runs train on 'cpu' or 'cuda' under the choice of a device, as far as that is seen without torch."""
     if choice != "auto":
         return choice.partition(":")[0]
-    return "cuda" if any(Path("/dev").glob("nvidia[0-9]*")) and os.environ.get("CUDA_VISIBLE_DEVICES") != "" else "cpu"
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return "cuda" if not hidden and any(DEVICES.glob("nvidia[0-9]*")) else "cpu"
 
 
 def mixture(receipts: Iterable[dict[str, Any]]) -> str | None:

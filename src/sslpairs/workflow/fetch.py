@@ -17,7 +17,7 @@ def fetch_datasets(
 ) -> Iterator[str]:
     """Prepare data sets and record their content; yields a line for each.
 
-    Without names: those that the chosen tables need. ``unknown`` skips those whose content is on record, ``force`` prepares
+    Without names: those that the chosen tables need. ``unknown`` skips those whose content is known, ``force`` prepares
     anew what is there. Under a ``frozen`` plan the content must be the planned one.
     """
     from sslpairs.config.datasets import Dataset
@@ -31,11 +31,12 @@ def fetch_datasets(
         config = read_config(root, overrides)
         planned, datasets = {}, config.datasets
         names = names or _needed(config)
+    left = contents(root, datasets) if unknown else {}
     for name in names:
         if name not in datasets:
             hint = nearest(name, list(datasets))
             raise UserError(f"config/datasets.yaml: there is no data set '{name}'{hint} ({', '.join(datasets)})")
-        if unknown and name in contents(root, datasets):
+        if name in left:
             continue
         receipt = None if force else read_receipt(name, root)
         source = json.loads(json.dumps(source_record(datasets[name].source)))
