@@ -192,13 +192,13 @@ def test_steps_are_cuda_graphs_on_a_gpu_of_ones_own_only(monkeypatch, device, al
 
 
 def test_a_networks_features_are_taken_past_its_compilation(data):
-    def refuses(*_):
-        raise AssertionError("compiled for an evaluation")
-
-    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 5))
+    network, compiled = build_backbone(tiny_spec("simclr").backbone, 1)[0], []
     found = features(network, data.test.images, data.mean, data.std)
-    network.compile(backend=refuses)
+    network.compile(backend=lambda graph, _: compiled.append(graph) or graph.forward)
     assert torch.equal(features(network, data.test.images, data.mean, data.std), found)
+    assert not compiled
+    network(torch.zeros(2, 1, 8, 8))
+    assert compiled, "training's forward pass is what is compiled"
 
 
 @pytest.mark.gpu

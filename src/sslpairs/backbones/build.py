@@ -1,7 +1,7 @@
 """Backbones: images in, one feature vector an image out."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sslpairs.config.networks import ConvNet, ResNet
 
@@ -13,6 +13,13 @@ def build_backbone(how: ConvNet | ResNet, channels: int) -> tuple[nn.Module, int
     return network.to(memory_format=torch.channels_last), width
 
 
+class Layers(nn.Sequential):
+    """Layers in a row, with a ``forward`` of its own: torch passes over that of ``nn.Sequential`` when it compiles."""
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        return super().forward(x)
+
+
 def _convnet(how: ConvNet, channels: int) -> tuple[nn.Module, int]:
     layers: list[nn.Module] = []
     for width in how.widths:
@@ -22,7 +29,7 @@ def _convnet(how: ConvNet, channels: int) -> tuple[nn.Module, int]:
             nn.ReLU(inplace=True),
         ]
         channels = width
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), channels
+    return Layers(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), channels
 
 
 def _resnet(how: ResNet, channels: int) -> tuple[nn.Module, int]:
