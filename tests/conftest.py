@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,6 +13,12 @@ from projects import make_project
 # Else each of hundreds of processes compiles torch and Snakemake for itself: half of its time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+MEMORY = "/dev/shm"
+if os.path.isdir(MEMORY) and shutil.disk_usage(MEMORY).free > 4 << 30 and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
+    os.environ.setdefault(
+        "PYTEST_DEBUG_TEMPROOT", MEMORY
+    )  # thousands of small files: eight times as fast as on some disks
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -185,6 +185,7 @@ def make_project(project: Path) -> Path:
         assert done.returncode == 0, done.stdout + done.stderr
     git(project, "add", "--all")
     git(project, "commit", "--quiet", "--message=Publish results")
+    git(project, "gc", "--quiet")  # a copy is of half as many files
     return project
 
 

@@ -23,8 +23,12 @@ def plain(label: str, **changes) -> dict:
     return tiny_spec(label, **changes).plain()
 
 
+LABELS = [*METHODS, *(f"simclr+{name}" for name in STRATEGIES), "moco+mixco", "byol+clae+mixco"]
+QUICK = ("simclr", "swav", "moco+mixco", "byol+clae+mixco")
+
+
 @pytest.mark.parametrize(
-    "label", [*METHODS, *(f"simclr+{name}" for name in STRATEGIES), "moco+mixco", "byol+clae+mixco"]
+    "label", [pytest.param(label, marks=[pytest.mark.slow] * (label not in QUICK)) for label in LABELS]
 )
 def test_a_step_costs_about_what_torch_counts(label, monkeypatch):
     """Within 15 %: the matrices of the losses are left out."""

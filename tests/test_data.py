@@ -28,7 +28,8 @@ from sslpairs.data import prepare as preparing
 from sslpairs.data import record as recording
 from sslpairs.data import sources
 from sslpairs.data.arrays import load
-from sslpairs.data.prepare import content_hash, locked, prepare, read_receipt, source_record, verify
+from sslpairs.data.folders import locked, read_receipt, source_record, verify
+from sslpairs.data.prepare import content_hash, prepare
 from sslpairs.data.record import contents, record, recorded
 from sslpairs.data.sources import enlarge_digits, read
 from sslpairs.errors import UserError
@@ -699,7 +700,9 @@ def test_a_data_set_lies_on_the_gpu_that_was_asked_for(tmp_path, small):
 
 def test_sources_preparation_and_record_start_without_heavy_libraries():
     code = (
-        "import sys, sslpairs.data.sources, sslpairs.data.prepare, sslpairs.data.record\n"
+        "import sys, sslpairs.data.folders, sslpairs.data.record\n"
+        "assert 'numpy' not in sys.modules\n"
+        "import sslpairs.data.sources, sslpairs.data.prepare\n"
         "print(sorted({'torch', 'sklearn', 'PIL', 'rich', 'dvc', 'pandas'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

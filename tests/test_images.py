@@ -27,9 +27,10 @@ from torch.utils.data._utils import signal_handling
 from sslpairs.backbones.features import features, pixels
 from sslpairs.data import arrays, images, packs, sources
 from sslpairs.data.arrays import load
+from sslpairs.data.folders import read_receipt, stored_as, verify
 from sslpairs.data.images import Hosted, Resident, Streamed, decode_workers
 from sslpairs.data.memory import free_memory, in_bytes
-from sslpairs.data.prepare import prepare, read_receipt, stored_as, verify
+from sslpairs.data.prepare import prepare
 from sslpairs.errors import Unreadable, UserError
 from sslpairs.evaluation.evaluate import evaluate
 from sslpairs.plan.paths import run_folder

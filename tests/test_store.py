@@ -79,6 +79,7 @@ def template(tmp_path_factory) -> Path:
     git(root, "init", "--quiet")
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--message=Configuration")
+    git(root, "gc", "--quiet")
     draw(root / "sources/pictures")
     record("pictures", prepare("pictures", read_config(root, {}).datasets["pictures"], root)["content"], root)
     plan = make_build(root).plan

@@ -13,9 +13,7 @@ from sslpairs.config.loading import read_value
 class Model(BaseModel):
     """Strict, closed and immutable: an unknown key, or a number given as text, is an error."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 Count = Annotated[int, Field(gt=0, le=1_000_000)]

@@ -23,7 +23,7 @@ def _minutes(value: Any) -> Any:
 class Site(BaseModel):
     """A cluster, as far as requests for time, memory and GPUs depend on it. Other resources of the profile are the engine's."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True)
 
     longest_job: Annotated[Count, BeforeValidator(_minutes)] | None = None
     """Minutes that the partition allows a job (also '36h', '2d'). A training that takes longer is several jobs in a row."""

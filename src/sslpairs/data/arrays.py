@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sslpairs.data.folders import again, read_receipt, stored_as
 from sslpairs.data.images import Hosted, Images, Resident, Streamed, decode_workers
 from sslpairs.data.memory import free_memory, free_on, in_bytes
 from sslpairs.data.packs import Pack
-from sslpairs.data.prepare import again, read_receipt, stored_as
 from sslpairs.errors import Unreadable, UserError
 from sslpairs.files import sha256_file, unwritable
 

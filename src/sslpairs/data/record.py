@@ -16,8 +16,7 @@ from pathlib import Path
 import yaml
 
 from sslpairs.config.datasets import Dataset
-from sslpairs.data.prepare import locked, prepare, read_receipt, source_record
-from sslpairs.data.sources import is_here
+from sslpairs.data.folders import locked, read_receipt, source_record
 from sslpairs.errors import UserError
 from sslpairs.files import canonical, sha256_file, sha256_text, write_atomic
 
@@ -133,6 +132,9 @@ def _absent(known: dict[str, str], root: Path) -> list[str]:
 
 def _prepare(absent: list[str], entry: dict, root: Path, datasets: Mapping[str, Dataset]) -> None:
     """Prepare data sets that are not here, where the source that is on record is here: that of the digits always is."""
+    from sslpairs.data.prepare import prepare
+    from sslpairs.data.sources import is_here
+
     sources = _meta(entry, "sources", root)
     for name in absent:
         dataset = datasets.get(name)

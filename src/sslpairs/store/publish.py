@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sslpairs.clones import notes, uncommitted
-from sslpairs.data.prepare import verify
+from sslpairs.data.folders import verify
 from sslpairs.data.record import recorded, track_anew, tracked, untracked
 from sslpairs.errors import UserError
 from sslpairs.files import both_digests, write_atomic

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sslpairs.data.prepare import place, verify
+from sslpairs.data.folders import place, verify
 from sslpairs.data.record import recorded, tracked
 from sslpairs.errors import UserError
 from sslpairs.files import both_digests, read_record, sha256_file

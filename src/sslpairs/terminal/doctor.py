@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from sslpairs.data.prepare import verify
+from sslpairs.data.folders import verify
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_file
 from sslpairs.git import health

@@ -21,7 +21,8 @@ def fetch_datasets(
     anew what is there. Under a ``frozen`` plan the content must be the planned one.
     """
     from sslpairs.config.datasets import Dataset
-    from sslpairs.data.prepare import check_expected, read_receipt, source_record
+    from sslpairs.data.folders import read_receipt, source_record
+    from sslpairs.data.prepare import check_expected
 
     known = recorded(root)
     if frozen:
@@ -70,7 +71,7 @@ def fetch_datasets(
 
 def _stored_as_wanted(receipt: dict, dataset: Any, name: str, root: Path) -> bool:
     """Whether arrays or files lie there, as ``storage`` says; what came from a remote stays as it is."""
-    from sslpairs.data.prepare import stored_as
+    from sslpairs.data.folders import stored_as
     from sslpairs.data.sources import is_here
 
     wanted = getattr(dataset.source, "storage", "auto")
