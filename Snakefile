@@ -10,12 +10,14 @@ from sslpairs.errors import UserError, stop
 
 try:
     from sslpairs.build_log import say_briefly
+    from sslpairs.paper.results import write_results
     from sslpairs.plan.build import Build
     from sslpairs.plan.frozen import thaw
     from sslpairs.workflow.announce import announce
     from sslpairs.workflow.builds import as_typed, check, check_folder, make_build
     from sslpairs.workflow.cluster import Cluster, freeze_build
     from sslpairs.workflow.constraints import any_of
+    from sslpairs.workflow.snakemake import Engine, outputs
     from sslpairs.workflow.jobs import (
         equip_jobs,
         figure_inputs,
@@ -28,22 +30,21 @@ except UserError as error:  # a method or strategy without its other half
     stop(error)
 
 root = Path.cwd()
-# Whether this process is one job on a cluster: the build on the head node has looked at everything.
-on_node = workflow.remote_exec
+engine = Engine(workflow)
+on_node = engine.on_node
 
 try:
     if "plan" in config:
         frozen = config["plan"]
         build = Build(thaw(Path(frozen)), root)
-        cluster = Cluster(build, workflow)
+        cluster = Cluster(build, engine)
     else:
-        check_folder(root, workflow.main_snakefile)
-        build = make_build(root, as_typed(config, workflow.config_settings.config_args))
+        check_folder(root, engine.snakefile)
+        build = make_build(root, as_typed(config, engine.typed))
         check(build)
-        cluster = Cluster(build, workflow)
+        cluster = Cluster(build, engine)
         frozen = freeze_build(build, cluster)
-        settings = workflow.config_settings
-        settings.config_args = [*(settings.config_args or []), f"plan={frozen}"]
+        engine.tell_jobs(f"plan={frozen}")
     jobs = possible_jobs(build, on_node)
 except UserError as error:
     stop(error)
@@ -53,7 +54,7 @@ equip_jobs(frozen)
 scale = build.plan.scale["name"]
 asked_for = [] if on_node else build.plan.selected
 if build.plan.settings["jobs"] != "all":
-    workflow.global_resources["job_slots"] = build.plan.settings["jobs"]
+    engine.limit("job_slots", build.plan.settings["jobs"])
 
 
 report: "workflow/report/workflow.rst"
@@ -88,18 +89,16 @@ if not on_node:
     say_briefly(workflow, build)
 
 
+onsuccess:
+    if not on_node:
+        write_results(Build(build.plan, root))
+
+
 onstart:
     try:
         cluster.start()
-        announce(
-            root,
-            [
-                str(file)
-                for job in workflow.dag.needrun_jobs()
-                for file in job.output
-            ],
-        )
+        announce(root, outputs(engine.to_run()))
     except UserError as error:
         stop(error)
-    if workflow.local_exec:
+    if engine.on_one_machine:
         share_warm_processes()

@@ -3,7 +3,7 @@
     python benchmarks/evaluation.py [--quick] [--repeats 3] [--threads 2] [--device cpu] [--accuracy-epochs 100] [--json FILE]
 
 - linear: ``lightly.utils.benchmarking.LinearClassifier`` under a Lightning trainer, over a DataLoader of the same features,
-  with its own defaults (SGD, cosine), against ``evaluate_linear`` with the same recipe. Both test after every epoch. Times
+  with its own defaults (SGD, cosine), against ``evaluation/linear.py`` with the same recipe. Both test after every epoch. Times
   are those of an epoch, the median of a few; accuracies come from one full training of each.
 - knn, neighbours, SPPS: against the product of the same features in blocks of the same rows, and nothing else.
 
@@ -26,10 +26,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from sslpairs.backbones.nearest import BLOCK_ENTRIES
-from sslpairs.config.protocols import Linear
+from sslpairs.config.protocols.linear import Linear
 from sslpairs.distributed.device import settle
+from sslpairs.evaluation.encoded import Encoded
 from sslpairs.evaluation.knn import knn_predict
-from sslpairs.evaluation.linear import evaluate_linear
+from sslpairs.evaluation.linear import measure
 from sslpairs.pairs.gps import neighbours
 from sslpairs.pairs.spps import cosine_quantiles, semantic_pairs
 
@@ -102,13 +103,13 @@ def measure_linear(count: int, width: int, repeats: int, accuracy_epochs: int, d
     for _ in range(repeats):
         theirs.append(statistics.median(lightly_loop(*loaded, epochs, device)[0]))
         # All of it, the drawing of weights included, by its epochs.
-        ours.append(seconds(lambda: evaluate_linear(recipe(10), train, test, CLASSES, 0), device) / 10)
+        ours.append(seconds(lambda: measure(recipe(10), Encoded(train, test, CLASSES, 0)), device) / 10)
     accuracies = {}
     if accuracy_epochs:
         accuracies = {
             "epochs": accuracy_epochs,
             "lightly": lightly_loop(*loaded, accuracy_epochs, device)[1],
-            "sslpairs": evaluate_linear(recipe(accuracy_epochs), train, test, CLASSES, 0)["last"],
+            "sslpairs": measure(recipe(accuracy_epochs), Encoded(train, test, CLASSES, 0))["top1"],
         }
     return {"lightly": theirs, "sslpairs": ours, "accuracy": accuracies}
 

@@ -36,17 +36,19 @@ from sslpairs.backbones.features import features  # noqa: E402
 from sslpairs.bench.arms import Ours, wait  # noqa: E402
 from sslpairs.bench.measure import bench, machine, measure_rounds, ratio  # noqa: E402
 from sslpairs.bench.setting import NETWORKS, Setting, bench_spec, random_images  # noqa: E402
-from sslpairs.config.datasets import Dataset, ImageFolder  # noqa: E402
+from sslpairs.config.datasets import Dataset  # noqa: E402
 from sslpairs.config.methods import METHODS  # noqa: E402
 from sslpairs.config.optimization import SGD, Constant  # noqa: E402
 from sslpairs.config.reading import load_yaml  # noqa: E402
 from sslpairs.config.recipes import Methods, Recipe, Strategies  # noqa: E402
+from sslpairs.config.sources.image_folder import ImageFolder  # noqa: E402
 from sslpairs.config.strategies import STRATEGIES  # noqa: E402
 from sslpairs.data.arrays import ImageData, load  # noqa: E402
 from sslpairs.data.prepare import prepare  # noqa: E402
 from sslpairs.distributed.device import pick_device, settle  # noqa: E402
+from sslpairs.evaluation.encoded import Encoded  # noqa: E402
 from sslpairs.evaluation.knn import knn_predict  # noqa: E402
-from sslpairs.evaluation.linear import evaluate_linear  # noqa: E402
+from sslpairs.evaluation.linear import measure as measure_linear  # noqa: E402
 from sslpairs.files import write_atomic  # noqa: E402
 from sslpairs.plan.spec import RunSpec  # noqa: E402
 from sslpairs.training.trainer import Trainer  # noqa: E402
@@ -353,8 +355,8 @@ def evaluation(trainer: Trainer, data: ImageData, neighbours: int, content: dict
     predicted = knn_predict(train, data.train.labels, test, neighbours, how.knn.temperature, 10)
     content["knn_top1"] = 100 * (predicted == data.test.labels).double().mean().item()
     part("knn_seconds")
-    linear = evaluate_linear(how.linear, (train, data.train.labels), (test, data.test.labels), 10, 0)
-    content["linear_top1"] = linear["last"]
+    linear = measure_linear(how.linear, Encoded((train, data.train.labels), (test, data.test.labels), 10, 0))
+    content["linear_top1"] = linear["top1"]
     part("linear_seconds")
 
 

@@ -22,6 +22,7 @@ import pytest
 import torch
 import yaml
 from projects import edit_key as edit
+from projects import write_evaluation
 
 from sslpairs import cli, slurm
 from sslpairs.config.reading import read_config
@@ -35,7 +36,7 @@ from sslpairs.plan import requests as asking
 from sslpairs.plan.build import Build
 from sslpairs.plan.cost import features_flops, step_cost, training_flops
 from sslpairs.plan.frozen import thaw
-from sslpairs.plan.paths import evaluation_file, run_folder
+from sslpairs.plan.paths import run_folder
 from sslpairs.plan.plan import Plan
 from sslpairs.plan.planner import make_plan
 from sslpairs.plan.requests import Requests, functions, given
@@ -47,6 +48,7 @@ from sslpairs.workflow.announce import announce
 from sslpairs.workflow.builds import make_build
 from sslpairs.workflow.cluster import Cluster, freeze_build, profile_site
 from sslpairs.workflow.jobs import possible_jobs
+from sslpairs.workflow.snakemake import Engine
 
 PROJECT = Path(__file__).resolve().parents[1]
 PROFILES = PROJECT / "workflow/profiles"
@@ -125,10 +127,7 @@ def finish(build: Build, run: str, device: str = "cuda:0 (NVIDIA H100)", seconds
 
 def finish_evaluation(build: Build, run: str) -> None:
     name = evaluation_of(build, run)
-    key = build.plan.evaluations[name]["key"]
-    path = build.root / evaluation_file(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_record(path, {"format": 1, "key": key, "checkpoint": sha256_text("made up")})
+    write_evaluation(build.root, name, build.plan.evaluations[name], sha256_text("made up"))
 
 
 def run_of(build: Build, label: str, augmentation: str = "weak", seed: int = 0) -> str:
@@ -282,7 +281,7 @@ def test_a_key_that_is_no_option_of_snakemake_is_refused_by_it(tmp_path, snakema
 def test_snakemake_hands_the_facts_of_the_profile_on_as_they_are_written(build, snakemakes, monkeypatch):
     monkeypatch.chdir(PROJECT)
     parsed = snakemakes(PROFILES / "slurm")
-    cluster = Cluster(build, workflow(parsed.default_resources))
+    cluster = Cluster(build, Engine(workflow(parsed.default_resources)))
     assert cluster.requests.site == profile_site(PROJECT, "slurm")
     assert cluster.requests.site.longest_job == 24 * 60
     assert (parsed.executor, parsed.retries, parsed.slurm_requeue) == ("slurm", 3, True)
@@ -628,7 +627,7 @@ def workflow(resources: dict | None, jobs: Iterable[tuple[str, str]] = (), **fac
 
 
 def test_a_build_on_one_machine_asks_for_nothing(build):
-    cluster = Cluster(build, workflow(None, local_exec=True))
+    cluster = Cluster(build, Engine(workflow(None, local_exec=True)))
     cluster.start()
     wildcards = SimpleNamespace(run=run_of(build, "simclr"))
     assert (cluster.requests, cluster.training, cluster.evaluation) == (None, {}, {})
@@ -638,13 +637,13 @@ def test_a_build_on_one_machine_asks_for_nothing(build):
 
 def test_jobs_on_gpus_must_not_compute_without_one_and_several_nodes_are_started_by_srun(build):
     on_gpus(build, 16)
-    cluster = Cluster(build, workflow({name: Raw(raw=value) for name, value in GPU.items()}))
+    cluster = Cluster(build, Engine(workflow({name: Raw(raw=value) for name, value in GPU.items()})))
     wildcards = SimpleNamespace(run=run_of(build, "simclr"))
     assert cluster.device(wildcards) == " --device cuda"
     assert cluster.launch(wildcards) == "srun --nodes=2 --ntasks=2 --ntasks-per-node=1 "
     on_gpus(build, 8)
     assert cluster.launch(wildcards) == ""
-    assert Cluster(build, workflow({"mem_mb": 2000})).device(wildcards) == ""
+    assert Cluster(build, Engine(workflow({"mem_mb": 2000}))).device(wildcards) == ""
 
 
 def test_trainings_longer_than_a_job_get_more_attempts_and_evaluations_do_not(build):
@@ -655,7 +654,7 @@ def test_trainings_longer_than_a_job_get_more_attempts_and_evaluations_do_not(bu
         ("evaluate", evaluation_of(build, run_of(build, "simclr"))),
     ]
     flow = workflow(GPU | {"longest_job": "4h"}, jobs)
-    Cluster(fresh, flow).start()
+    Cluster(fresh, Engine(flow)).start()
     assert flow.rules["pretrain"].restart_times == flow.rules["retrain"].restart_times == 3 + 2
     assert not hasattr(flow.rules["evaluate"], "restart_times")
 
@@ -664,7 +663,7 @@ def test_only_jobs_of_this_build_decide_on_attempts(build):
     finish(build, run_of(build, "simclr"), seconds=7.0 * 3600)
     finish(build, run_of(build, "byol"), seconds=60.0)
     flow = workflow(GPU | {"longest_job": "4h"}, [("pretrain", run_of(build, "byol", seed=1))])
-    Cluster(Build(build.plan, build.root), flow).start()
+    Cluster(Build(build.plan, build.root), Engine(flow)).start()
     assert flow.rules["pretrain"].restart_times == 3
 
 
@@ -672,7 +671,7 @@ def test_a_node_reads_no_receipts_and_has_the_cores_that_slurm_gave(build, monke
     monkeypatch.setattr(Build, "_record", lambda self, path: pytest.fail(f"read {path}"))
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "6")
     on_gpus(build, 16)
-    cluster = Cluster(build, workflow(GPU, remote_exec=True))
+    cluster = Cluster(build, Engine(workflow(GPU, remote_exec=True)))
     wildcards = SimpleNamespace(run=run_of(build, "simclr"))
     assert {name: value(wildcards) for name, value in cluster.training.items()} == {
         "nodes": 2,
@@ -752,7 +751,7 @@ def test_where_the_node_has_git_its_own_state_stands_in_receipts(tmp_path):
 
 def test_the_frozen_plan_of_a_cluster_carries_the_state_of_git(build, monkeypatch):
     monkeypatch.setattr(cluster, "git_state", lambda root: HEAD)
-    assert thaw(build.root / freeze_build(build, Cluster(build, workflow(GPU)))).git == HEAD
+    assert thaw(build.root / freeze_build(build, Cluster(build, Engine(workflow(GPU))))).git == HEAD
 
 
 # --- builds that share a folder -------------------------------------------------------------------------------------
@@ -1193,14 +1192,14 @@ def through_slurm(build, arrays: str | None = None):
 def test_arrays_are_refused_in_words(build, monkeypatch, arrays):
     monkeypatch.setattr("sslpairs.workflow.cluster.shutil.which", lambda name: name)
     with pytest.raises(UserError, match=r"slurm-array-jobs: .*; leave it out"):
-        Cluster(build, through_slurm(build, arrays)).start()
+        Cluster(build, Engine(through_slurm(build, arrays))).start()
 
 
 def test_where_there_is_no_slurm_a_build_for_it_says_so_before_any_job(build, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     flow = through_slurm(build)
     with pytest.raises(UserError, match="executor: slurm: there is no sbatch on this machine"):
-        Cluster(build, flow).start()
+        Cluster(build, Engine(flow)).start()
 
 
 # --- what an executor is given, without one -----------------------------------------------------------------------------

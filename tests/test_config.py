@@ -411,7 +411,7 @@ WRONG_VALUES = [
         4,
         ["datasets.digits.source.size", "found 4", "equal to 8"],
     ),
-    (PAPER, f"{TABLE}.claims.0.metric", "linar", [f"{TABLE}.claims.0.metric", "'linar'", "'linear'"]),
+    (PAPER, f"{TABLE}.claims.0.metric", "linar.top1", [f"{TABLE}.claims.0.metric", "'linar.top1'", "'linear.top1'"]),
     (PAPER, f"{TABLE}.columns.0.epochs", "100 ", [f"{TABLE}.columns.0.epochs", "'100 ' (text)", "a whole number"]),
     (PAPER, f"{TABLE}.rows", [], [f"{TABLE}.rows", "at least 1"]),
     (
@@ -555,7 +555,7 @@ CONTRADICTIONS = {
                 "title": "x",
                 "axes": "ours",
                 "rows": ["byol+mixco"],
-                "metrics": ["knn"],
+                "metrics": ["knn.top1"],
                 "columns": [{"dataset": "CIFAR-10", "set": {"mixco.temperature": 0.1}}],
             },
         ),
@@ -606,7 +606,12 @@ CONTRADICTIONS = {
         *(PAPER, f"{TABLE}.claims.0.better", "moco+mixc"),
         [f"{TABLE}.claims[0]", "'moco+mixc'", "did you mean 'moco+mixco'"],
     ),
-    "a claim about no metric": (PAPER, f"{TABLE}.claims.0.metric", "online", [f"{TABLE}.claims[0]", "'online'", "knn"]),
+    "a claim about no metric": (
+        PAPER,
+        f"{TABLE}.claims.0.metric",
+        "online.top1",
+        [f"{TABLE}.claims[0]", "'online.top1'", "knn"],
+    ),
     "a claim about no column": (
         *(PAPER, f"{TABLE}.claims.0.where", {"backbone": "resnet19"}),
         [f"{TABLE}.claims[0]", "where fits no column"],

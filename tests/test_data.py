@@ -25,13 +25,13 @@ from projects import wait_for
 
 from sslpairs.config.datasets import Dataset, Datasets, Expected
 from sslpairs.data import prepare as preparing
+from sslpairs.data import progress, sources
 from sslpairs.data import record as recording
-from sslpairs.data import sources
 from sslpairs.data.arrays import load
-from sslpairs.data.folders import locked, read_receipt, source_record, verify
+from sslpairs.data.folders import locked, read_receipt, verify
+from sslpairs.data.kinds.digits import _test_indices, enlarge_digits
 from sslpairs.data.prepare import content_hash, prepare
 from sslpairs.data.record import contents, record, recorded
-from sslpairs.data.sources import enlarge_digits, read
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_file, write_record
 from sslpairs.store.publish import _data
@@ -107,6 +107,13 @@ def one_image(tmp_path: Path, data: bytes, suffix=".png", **settings) -> np.ndar
     return read("one", folder(tmp_path / "one", **settings), tmp_path)[0]["train"][0][0]
 
 
+def read(name: str, dataset: Dataset, root: Path) -> tuple[dict, list[str]]:
+    """Images and labels of both splits, and the classes."""
+    opened = sources.open_source(name, dataset, root)
+    images = sources.read(name, opened)
+    return {split: (images[split], labels) for split, labels in opened.labels.items()}, opened.classes
+
+
 def refusal(tmp_path: Path, dataset: Dataset) -> str:
     with pytest.raises(UserError) as caught:
         read("small", dataset, tmp_path)
@@ -138,7 +145,7 @@ def test_the_digits_split_is_stratified_disjoint_and_complete():
 
 def test_a_larger_digits_test_split_contains_the_smaller_one():
     labels = np.arange(1797) % 10
-    small, large = (set(sources._test_indices(labels, n).tolist()) for n in (20, 50))
+    small, large = (set(_test_indices(labels, n).tolist()) for n in (20, 50))
     assert small < large
     assert (len(small), len(large)) == (200, 500)
 
@@ -390,7 +397,7 @@ def test_a_jpg_that_is_postscript_runs_nothing(tmp_path):
 
 def test_a_log_gets_a_line_at_the_start_every_ten_seconds_and_at_the_end(tmp_path, capsys, monkeypatch):
     clock = iter(range(0, 1000, 4))
-    monkeypatch.setattr(sources, "time", type("Clock", (), {"monotonic": staticmethod(lambda: next(clock))}))
+    monkeypatch.setattr(progress, "time", type("Clock", (), {"monotonic": staticmethod(lambda: next(clock))}))
     read("small", folder(write(tmp_path / "raw.tar", files())), tmp_path)
     out, err = capsys.readouterr()
     assert out == ""
@@ -437,7 +444,7 @@ def test_prepared_files_hold_the_arrays_and_the_receipt_describes_them(tmp_path,
     np.testing.assert_allclose(receipt["std"], scaled.std((0, 2, 3)), rtol=1e-12)
     assert (receipt["classes"], receipt["image"], receipt["counts"]) == (classes, [3, 8, 8], {"train": 6, "test": 4})
     assert (receipt["name"], receipt["title"], receipt["format"]) == ("small", "Small", 1)
-    assert receipt["source"] == source_record(small.source)
+    assert receipt["source"] == small.source.record()
     assert (receipt["source"]["path"], receipt["source"]["size"]) == ("raw.tar", 8)
     file = receipt["files"]["train_images.npy"]
     assert file == {"sha256": sha256_file(place / "train_images.npy"), "bytes": 6 * 3 * 64 + 128}
@@ -484,7 +491,7 @@ def fail(error):
         ("numpy.save", OSError(errno.ENOSPC, "No space left on device"), UserError, "No space left on device.; make"),
         ("numpy.save", OSError("9 requested and 2 written"), UserError, "9 requested and 2 written.; make"),
         ("sslpairs.data.prepare.write_record", PermissionError(13, "Permission denied"), UserError, "check the permis"),
-        ("sslpairs.data.sources._decode", UserError("image"), UserError, "image"),
+        ("sslpairs.data.kinds.image_folder._decode", UserError("image"), UserError, "image"),
         ("sslpairs.data.prepare.sha256_file", lambda *_: os.kill(os.getpid(), signal.SIGTERM), SystemExit, "143"),
     ],
     ids=["ctrl-c", "disk full", "disk full, NumPy", "permission", "bad image", "sigterm"],
@@ -702,7 +709,7 @@ def test_sources_preparation_and_record_start_without_heavy_libraries():
     code = (
         "import sys, sslpairs.data.folders, sslpairs.data.record\n"
         "assert 'numpy' not in sys.modules\n"
-        "import sslpairs.data.sources, sslpairs.data.prepare\n"
+        "import sslpairs.data.sources, sslpairs.data.prepare, sslpairs.data.kinds.digits\n"
         "print(sorted({'torch', 'sklearn', 'PIL', 'rich', 'dvc', 'pandas'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
@@ -856,8 +863,8 @@ def fresh_clone(project, monkeypatch, **sets: Dataset) -> list[str]:
     (project / "data.dvc").write_text(yaml.safe_dump({"outs": outs, "meta": meta}))
     handed = []
     monkeypatch.setattr(
-        recording,
-        "_dvc_add",
+        recording.dvc,
+        "add",
         lambda target, root: handed.append(target) or (None if target == "data" else "no listing"),
     )
     return handed

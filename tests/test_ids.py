@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 from projects import ROOT
+from pydantic import TypeAdapter
 
 from sslpairs.config.reading import read_config
 from sslpairs.data.record import contents, recorded
-from sslpairs.files import read_record
 from sslpairs.plan.build import Build
-from sslpairs.plan.paths import evaluation_file, run_folder
 from sslpairs.plan.planner import make_plan
+from sslpairs.plan.records import Receipt, read_receipt
 
 KNOWN = Path(__file__).with_name("ids.json")
 SCALES = ("digits", "cifar10-mini", "paper")
@@ -64,11 +64,9 @@ def test_the_tables_whose_results_come_with_the_repository_need_no_training_and_
         for replicate in cell["replicates"]
     }
     assert len(runs) == len(keys) == 84
+    declared = TypeAdapter(Receipt)
     for run in runs:
-        receipt = read_record(ROOT / run_folder(run) / "run.json", ROOT)
+        receipt = read_receipt(run, ROOT)
         assert receipt["spec"] == build.plan.runs[run]["spec"]
-    for key in keys:
-        made = read_record(ROOT / evaluation_file(key), ROOT)
-        assert (
-            made["checkpoint"] == read_record(ROOT / run_folder(made["run"]) / "run.json", ROOT)["checkpoint"]["sha256"]
-        )
+        assert declared.validate_python(receipt, strict=True) == receipt, "and no other keys"
+    assert build.needs(build.plan.selected) == ([], [], [])

@@ -25,10 +25,11 @@ from tiny import tiny_spec
 from torch.utils.data._utils import signal_handling
 
 from sslpairs.backbones.features import features, pixels
-from sslpairs.data import arrays, images, packs, sources
+from sslpairs.data import arrays, images, packs
 from sslpairs.data.arrays import load
 from sslpairs.data.folders import read_receipt, stored_as, verify
 from sslpairs.data.images import Hosted, Resident, Streamed, decode_workers
+from sslpairs.data.kinds import image_folder
 from sslpairs.data.memory import free_memory, in_bytes
 from sslpairs.data.prepare import prepare
 from sslpairs.errors import Unreadable, UserError
@@ -416,7 +417,7 @@ def test_packing_that_is_killed_at_any_touch_of_a_file_leaves_all_or_nothing(tmp
 
 def test_arrays_that_memory_cannot_hold_are_refused_before_they_are_read(tmp_path, monkeypatch):
     source = write(tmp_path / "raw.tar", files())
-    monkeypatch.setattr(sources, "free_memory", lambda: 1919)
+    monkeypatch.setattr(image_folder, "free_memory", lambda: 1919)
     with pytest.raises(
         UserError, match=r"its images take 0\.0 MB of memory while .*; write 'storage: files' under its source"
     ):

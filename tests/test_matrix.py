@@ -198,7 +198,7 @@ MATRIX = [
     row("the k of kNN", knn,
         bare="prepare_data 1, restore_run 8, evaluate 8, table 1, figure 1",
         pulled="evaluate 8, table 1, figure 1", built="evaluate 8, table 1, figure 1"),
-    row("the version of kNN raised", of_version_2("protocols.py", "KNN"),
+    row("the version of kNN raised", of_version_2("protocols/knn.py", "KNN"),
         code=True, bare="prepare_data 1, restore_run 8, evaluate 8, table 1, figure 1",
         pulled="evaluate 8, table 1, figure 1"),
     row("the k of kNN, and a hyper-parameter of one method", together(knn, neighbours),
@@ -276,7 +276,7 @@ def test_another_k_is_measured_on_restored_checkpoints_and_trains_nothing(origin
         assert (project / path.relative_to(original)).read_bytes() == path.read_bytes()
     before, after = (list(csv.DictReader((folder / TABLE_FILES[0]).open())) for folder in (original, project))
     changed = {new["metric"] for old, new in zip(before, after, strict=True) if old["values"] != new["values"]}
-    assert changed == {"knn"}
+    assert changed == {"knn.top1"}
     assert jobs(project, TABLE) == {}
 
 

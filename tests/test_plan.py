@@ -6,10 +6,13 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import yaml
+from projects import ROOT, write_evaluation
 from projects import edit_key as edit
+from pydantic import TypeAdapter
 
 from sslpairs.config.changes import with_change
 from sslpairs.config.labels import parse_label
@@ -18,6 +21,7 @@ from sslpairs.config.reading import Config, read_config
 from sslpairs.config.recipes import CLAE, SPPS, SimCLR
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_text, write_record
+from sslpairs.plan import estimate as estimating
 from sslpairs.plan import fingerprint as fingerprinting
 from sslpairs.plan import machines
 from sslpairs.plan.build import Build, is_whole
@@ -191,6 +195,15 @@ def test_a_changed_hyper_parameter_renames_exactly_the_runs_that_depend_on_it(re
         assert changed(before, after), "some run depends on it"
 
 
+@pytest.mark.parametrize("scale", ["digits", "paper"])
+def test_a_plan_holds_the_keys_that_are_declared_and_no_others(scale):
+    config = read_config(ROOT, {"scale": scale, "papers": "every", "tables": "every", "seeds": "1"})
+    made = make_plan(config, {name: name[0] * 64 for name in config.datasets})
+    for name, kind in get_type_hints(Plan).items():
+        value = json.loads(json.dumps(getattr(made, name)))
+        assert TypeAdapter(kind).validate_python(value, strict=True) == value
+
+
 def test_a_value_changed_back_finds_the_old_runs(root):
     before = plan(root)
     edit(root, RECIPE, "methods.simclr.temperature", 0.3)
@@ -254,7 +267,7 @@ def test_a_recipe_of_its_own_for_one_paper_changes_its_runs_and_no_others(root):
 
 def ablation(root, rows, *changes):
     columns = [{"dataset": "CIFAR-10", "set": change} for change in changes]
-    table = {"title": "Ablation", "axes": "ours", "rows": rows, "columns": columns, "metrics": ["knn"]}
+    table = {"title": "Ablation", "axes": "ours", "rows": rows, "columns": columns, "metrics": ["knn.top1"]}
     edit(root, "papers/clae.yaml", "tables.ablation", table)
     return plan(root, seeds="1")
 
@@ -432,7 +445,7 @@ def test_encoders_that_are_evaluated_elsewhere_are_the_same_runs_with_another_ev
             assert not {one["evaluation"] for one in here} & {one["evaluation"] for one in there}
             own, other = (made.evaluations[one[0]["evaluation"]] for one in (here, there))
             assert ("dataset" in own, other["dataset"], other["content"]) == (False, "other", CONTENTS["other"])
-            assert own["protocols"] == other["protocols"]
+            assert own["protocols"] == other["protocols"] | {"online": None}
             build = Build(made, root)
             assert build.evaluation_inputs(here[0]["evaluation"])[0] == "data/digits/dataset.json"
             assert build.evaluation_inputs(there[0]["evaluation"])[0] == "data/other/dataset.json"
@@ -460,8 +473,8 @@ def test_what_is_evaluated_on_its_own_data_is_an_ordinary_evaluation(root):
 
 
 def test_online_is_refused_where_encoders_are_evaluated_elsewhere(root):
-    edit(root, "papers/mixco.yaml", "tables.mixco-tinyimagenet.metrics", ["linear", "knn", "online"])
-    with pytest.raises(UserError, match=r"config/papers/mixco.yaml: tables.mixco-tinyimagenet.metrics: 'online'"):
+    edit(root, "papers/mixco.yaml", "tables.mixco-tinyimagenet.metrics", ["linear.top1", "knn.top1", "online.top1"])
+    with pytest.raises(UserError, match=r"config/papers/mixco.yaml: tables.mixco-tinyimagenet.metrics: 'online.top1'"):
         transferred(root)
 
 
@@ -603,7 +616,7 @@ def test_a_larger_gain_is_tested_in_every_pair_of_columns_that_it_is_about(root)
     assert pairs == [{"c0", "c1"}, {"c2", "c3"}]
 
 
-PUBLISHED = {"row": "simclr+spps", "metric": "linear", "value": 90.0, "source": "made up for a test"}
+PUBLISHED = {"row": "simclr+spps", "metric": "linear.top1", "value": 90.0, "source": "made up for a test"}
 
 
 def published(root: Path, setting: dict) -> dict:
@@ -638,8 +651,10 @@ def test_a_published_value_is_not_comparable_where_the_scale_trains_another_batc
 
 
 def test_a_published_value_of_a_metric_that_the_table_lacks_is_refused(root):
-    edit(root, "papers/spps.yaml", "tables.spps-batch.published", [PUBLISHED | {"metric": "online", "setting": {}}])
-    with pytest.raises(UserError, match=r"spps-batch\.published\[0\].*'online'"):
+    edit(
+        root, "papers/spps.yaml", "tables.spps-batch.published", [PUBLISHED | {"metric": "online.top1", "setting": {}}]
+    )
+    with pytest.raises(UserError, match=r"spps-batch\.published\[0\].*'online.top1'"):
         plan(root)
 
 
@@ -708,10 +723,8 @@ def finish(root: Path, made: Plan, run: str, seconds: float = 30.0, device: str 
 
 
 def finish_evaluation(root: Path, made: Plan, evaluation: str) -> None:
-    path = root / evaluation_file(evaluation)
-    path.parent.mkdir(parents=True, exist_ok=True)
     entry = made.evaluations[evaluation]
-    write_record(path, {"format": 1, "key": entry["key"], "checkpoint": entry["run"]})
+    write_evaluation(root, evaluation, entry, entry["run"])
 
 
 @pytest.fixture
@@ -822,13 +835,65 @@ def test_a_damaged_evaluation_stops_a_build_with_its_name_and_the_remedy(done, c
 
 def test_an_evaluation_counts_for_the_checkpoint_that_the_receipt_names_only(done):
     evaluation, entry = next(iter(done.plan.evaluations.items()))
-    write_record(done.root / evaluation_file(evaluation), {"format": 1, "key": entry["key"], "checkpoint": "another"})
+    write_evaluation(done.root, evaluation, entry, "another")
     assert again(done).to_evaluate == [evaluation]
     (line,) = again(done).damaged
     assert line.startswith(f"results/evals/{evaluation}.json: of other weights or another protocol than run.json")
     finish_evaluation(done.root, done.plan, evaluation)
     (done.root / run_folder(entry["run"]) / "run.json").unlink()
     assert (again(done).to_evaluate, again(done).to_train) == ([evaluation], {entry["run"]: "new"})
+
+
+def with_recipe(done: Build, key: str, value) -> Build:
+    edit(done.root, RECIPE, key, value)
+    return Build(plan(done.root, seeds="1"), done.root)
+
+
+def test_a_changed_protocol_is_measured_alone_and_the_others_stay_where_they_are(done):
+    before = list(done.plan.evaluations)
+    after = with_recipe(done, "evaluation.knn.neighbours", 7)
+    assert len(after.to_evaluate) == len(before)
+    assert after.to_train == {}
+    for name in after.to_evaluate:
+        entry = after.plan.evaluations[name]
+        assert list(entry["protocols"]) == ["knn"]
+        assert entry["protocols"]["knn"]["neighbours"] == 7
+        finish_evaluation(done.root, after.plan, name)
+    made = after.to_evaluate
+    later = again(Build(plan(done.root, seeds="1"), done.root))
+    assert later.to_evaluate == []
+    assert later.evaluated == {*before, *made}
+    cell = later.plan.tables["spps-batch"]["cells"][0]["replicates"][0]["evaluation"]
+    assert later.source(cell, "linear") in before
+    assert later.source(cell, "online") in before
+    assert later.source(cell, "knn") in made
+    back = with_recipe(done, "evaluation.knn.neighbours", 20)
+    assert (back.to_evaluate, back.evaluated) == ([], set(before))
+
+
+def test_a_metric_that_finished_evaluations_lack_is_measured_and_they_stay(done):
+    before = {path: path.read_bytes() for path in done.root.glob("results/evals/*/*.json")}
+    edit(done.root, "papers/spps.yaml", "tables.spps-batch.metrics.1", "linear.top5")
+    after = Build(plan(done.root, seeds="1"), done.root)
+    assert len(after.to_evaluate) == len(done.evaluations_of("spps-batch"))
+    for name in after.to_evaluate:
+        entry = after.plan.evaluations[name]
+        assert (list(entry["protocols"]), entry["asked"]["linear"]) == (["linear"], ["top1", "top5"])
+        assert not (done.root / evaluation_file(name)).exists()
+        finish_evaluation(done.root, after.plan, name)
+    assert Build(plan(done.root, seeds="1"), done.root).to_evaluate == []
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_an_evaluation_of_before_protocols_had_metrics_counts(done):
+    for name, entry in done.plan.evaluations.items():
+        protocols = {"linear": {"last": 50.0, "best": 51.0, "best_epoch": 3}, "knn": {"last": 50.0}}
+        protocols["online"] = {"last": 50.0, "best": 50.0, "best_epoch": 1}
+        settings = {name: found for name, found in entry["protocols"].items() if found}
+        facts = {"format": 1, "run": entry["run"], "key": entry["key"], "checkpoint": entry["run"], "code": "older"}
+        write_record(done.root / evaluation_file(name), facts | {"protocols": protocols, "settings": settings})
+    assert again(done).to_evaluate == []
+    assert again(done).evaluation(name).protocols["linear"] == {"top1": 50.0, "best_top1": 51.0, "best_epoch": 3}
 
 
 def test_a_cut_off_checkpoint_is_named_when_something_needs_it(done):
@@ -945,7 +1010,7 @@ def test_a_data_set_of_another_content_than_recorded_is_an_error_and_not_trained
 
 def test_without_receipts_no_cost_is_known(root):
     build = Build(plan(root), root)
-    assert build.estimate(build.plan.runs) == (0.0, len(build.plan.runs))
+    assert estimating.estimate(build, build.plan.runs) == (0.0, len(build.plan.runs))
 
 
 def test_a_run_costs_what_the_most_alike_runs_cost_and_more_epochs_cost_in_proportion(root):
@@ -958,7 +1023,7 @@ def test_a_run_costs_what_the_most_alike_runs_cost_and_more_epochs_cost_in_propo
         longer = copy.deepcopy(made)
         for key in which:
             longer.runs[runs[key]]["spec"]["epochs"] *= epochs
-        return Build(longer, root).estimate(runs[key] for key in which)
+        return estimating.estimate(Build(longer, root), (runs[key] for key in which))
 
     alike, other_batch = ("simclr+spps", "digits", 64, 1), ("simclr+spps", "digits", 256, 1)
     other_method, other_data = ("byol", "digits", 128, 1), ("simclr", "other", 128, 1)
@@ -991,9 +1056,9 @@ def test_what_a_gpu_took_says_nothing_of_a_processor(root):
     runs = {(e["label"], e["dataset"], e["spec"]["batch_size"], e["seed"]): run for run, e in made.runs.items()}
     first, second = (runs["byol", "digits", 128, seed] for seed in (0, 1))
     finish(root, made, first, seconds=1.0, device="cuda:0 (NVIDIA H200)")
-    assert Build(made, root).estimate([second]) == (0.0, 1)
+    assert estimating.estimate(Build(made, root), [second]) == (0.0, 1)
     on_gpu = plan(root, seeds="2", device="cuda:1")
-    assert Build(on_gpu, root).estimate([second]) == (pytest.approx(1.0), 0)
+    assert estimating.estimate(Build(on_gpu, root), [second]) == (pytest.approx(1.0), 0)
 
 
 # --- wildcard constraints -----------------------------------------------------------------------------------------
@@ -1094,10 +1159,9 @@ def test_all_that_can_change_a_training_is_in_its_fingerprint_and_other_methods_
         "workflow.builds",
         "plan.planner",
     } & set(modules)
-    measured = fingerprinting.reached(["evaluation.evaluate"])
-    assert {"training.optimization", "training.lars", "streams", "evaluation.knn", "backbones.checkpoint"} <= set(
-        measured
-    )
+    measured = fingerprinting.reached(["evaluation.evaluate", "evaluation.linear"])
+    assert {"training.optimization", "training.lars", "streams", "backbones.checkpoint"} <= set(measured)
+    assert not {"evaluation.knn", "config.protocols.knn"} & set(measured)
 
 
 def test_a_changed_strategy_leaves_trainings_without_it_alone(monkeypatch, tmp_path):
@@ -1106,11 +1170,11 @@ def test_a_changed_strategy_leaves_trainings_without_it_alone(monkeypatch, tmp_p
     )
     monkeypatch.setattr(fingerprinting, "PACKAGE", package)
     names = [(), ("mixco",), ("dimcl",)]
-    before = [fingerprinting.training_code.__wrapped__("simclr", name) for name in names]
+    before = [fingerprinting.training_code.__wrapped__("simclr", name, "convnet") for name in names]
     for file in ("pairs/mixco.py", "config/strategies/mixco.py"):
         with (package / file).open("a") as text:
             text.write("\nX = 1\n")
         fingerprinting._read.cache_clear()
-        after = [fingerprinting.training_code.__wrapped__("simclr", name) for name in names]
+        after = [fingerprinting.training_code.__wrapped__("simclr", name, "convnet") for name in names]
         assert [one == two for one, two in zip(before, after, strict=True)] == [True, False, True]
         before = after

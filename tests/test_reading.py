@@ -203,7 +203,7 @@ def test_the_names_of_rules_are_known():
         (SCALE, "unnamed", {"clae": {"default": {"epochs": 77}}}, "unnamed.clae.default.epochs: '77' does not"),
         (PAPER, f"{TABLE}.setting.dataset", "TinyImagNet", "no scale has 'TinyImagNet'; did you mean 'TinyImageNet'?"),
         (PAPER, f"{TABLE}.columns.0.backbone", "resnet1x", "no scale has 'resnet1x'; did you mean 'resnet"),
-        (PAPER, "figures.mixco-with-without.metric", "online", "figures.mixco-with-without.metric: 'online' is not among"),
+        (PAPER, "figures.mixco-with-without.metric", "online.top1", "figures.mixco-with-without.metric: 'online.top1' is not among"),
     ],
 )  # fmt: skip
 def test_a_key_or_name_that_matches_nothing_is_told_with_the_right_one(root, file, key, value, words):  # noqa: F811

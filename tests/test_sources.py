@@ -18,13 +18,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_data import files, folder, png, refusal, write
+from test_data import files, folder, png, read, refusal, write
 
 from sslpairs.data import archives, decoding
 from sslpairs.data.decoding import MAX_BYTES, MAX_PIXELS, decode
 from sslpairs.data.names import shown
 from sslpairs.data.prepare import prepare
-from sslpairs.data.sources import read
 from sslpairs.errors import UserError
 
 # --- pixels -----------------------------------------------------------------------------------------------------------
@@ -344,7 +343,7 @@ def renamed(content: dict, old: str, new: str) -> dict:
     ],
 )
 def test_a_class_that_no_receipt_can_name_is_told_before_any_image_is_decoded(tmp_path, monkeypatch, kind, word, said):
-    monkeypatch.setattr("sslpairs.data.sources._decode", None)
+    monkeypatch.setattr("sslpairs.data.kinds.image_folder._decode", None)
     path = write(tmp_path / f"raw{kind}", renamed(files(), "/cat/", f"/{word}/"))
     text = refusal(tmp_path, folder(path))
     assert f"the name of the class train/{said}" in text

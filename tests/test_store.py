@@ -21,7 +21,7 @@ import pytest
 import yaml
 from kills import every_moment
 from PIL import Image
-from projects import copy_parts, edit, git, say
+from projects import copy_parts, edit, git, say, write_evaluation
 
 from sslpairs import cli
 from sslpairs.config.reading import read_config
@@ -87,8 +87,7 @@ def template(tmp_path_factory) -> Path:
         finish(root, run, entry)
     for name, entry in plan.evaluations.items():
         checkpoint = sha256_file(root / run_folder(entry["run"]) / "checkpoint.pt")
-        numbers = {"format": 1, "key": entry["key"], "checkpoint": checkpoint, "protocols": {"knn": {"last": 50.0}}}
-        write_record(root / evaluation_file(name), numbers)
+        write_evaluation(root, name, entry, checkpoint)
     return root
 
 

@@ -23,10 +23,12 @@ from sslpairs.config.datasets import Dataset
 from sslpairs.data.arrays import load
 from sslpairs.data.prepare import prepare
 from sslpairs.errors import UserError
+from sslpairs.evaluation import linear
+from sslpairs.evaluation.encoded import Encoded
 from sslpairs.evaluation.evaluate import evaluate, weights_digest
 from sslpairs.evaluation.floors import floors
 from sslpairs.evaluation.knn import knn_predict
-from sslpairs.evaluation.linear import evaluate_linear, linear_layers
+from sslpairs.evaluation.linear import linear_layers
 from sslpairs.files import both_digests, sha256_file, write_atomic, write_record
 from sslpairs.guides.embed import embed, embed_with
 from sslpairs.methods.base import Emb
@@ -437,7 +439,7 @@ def test_a_state_of_other_code_another_guide_or_other_libraries_is_not_gone_on_w
     (folder_of(root) / "run.json").unlink()
     with pytest.raises(Interrupted):
         run(root, guide="the guide", epochs=4, progress=stop_after(2))
-    known = training_run.code_and_versions(root, training_code("simclr", ()))
+    known = training_run.code_and_versions(root, training_code("simclr", (), "convnet"))
     if what == "guide":
         receipt = json.loads((folder_of(root, "the guide") / "run.json").read_text())
         receipt["checkpoint"]["sha256"] = "0" * 64
@@ -813,8 +815,8 @@ def separable(count=300, seed=0):
 @pytest.mark.parametrize("standardize", [True, False])
 def test_linear_reaches_100_percent_where_classes_are_separable(standardize):
     how = recipes.Linear.model_validate(PROTOCOLS["linear"] | {"standardize": standardize})
-    result = evaluate_linear(how, separable(), separable(90, 1), 3, 0)
-    assert result["last"] == result["best"] == 100.0
+    result = linear.measure(how, Encoded(separable(), separable(90, 1), 3, 0))
+    assert result["top1"] == result["best_top1"] == result["top5"] == 100.0
     assert 1 <= result["best_epoch"] <= 40
 
 
@@ -822,9 +824,9 @@ def test_linear_states_the_last_epoch_and_the_first_best_one_apart():
     how = recipes.Linear.model_validate(PROTOCOLS["linear"] | {"epochs": 8})
     generator = torch.Generator().manual_seed(0)
     noise = [(torch.randn(100, 5, generator=generator), torch.randint(0, 4, (100,), generator=generator)) for _ in "ab"]
-    whole = evaluate_linear(how, *noise, 4, 0)
-    assert whole["best"] >= whole["last"]
-    assert evaluate_linear(how, *noise, 4, 0) == whole
+    whole = linear.measure(how, Encoded(*noise, 4, 0))
+    assert whole["best_top1"] >= whole["top1"]
+    assert linear.measure(how, Encoded(*noise, 4, 0)) == whole
 
 
 COSINE = {"name": "cosine", "warmup_epochs": 1, "final": 0.1, "initial": 0.2, "hold_epochs": 0.5}
@@ -903,17 +905,19 @@ def test_linear_counts_what_the_layers_of_autograd_get_right(standardize, batch_
         for labels in (torch.randint(0, 30, (count,), generator=draws) for count in (900, 331))
     )
     monkeypatch.setattr("sslpairs.evaluation.linear.LOGITS", 30 * 50)  # several blocks of test images
-    result = evaluate_linear(how, (x, y), (queries, answers), 30, 0)
+    result = linear.measure(how, Encoded((x, y), (queries, answers), 30, 0))
     if standardize:
         mean, std = x.mean(0), x.std(0, correction=0)
         x, queries = (x - mean) / std, (queries - mean) / std
-    wanted = [
-        100 * ((queries @ weight.T + bias).argmax(1) == answers).double().mean().item()
-        for weight, bias in layers_by_autograd(how, x, y, 30, 0)
-    ]
+    layers = [(weight.clone(), bias.clone()) for weight, bias in layers_by_autograd(how, x, y, 30, 0)]
+    scores = [queries @ weight.T + bias for weight, bias in layers]
+    wanted = [100 * (score.argmax(1) == answers).double().mean().item() for score in scores]
     assert 30 < wanted[-1] < 99.5
-    assert result["last"] == pytest.approx(wanted[-1], abs=0.31)  # at most one image, where rounding decides
-    assert result["best"] == pytest.approx(max(wanted), abs=0.31)
+    assert result["top1"] == pytest.approx(wanted[-1], abs=0.31)  # at most one image, where rounding decides
+    assert result["best_top1"] == pytest.approx(max(wanted), abs=0.31)
+    better = (scores[-1] > scores[-1].gather(1, answers[:, None])).sum(1)
+    assert result["top5"] == pytest.approx(100 * (better < 5).double().mean().item(), abs=0.31)
+    assert wanted[-1] < result["top5"]
 
 
 def test_linear_survives_a_feature_that_never_varies():
@@ -922,7 +926,7 @@ def test_linear_survives_a_feature_that_never_varies():
     how = recipes.Linear.model_validate(PROTOCOLS["linear"])
     queries, answers = separable(90, 1)
     queries[:, 3] = 1e4
-    assert evaluate_linear(how, (x, y), (queries, answers), 3, 0)["last"] == 100.0
+    assert linear.measure(how, Encoded((x, y), (queries, answers), 3, 0))["top1"] == 100.0
 
 
 # --- evaluate ------------------------------------------------------------------------------------------------------
@@ -934,7 +938,7 @@ def trained(root):
 
 
 def evaluated(root, key="key"):
-    return evaluate("a run", key, PROTOCOLS, root, "cpu", 1)
+    return evaluate("a run", key, PROTOCOLS | {"online": None}, root, "cpu", 1)
 
 
 def test_an_evaluation_states_all_protocols_and_the_checkpoint_it_read(trained, data):
@@ -942,17 +946,22 @@ def test_an_evaluation_states_all_protocols_and_the_checkpoint_it_read(trained, 
     result = evaluated(root)
     assert result == json.loads((root / evaluation_file("a run/key")).read_text())
     assert set(result["protocols"]) == {"linear", "online", "knn"}
-    assert result["protocols"]["online"] == receipt["online"]
+    online = receipt["online"]
+    assert result["protocols"]["online"] == {
+        "top1": online["last"],
+        "best_top1": online["best"],
+        "best_epoch": online["best_epoch"],
+    }
     assert result["checkpoint"] == receipt["checkpoint"]["sha256"]
     assert (result["features"], result["backbone_unchanged"]) == (16, True)
     assert result["settings"] == PROTOCOLS
     network = checkpoint.load_backbone(folder_of(root) / "checkpoint.pt", 1)
     known, asked = (features(network, s.images, data.mean, data.std) for s in (data.train, data.test))
     right = knn_predict(known, data.train.labels, asked, 5, 0.1, 10) == data.test.labels
-    assert result["protocols"]["knn"]["last"] == pytest.approx(100 * right.double().mean().item())
+    assert result["protocols"]["knn"]["top1"] == pytest.approx(100 * right.double().mean().item())
     # Two tiny epochs already tell digits apart: chance is 10 percent.
-    assert result["protocols"]["linear"]["last"] > 30
-    assert result["protocols"]["knn"]["last"] > 30
+    assert result["protocols"]["linear"]["top1"] > 30
+    assert result["protocols"]["knn"]["top1"] > 30
 
 
 def test_evaluating_twice_gives_equal_numbers_and_leaves_the_checkpoint_alone(trained):
@@ -977,7 +986,7 @@ def test_an_encoder_can_be_evaluated_on_other_data_than_it_was_trained_on(traine
     network = checkpoint.load_backbone(folder_of(root) / "checkpoint.pt", 1)
     known, asked = (features(network, s.images, other.mean, other.std) for s in (other.train, other.test))
     right = knn_predict(known, other.train.labels, asked, 5, 0.1, 10) == other.test.labels
-    assert result["protocols"]["knn"]["last"] == pytest.approx(100 * right.double().mean().item())
+    assert result["protocols"]["knn"]["top1"] == pytest.approx(100 * right.double().mean().item())
     with pytest.raises(UserError, match="not the images of this run"):
         evaluate("a run", "other", PROTOCOLS, root, "cpu", 1, ("other", data.content))
 
@@ -992,15 +1001,15 @@ def test_floors_are_the_evaluation_of_pixels_and_of_the_network_at_its_start(roo
     entry = {"spec": tiny_spec("simclr", dataset=data.content).plain(), "dataset": "digits"}
     found = floors(entry, PROTOCOLS, root, "cpu", 1)
     start = trainer(data, root, "byol").method.backbone
-    knn, linear = recipes.KNN.model_validate(PROTOCOLS["knn"]), recipes.Linear.model_validate(PROTOCOLS["linear"])
+    votes, layer = recipes.KNN.model_validate(PROTOCOLS["knn"]), recipes.Linear.model_validate(PROTOCOLS["linear"])
     made = {
         "pixels": [(split.images.tensor.flatten(1) / 255, split.labels) for split in (data.train, data.test)],
         "untrained": [(features(start, s.images, data.mean, data.std), s.labels) for s in (data.train, data.test)],
     }
     for name, (known, asked) in made.items():
-        assert found[name]["linear"] == evaluate_linear(linear, known, asked, 10, 0)["last"]
-        right = knn_predict(*known, asked[0], knn.neighbours, knn.temperature, 10) == asked[1]
-        assert found[name]["knn"] == pytest.approx(100 * right.double().mean().item())
+        assert found[name]["linear"] == linear.measure(layer, Encoded(known, asked, 10, 0))
+        right = knn_predict(*known, asked[0], votes.neighbours, votes.temperature, 10) == asked[1]
+        assert found[name]["knn"]["top1"] == pytest.approx(100 * right.double().mean().item())
 
 
 def test_a_backbone_that_changes_during_its_evaluation_is_noticed(trained, monkeypatch):

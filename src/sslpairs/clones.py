@@ -5,9 +5,9 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from sslpairs.git import ask
+from sslpairs.plan.records import Receipt
 from sslpairs.words import counted
 
 INPUTS = (
@@ -55,7 +55,7 @@ def to_add(files: list[str]) -> str:
     return shlex.join(files)
 
 
-def unreachable(root: Path, receipts: Iterable[dict[str, Any]]) -> dict[str, tuple[int, bool]]:
+def unreachable(root: Path, receipts: Iterable[Receipt]) -> dict[str, tuple[int, bool]]:
     """Commits that receipts name and no branch or tag leads to: how many receipts, and whether the commit is here.
     Nothing in a shallow clone, which does not know."""
     named = Counter(commit for receipt in receipts if (commit := (receipt.get("git") or {}).get("commit")))
@@ -69,7 +69,7 @@ def unreachable(root: Path, receipts: Iterable[dict[str, Any]]) -> dict[str, tup
     }
 
 
-def notes(root: Path, receipts: Iterable[dict[str, Any]], files: list[str]) -> list[str]:
+def notes(root: Path, receipts: Iterable[Receipt], files: list[str]) -> list[str]:
     """Lines on ``files`` that are not committed and on commits that a clone would not have."""
     found = []
     if files:

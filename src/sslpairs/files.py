@@ -15,6 +15,8 @@ from sslpairs.errors import Unreadable, UserError
 
 SEAL = "seal"
 """Key of a record that holds the sha256 over all its other keys."""
+FORMATS = (1, 2)
+"""Of records. Evaluations are of the second one since they name what they measured."""
 FUTURE = 60.0
 """Seconds by which a file may be dated ahead of the clock: file servers and their clients differ a little."""
 
@@ -104,8 +106,8 @@ def read_record(path: Path | str, root: Path) -> dict[str, Any] | None:
 def unsealed(content: bytes) -> dict[str, Any]:
     """The record in a file's bytes; ``ValueError`` says why it is none, or not the one that was written."""
     value = json.loads(content)
-    if not isinstance(value, dict) or value.get("format") != 1:
-        raise ValueError("it is not of format 1")
+    if not isinstance(value, dict) or value.get("format") not in FORMATS:
+        raise ValueError("it is not of format 1 or 2")
     if value.get(SEAL) != _seal({key: item for key, item in value.items() if key != SEAL}):
         raise ValueError("its seal does not fit: it was altered")
     return value

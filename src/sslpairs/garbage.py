@@ -13,9 +13,10 @@ from sslpairs.errors import UserError
 from sslpairs.files import read_record
 from sslpairs.locks import exclusive
 from sslpairs.plan.build import is_whole
-from sslpairs.plan.paths import run_folder
+from sslpairs.plan.paths import RUNS, run_folder
 from sslpairs.plan.planner import make_plan
 from sslpairs.plan.pointers import pointer_of, read_pointer
+from sslpairs.plan.records import PlannedRun, Receipt
 
 LARGE = ("checkpoint.pt", "last.ckpt")
 """What is removed of a run; its receipt, metrics, pointer and evaluations are small and stay."""
@@ -30,7 +31,7 @@ class Waste:
     run: str
     bytes: int
     why: str
-    receipt: dict[str, Any] | None
+    receipt: Receipt | None
     pointer: bool
     """Whether these weights were published; whether the remote still holds them, only the remote knows."""
 
@@ -42,13 +43,13 @@ class Waste:
         return "published" if self.pointer else "not published"
 
 
-def current(root: Path, overrides: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+def current(root: Path, overrides: dict[str, Any]) -> tuple[dict[str, PlannedRun], list[str]]:
     """Every run of every table at every scale, with the chosen seeds; and the mistakes for which some could not be planned.
 
     A run of another scale is not garbage only because ``config.yaml`` names this one. A data set that was never prepared
     has no runs.
     """
-    runs: dict[str, dict[str, Any]] = {}
+    runs: dict[str, PlannedRun] = {}
     mistakes = []
     known = recorded(root)
     for file in sorted((root / "config" / "scales").glob("*.yaml")):
@@ -60,10 +61,10 @@ def current(root: Path, overrides: dict[str, Any]) -> tuple[dict[str, dict[str, 
     return runs, mistakes
 
 
-def waste(root: Path, runs: dict[str, dict[str, Any]]) -> list[Waste]:
+def waste(root: Path, runs: dict[str, PlannedRun]) -> list[Waste]:
     """Runs below ``results/runs`` that are not among ``runs`` and hold something large."""
     found = []
-    for folder in sorted((root / "results" / "runs").glob("*")):
+    for folder in sorted((root / RUNS).glob("*")):
         sizes = [(folder / name).stat().st_size for name in LARGE if (folder / name).exists()]
         if folder.name in runs or not sizes:
             continue
@@ -99,7 +100,7 @@ def remove_leftovers(root: Path, found: list[Path]) -> list[str]:
     for path in found:
         run = path.parent.name
         try:
-            if path.parent.parent == root / "results" / "runs":
+            if path.parent.parent == root / RUNS:
                 with exclusive(path.parent / ".lock", f"{run}: another process trains or restores it", patient=False):
                     if path.name != "last.ckpt" or _ended(run, root):
                         path.unlink(missing_ok=True)
@@ -110,7 +111,7 @@ def remove_leftovers(root: Path, found: list[Path]) -> list[str]:
     return kept
 
 
-def _why(receipt: dict[str, Any], runs: dict[str, dict[str, Any]]) -> str:
+def _why(receipt: Receipt, runs: dict[str, PlannedRun]) -> str:
     """How the run differs from the most similar current one."""
     same = [run for run in runs.values() if (run["label"], run["dataset"]) == (receipt["label"], receipt["dataset"])]
     if not same:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sslpairs.errors import UserError
+from sslpairs.plan.paths import checkpoint_file, evaluation_file
 
 PATIENCE = 60
 """Seconds until cancelled jobs are gone: Slurm gives them some to end by themselves."""
@@ -64,5 +65,5 @@ def _output_of(comment: str) -> set[str]:
     rule, _, wildcards = comment.removeprefix("rule_").partition("_wildcards_")
     if rule == "evaluate":
         run, _, key = wildcards.rpartition("_")
-        return {f"results/evals/{run}/{key}.json"}
-    return {f"results/runs/{wildcards}/checkpoint.pt"}
+        return {str(evaluation_file(f"{run}/{key}"))}
+    return {str(checkpoint_file(wildcards))}

@@ -42,7 +42,8 @@ def evaluation(root, run, linear, best=None):
     }
     path = root / "results" / "evals" / run / "3f2a9c01d4e7.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_record(path, {"format": 1, "run": run, "key": path.stem, "protocols": protocols})
+    facts = {"settings": {}, "checkpoint": digest(run), "code": digest("code")}
+    write_record(path, {"format": 1, "run": run, "key": path.stem, "protocols": protocols} | facts)
     return f"{run}/{path.stem}"
 
 
@@ -74,7 +75,7 @@ def receipt(root, run, label, seed, dirty=False):
     write_record(path / "run.json", value | {"metrics": {"sha256": sha256_file(path / "metrics.csv")}})
 
 
-def plan(root, rows, columns=(COLUMN,), seeds=3, metrics=("linear", "online", "knn"), rng=0, **changes):
+def plan(root, rows, columns=(COLUMN,), seeds=3, metrics=("linear.top1", "online.top1", "knn.top1"), rng=0, **changes):
     """A table plan whose evaluations and receipts are written below ``root``; a strategy adds about 2 points."""
     rng = np.random.default_rng(rng)
     cells = []
@@ -116,7 +117,7 @@ def plan(root, rows, columns=(COLUMN,), seeds=3, metrics=("linear", "online", "k
     }
 
 
-def claim(better="simclr+gps", than="simclr", metric="linear", **changes):
+def claim(better="simclr+gps", than="simclr", metric="linear.top1", **changes):
     """``better`` minus ``than`` in the first column."""
     return {
         "id": f"gps-weak-{better}",
@@ -130,7 +131,7 @@ def claim(better="simclr+gps", than="simclr", metric="linear", **changes):
     }
 
 
-def published(row="simclr+gps", metric="linear", value=85.58, comparable=False, **changes):
+def published(row="simclr+gps", metric="linear.top1", value=85.58, comparable=False, **changes):
     """A value on record for the first column."""
     entry = {
         "row": row,

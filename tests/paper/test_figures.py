@@ -11,7 +11,7 @@ from sslpairs.paper.figures import draw
 ROWS = ["simclr", "simclr+mixco", "byol", "byol+mixco"]
 
 
-def figure(kind, metric="linear"):
+def figure(kind, metric="linear.top1"):
     return {"id": "f", "paper": "mixco", "kind": kind, "title": "With & without", "metric": metric, "table": "gps-weak"}
 
 
@@ -54,7 +54,7 @@ def test_with_without(results, tmp_path):
 
 def test_batch_size_axis_names_the_batch_sizes(results, tmp_path):
     root, made = results
-    draw(figure("batch-size", "knn"), made, root, tmp_path / "f")
+    draw(figure("batch-size", "knn.top1"), made, root, tmp_path / "f")
     text = svg_text(tmp_path / "f")
     for part in ("64", "128", "batch size (images)", "kNN top-1 accuracy (%)", "SimCLR + MixCo"):
         assert part in text

@@ -35,11 +35,11 @@ def test_cells_hold_the_last_epoch_and_the_mean_of_the_best(tmp_path):
     made = plan(tmp_path, ["simclr"], seeds=2)
     for one, value, best in zip(made["cells"][0]["replicates"], (96.0, 98.0), (97.0, 99.0), strict=True):
         evaluation(tmp_path, one["run"], value, best)
-    cell = build_table(made, tmp_path).cells["simclr", "c0", "linear"]
+    cell = build_table(made, tmp_path).cells["simclr", "c0", "linear.top1"]
     assert (cell.last.mean, cell.last.n, cell.best) == (97, 2, 98)
     assert cell.last.sd == pytest.approx(2**0.5)
     assert cell.values == {0: 96, 1: 98}
-    assert build_table(made, tmp_path).cells["simclr", "c0", "knn"].best is None
+    assert build_table(made, tmp_path).cells["simclr", "c0", "knn.top1"].best is None
 
 
 def test_csv_round_trip(tmp_path):
@@ -47,8 +47,8 @@ def test_csv_round_trip(tmp_path):
     table = build_table(made, tmp_path)
     frame = pd.read_csv(io.StringIO(to_csv(table)))
     assert len(frame) == 4 * 2 * 3
-    line = frame[(frame.row == "byol+gps") & (frame.column == "batch 128") & (frame.metric == "linear")].iloc[0]
-    cell = table.cells["byol+gps", "c1", "linear"]
+    line = frame[(frame.row == "byol+gps") & (frame.column == "batch 128") & (frame.metric == "linear.top1")].iloc[0]
+    cell = table.cells["byol+gps", "c1", "linear.top1"]
     assert line.last_mean == pytest.approx(cell.last.mean, abs=1e-4)
     assert line.last_sd == pytest.approx(cell.last.sd, abs=1e-4)
     assert (line.n, line.batch_size, line.epochs, line.augmentation, line.dataset) == (3, 128, 30, "weak", "Digits")
@@ -71,7 +71,7 @@ def test_one_seed_leaves_the_deviation_empty(tmp_path):
 def test_published_texts(tmp_path):
     record = [published(), published("simclr", value=93.1, comparable=True)]
     table = build_table(plan(tmp_path, ROWS, published=record), tmp_path)
-    frame = pd.read_csv(io.StringIO(to_csv(table))).query("metric == 'linear'").set_index("row")
+    frame = pd.read_csv(io.StringIO(to_csv(table))).query("metric == 'linear.top1'").set_index("row")
     assert frame.published["simclr"] == "93.1 (CIFAR-10, weak)"
     assert frame.published["simclr+gps"] == "other scale"
     assert frame.published["byol"] == "not on record"
@@ -98,20 +98,20 @@ def test_claims_name_their_published_effect(tmp_path):
 
 
 def test_a_claim_may_use_a_metric_that_the_table_does_not_show(tmp_path):
-    made = plan(tmp_path, ["simclr", "simclr+gps"], metrics=["linear"], claims=[claim(metric="knn")])
+    made = plan(tmp_path, ["simclr", "simclr+gps"], metrics=["linear.top1"], claims=[claim(metric="knn.top1")])
     table = build_table(made, tmp_path)
     assert table.claims[0].contrast.n == 3
-    assert set(pd.read_csv(io.StringIO(to_csv(table))).metric) == {"linear"}
+    assert set(pd.read_csv(io.StringIO(to_csv(table))).metric) == {"linear.top1"}
 
 
 def test_the_better_of_a_base_method_is_bold(tmp_path):
-    block = layout(build_table(plan(tmp_path, ROWS, metrics=["linear"]), tmp_path))[0]
+    block = layout(build_table(plan(tmp_path, ROWS, metrics=["linear.top1"]), tmp_path))[0]
     assert [line[1].bold for line in block.rows] == [False, True, False, True]
     assert block.ends == [False, True, False, False]
 
 
 def test_numbers_that_print_alike_are_bold_together(tmp_path):
-    made = plan(tmp_path, ["simclr", "simclr+gps"], seeds=1, metrics=["linear"])
+    made = plan(tmp_path, ["simclr", "simclr+gps"], seeds=1, metrics=["linear.top1"])
     for cell, value in zip(made["cells"], (96.01, 96.04), strict=True):
         evaluation(tmp_path, cell["replicates"][0]["run"], value)
     assert [line[1].bold for line in layout(build_table(made, tmp_path))[0].rows] == [True, True]
@@ -260,7 +260,7 @@ def test_evaluation_without_the_protocol(tmp_path):
     value = json.loads(path.read_text())
     del value["protocols"]["knn"]
     write_record(path, value)
-    with pytest.raises(UserError, match=rf"{one['run']} has no 'knn' accuracy"):
+    with pytest.raises(UserError, match=rf"{re.escape(one['evaluation'])}.json has no 'knn.top1'"):
         build_table(made, tmp_path)
 
 

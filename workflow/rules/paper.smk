@@ -3,7 +3,7 @@
 
 rule table:
     input:
-        lambda wildcards: table_inputs(build, wildcards.table, workflow),
+        lambda wildcards: table_inputs(build, wildcards.table, engine),
     output:
         multiext(
             f"results/tables/{scale}/{{table}}", ".csv", ".claims.csv", ".md", ".tex"
@@ -31,7 +31,7 @@ rule table:
 
 rule figure:
     input:
-        lambda wildcards: figure_inputs(build, wildcards.figure, workflow),
+        lambda wildcards: figure_inputs(build, wildcards.figure, engine),
     output:
         multiext(f"results/figures/{scale}/{{figure}}", ".pdf", ".png"),
         report(

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from sslpairs.backbones.build import build_backbone
-from sslpairs.config.networks import Backbone
+from sslpairs.config.backbones import Backbone
 from sslpairs.errors import UserError
 from sslpairs.files import read_record, sha256_file, write_atomic
 

@@ -172,7 +172,7 @@ class Stock:
         from pydantic import TypeAdapter
 
         from sslpairs.backbones.build import build_backbone
-        from sslpairs.config.networks import Backbone
+        from sslpairs.config.backbones import Backbone
 
         network, width = build_backbone(TypeAdapter(Backbone).validate_python(NETWORKS[setting.network]), 3)
         return network.to(memory_format=torch.contiguous_format), width

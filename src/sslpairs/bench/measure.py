@@ -263,7 +263,7 @@ def machine(device: str, load: float | None) -> dict[str, Any]:
         "threads": threads,
         "stock_workers": cores(),
         "load_before": load,
-        **code_and_versions(Path.cwd(), training_code("simclr", tuple(STRATEGIES))),
+        **code_and_versions(Path.cwd(), training_code("simclr", tuple(STRATEGIES), "convnet")),
     }
 
 

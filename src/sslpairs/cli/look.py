@@ -100,31 +100,34 @@ def floors(
 
     from rich.table import Table
 
+    from sslpairs.config.protocols import PROTOCOLS, named
     from sslpairs.evaluation import floors as floor
+    from sslpairs.plan.records import replicates
 
     build = open_build(sets)
     if build.to_prepare:
         raise UserError(f"data/{build.to_prepare[0]}: not prepared; run `sslpairs fetch {build.to_prepare[0]}`")
     plan, found = build.plan, {}
     for table in chosen_tables(build, targets or []):
-        for cell in plan.tables[table]["cells"]:
-            for replicate in cell["replicates"]:
-                run = plan.runs[replicate["run"]]
-                protocols = plan.evaluations[replicate["evaluation"]]["protocols"]
-                place = (run["dataset"], run["backbone"], replicate["evaluation"].rpartition("/")[2])
-                seeds = found.setdefault(place, {})
-                if run["seed"] not in seeds:
-                    seeds[run["seed"]] = floor.floors(
-                        run, protocols, build.root, plan.settings["device"], plan.scale["threads"]
-                    )
-    view = Table(title=f"Without any training, scale {plan.scale['title']}, top-1 in %", title_justify="left")
-    for column in ("floor", "data set", "linear", "kNN"):
+        for replicate in replicates(plan.tables[table]):
+            run = plan.runs[replicate["run"]]
+            protocols = plan.evaluations[replicate["evaluation"]]["protocols"]
+            place = (run["dataset"], run["backbone"], replicate["evaluation"].rpartition("/")[2])
+            seeds = found.setdefault(place, {})
+            if run["seed"] not in seeds:
+                seeds[run["seed"]] = floor.floors(
+                    run, protocols, build.root, plan.settings["device"], plan.scale["threads"]
+                )
+    view = Table(title=f"Without any training, scale {plan.scale['title']}, in %", title_justify="left")
+    first = next(iter(next(iter(found.values())).values()))["pixels"]
+    metrics = [named(f"{protocol}.{next(iter(PROTOCOLS[protocol].metrics))}") for protocol in first]
+    for column in ("floor", "data set", *(metric.title for metric in metrics)):
         view.add_column(column, justify="left" if column in ("floor", "data set") else "right")
     shown = set()
     for (dataset, backbone, _), seeds in found.items():
         for name in ("pixels", "untrained"):
             title = "raw pixels" if name == "pixels" else f"untrained {backbone}"
-            values = [[result[name][protocol] for result in seeds.values()] for protocol in ("linear", "knn")]
+            values = [[result[name][p][metric] for result in seeds.values()] for p, metric in metrics]
             row = (
                 title,
                 plan.datasets[dataset]["title"],
@@ -148,8 +151,10 @@ def tables(
     """Show the tables that are built; with --stem, write one."""
     from sslpairs.paper.formats.files import write_table
     from sslpairs.paper.formats.terminal import to_terminal
+    from sslpairs.paper.results import write_results
     from sslpairs.paper.tables import build_table
     from sslpairs.plan import written
+    from sslpairs.plan.paths import RESULTS
 
     start_log(log_file)
     build = open_build(sets, frozen)
@@ -158,12 +163,13 @@ def tables(
         if len(names) != 1:
             raise UserError("--stem: name exactly one table")
         source = written.made_from(build, "tables", names[0])
-        write_table(build_table(build.plan.tables[names[0]], build.root), stem)
+        write_table(build_table(build.plan.tables[names[0]], build.root, build.source), stem)
         written.seal(build, "tables", names[0], stem, source)
         settle_dates(build, build.evaluation_files(names[0]))
         return
+    write_results(build)
     missing = [name for name in names if build.needs([name])[1]]
-    done = [build_table(build.plan.tables[name], build.root) for name in names if name not in missing]
+    done = [build_table(build.plan.tables[name], build.root, build.source) for name in names if name not in missing]
     if full:
         for table in done:
             out.print(to_terminal(table))
@@ -177,3 +183,4 @@ def tables(
         scale = build.plan.scale["name"]
         out.print(f"\nTables:  results/tables/{scale}/   (.csv .claims.csv .md .tex .html)")
         out.print(f"Figures: results/figures/{scale}/  (.pdf .png .svg)")
+        out.print(f"Numbers: {RESULTS}   (a row a run x protocol x metric x seed)")

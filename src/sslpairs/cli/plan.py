@@ -154,9 +154,11 @@ def _say_damage(build) -> None:
 
 
 def _cost(build, runs: list[str]) -> str:
+    from sslpairs.plan.estimate import estimate
+
     if not runs:
         return "nothing to train"
-    seconds, unknown = build.estimate(runs)
+    seconds, unknown = estimate(build, runs)
     if unknown == len(runs):
         return "no timings yet"
     jobs = build.plan.settings["jobs"]

@@ -140,13 +140,15 @@ def evaluate(
     log_file: LogFile = None,
     device: Device = None,
 ) -> None:
-    """Evaluate one checkpoint: linear, online, knn."""
+    """Evaluate one checkpoint under the protocols of its recipe."""
     start_log(log_file)
     build = open_build(sets, frozen)
     known(run, build.plan.runs, "run")
-    entries = [e for e in build.plan.evaluations.values() if e["run"] == run and key in (None, e["key"])]
+    entries = [build.plan.evaluations[name] for name in build.evaluations]
+    entries = [entry for entry in entries if entry["run"] == run and key in (None, entry["key"])]
     if not entries:
         raise UserError(f"'{run}' has no evaluation{f' {key}' if key else ''} in this plan: it only guides other runs")
+    from sslpairs.config.protocols import PROTOCOLS
     from sslpairs.evaluation.evaluate import evaluate as evaluate_run
 
     for entry in entries:
@@ -159,7 +161,8 @@ def evaluate(
             build.plan.scale["threads"],
             (entry["dataset"], entry["content"]) if "dataset" in entry else None,
         )
-        numbers = ", ".join(f"{name} {value['last']:.1f} %" for name, value in result["protocols"].items())
+        shown = [(name, next(iter(PROTOCOLS[name].metrics))) for name in result["protocols"]]
+        numbers = ", ".join(f"{name}.{metric} {result['protocols'][name][metric]:.1f}" for name, metric in shown)
         _say_done(log_file, f"evaluated {run}: {numbers}")
         settle_dates(build, build.evaluation_inputs(f"{run}/{entry['key']}"))
 

@@ -35,7 +35,7 @@ def figure(
     build = open_build(sets, frozen)
     entry = known(name, build.plan.figures, "figure")
     source = written.made_from(build, "figures", name)
-    draw(entry, build.plan.tables[entry["table"]], build.root, stem)
+    draw(entry, build.plan.tables[entry["table"]], build.root, stem, build.source)
     written.seal(build, "figures", name, stem, source)
     settle_dates(build, build.figure_inputs(name))
 
@@ -53,7 +53,9 @@ def provenance(
 
     start_log(log_file)
     build = open_build(sets, frozen)
-    write_atomic(page, provenance_page([build.plan.tables[name] for name in build.plan.selected], build.root))
+    write_atomic(
+        page, provenance_page([build.plan.tables[name] for name in build.plan.selected], build.root, build.source)
+    )
     settle_dates(build, build.provenance_inputs())
 
 

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from sslpairs.config.base import Count, Model, Name, Title
 from sslpairs.config.labels import meaning, parse_label
 from sslpairs.config.methods import METHODS
+from sslpairs.config.protocols import Metric
 from sslpairs.config.strategies import STRATEGIES
 
 
@@ -24,7 +25,7 @@ class Setting(Model):
     augmentation: str | None = None
     """Name of one of the recipe's augmentations, for example 'weak'."""
     evaluate_on: str | None = None
-    """Another data set on which the trained encoder is evaluated; ``linear`` and ``knn`` only."""
+    """Another data set on which the trained encoder is evaluated; not under protocols that are measured while it trains."""
     set: dict[str, Any] = {}
     """Changes to the recipe by dotted key, for example {'mixco.temperature': 0.1}."""
 
@@ -44,7 +45,7 @@ class Claim(Model):
     text: str
     better: str
     than: str
-    metric: Literal["linear", "online", "knn"]
+    metric: Metric
     where: Setting = Setting()
     larger_than_in: Setting | None = None
     """If given, the claim is about the gain: larger in ``where`` than in this setting."""
@@ -57,7 +58,7 @@ class Published(Model):
 
     row: str
     setting: Setting
-    metric: Literal["linear", "online", "knn"]
+    metric: Metric
     value: Annotated[float, Field(ge=0, le=100)]
     """In percent."""
     source: str
@@ -70,7 +71,7 @@ class Figure(Model):
     kind: Literal["with-without", "batch-size", "curves"]
     title: Title
     table: str
-    metric: Literal["linear", "online", "knn"]
+    metric: Metric
 
 
 class Rows(Model):
@@ -105,7 +106,7 @@ def _listed(value: Any) -> Any:
 class Improves(Model):
     """What is claimed of each row with strategies: that it beats its base method alone."""
 
-    metric: Literal["linear", "online", "knn"]
+    metric: Metric
     source: str
 
 
@@ -122,7 +123,7 @@ class Table(Model):
     """Method labels: a base method, then pair strategies, joined by +; or {bases: all | [...], strategies: each | pairs}."""
     setting: Setting = Setting()
     columns: Annotated[list[Setting], Field(min_length=1)]
-    metrics: Annotated[list[Literal["linear", "online", "knn"]], Field(min_length=1)]
+    metrics: Annotated[list[Metric], Field(min_length=1)]
     """The first one is the headline."""
     claims: list[Claim] = []
     improves: Improves | None = None

@@ -9,11 +9,12 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
-from sslpairs.config import guides, networks, optimization, protocols, views
+from sslpairs.config import guides, networks, optimization, views
+from sslpairs.config.backbones import BACKBONES
 from sslpairs.config.base import Model, Name, Title
 from sslpairs.config.methods import METHODS
 from sslpairs.config.optimization import Training
-from sslpairs.config.protocols import Protocols
+from sslpairs.config.protocols import PROTOCOLS, Protocols
 from sslpairs.config.strategies import STRATEGIES
 from sslpairs.config.views import Augmentation
 from sslpairs.errors import listed, nearest, shown
@@ -106,8 +107,11 @@ def _at(key: str, message: str) -> PydanticCustomError:
 
 def __getattr__(name: str) -> Any:
     """Settings by the name of their class, whichever file they are in: ``recipes.SimCLR``, ``recipes.Head``."""
-    classes = {found.__name__: found for found in (*METHODS.values(), *STRATEGIES.values())}
-    for place in (guides, networks, optimization, protocols, views):
+    classes = {
+        found.__name__: found
+        for found in (*METHODS.values(), *STRATEGIES.values(), *PROTOCOLS.values(), *BACKBONES.values())
+    }
+    for place in (guides, networks, optimization, views):
         classes |= vars(place)
     if name in classes:
         return classes[name]

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from sslpairs.config.backbones import Backbone
 from sslpairs.config.base import Count, Model, Title
-from sslpairs.config.networks import Backbone
 
 
 class Unnamed(Model):

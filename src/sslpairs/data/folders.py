@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from sslpairs.config.datasets import Digits, ImageFolder
 from sslpairs.errors import Unreadable, UserError
 from sslpairs.files import sha256_file, unsealed, unwritable
 from sslpairs.locks import exclusive, is_alive
@@ -82,15 +81,6 @@ def verify(name: str, root: Path, folder: Path | None = None) -> dict:
         if sha256_file(path) != expected["sha256"]:
             raise UserError(f"data set '{name}': {path} differs from its receipt; {again(name)}")
     return receipt
-
-
-def source_record(source: Digits | ImageFolder) -> dict:
-    """The source as receipts keep it: all settings that images come from, but of the path only the file name, as machines
-    differ in it."""
-    record = source.model_dump(exclude={"storage"})
-    if isinstance(source, ImageFolder):
-        record["path"] = Path(source.path).name
-    return record
 
 
 def stored_as(receipt: dict) -> str:

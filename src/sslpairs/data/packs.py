@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from sslpairs.data.decoding import decode
-from sslpairs.data.sources import Listed, encoded
+from sslpairs.data.listed import Listed, encoded
 from sslpairs.errors import Unreadable, UserError
 from sslpairs.files import unwritable
 

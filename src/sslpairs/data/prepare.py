@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sslpairs.config.datasets import Dataset, ImageFolder
-from sslpairs.data.folders import place, source_record
+from sslpairs.config.datasets import Dataset
+from sslpairs.data.folders import place
+from sslpairs.data.listed import unusable
 from sslpairs.data.packs import PIXELS_CRC, Pack, decoder, pixel_crc, write_packs
-from sslpairs.data.sources import Listed, list_images, read, say_read, track, unusable
+from sslpairs.data.progress import track
+from sslpairs.data.sources import Opened, open_source, read, say_read
 from sslpairs.errors import UserError
 from sslpairs.files import canonical, sha256_file, write_record
 
@@ -30,16 +32,12 @@ def prepare(name: str, dataset: Dataset, root: Path) -> dict:
     """
 
     def fill(folder: Path) -> dict:
-        listed = None
-        if isinstance(dataset.source, ImageFolder):
-            start = time.monotonic()
-            listed = list_images(name, dataset.source, root)
-            check_expected(name, dataset, {split: len(labels) for split, labels in listed.labels.items()}, listed.where)
-            if _storage(dataset.source, listed) == "files":
-                return _pack(folder, name, dataset, listed, start)
-        splits, classes = read(name, dataset, root, listed)
-        check_expected(name, dataset, {split: len(labels) for split, (_, labels) in splits.items()}, name)
-        return _write(folder, name, dataset, splits, classes)
+        start = time.monotonic()
+        opened = open_source(name, dataset, root)
+        check_expected(name, dataset, opened.counts, opened.where)
+        if _storage(dataset, opened) == "files":
+            return _pack(folder, name, dataset, opened, start)
+        return _write(folder, name, dataset, opened, read(name, opened))
 
     return place(name, root, fill)
 
@@ -54,11 +52,11 @@ def check_expected(name: str, dataset: Dataset, counts: dict[str, int], where: s
             )
 
 
-def _storage(source: ImageFolder, listed: Listed) -> str:
-    if source.storage != "auto":
-        return source.storage
-    images = sum(map(len, listed.labels.values()))
-    return "files" if images * source.channels * source.size**2 > ARRAYS_LIMIT else "arrays"
+def _storage(dataset: Dataset, opened: Opened) -> str:
+    if opened.storage != "auto":
+        return opened.storage
+    channels, size = dataset.source.image()
+    return "files" if sum(opened.counts.values()) * channels * size**2 > ARRAYS_LIMIT else "arrays"
 
 
 def content_hash(arrays: dict[str, np.ndarray], classes: list[str]) -> str:
@@ -80,12 +78,12 @@ def _content_start(arrays: dict[str, tuple[str, tuple[int, ...]]], classes: list
     return hashlib.sha256(canonical(header).encode())
 
 
-def _write(folder: Path, name: str, dataset: Dataset, splits: dict, classes: list[str]) -> dict:
+def _write(folder: Path, name: str, dataset: Dataset, opened: Opened, read: dict[str, np.ndarray]) -> dict:
     """Write the arrays and, last, the receipt; returns the receipt."""
-    arrays = {}
-    for split, (images, labels) in splits.items():
-        arrays[f"{split}_images"], arrays[f"{split}_labels"] = images, labels
-    images = splits["train"][0]
+    arrays, classes = {}, opened.classes
+    for split, labels in opened.labels.items():
+        arrays[f"{split}_images"], arrays[f"{split}_labels"] = read[split], labels
+    images = read["train"]
     block = max(1, (1 << 22) // images[0, 0].size)
     seen = _Histogram(images.shape[1])
     for start in range(0, len(images), block):
@@ -94,7 +92,7 @@ def _write(folder: Path, name: str, dataset: Dataset, splits: dict, classes: lis
         "content": content_hash(arrays, classes),
         "classes": classes,
         "image": list(images.shape[1:]),
-        "counts": {split: len(labels) for split, (_, labels) in splits.items()},
+        "counts": opened.counts,
     }
     moments = seen.moments(name)
     for key, array in arrays.items():
@@ -102,7 +100,7 @@ def _write(folder: Path, name: str, dataset: Dataset, splits: dict, classes: lis
     return _finish(folder, name, dataset, facts, moments, [f"{key}.npy" for key in arrays])
 
 
-def _pack(folder: Path, name: str, dataset: Dataset, listed: Listed, start: float) -> dict:
+def _pack(folder: Path, name: str, dataset: Dataset, opened: Opened, start: float) -> dict:
     """Write packs of the encoded files and, last, the receipt, which it returns. Never holds more than a few images.
 
     The files are copied in the order of the source, then decoded in the order of their labels, which is that of the
@@ -112,8 +110,8 @@ def _pack(folder: Path, name: str, dataset: Dataset, listed: Listed, start: floa
 
     from sslpairs.data.images import Streamed, decode_workers
 
-    source = dataset.source
-    shape = (source.channels, source.size, source.size)
+    listed, (channels, size) = opened.listed, dataset.source.image()
+    shape = (channels, size, size)
     indices = write_packs(name, listed, folder)
     arrays, images = {}, {}
     for split in sorted(indices):
@@ -122,10 +120,10 @@ def _pack(folder: Path, name: str, dataset: Dataset, listed: Listed, start: floa
         def complaint(place: int, reason: str, files: list[str] = files) -> str:
             return unusable(listed.where, files[place], reason)
 
-        pack = Pack(folder / f"{split}.pack", indices[split], source.channels, source.size, complaint)
+        pack = Pack(folder / f"{split}.pack", indices[split], channels, size, complaint)
         images[split] = Streamed(pack, torch.device("cpu"), decode_workers(shape))
         arrays |= {f"{split}_images": ("|u1", images[split].shape), f"{split}_labels": ("<i8", labels.shape)}
-    digest, seen = _content_start(arrays, listed.classes), _Histogram(source.channels)
+    digest, seen = _content_start(arrays, listed.classes), _Histogram(channels)
 
     def decoded() -> Iterator[tuple[str, int, np.ndarray]]:
         for split in images:
@@ -145,7 +143,7 @@ def _pack(folder: Path, name: str, dataset: Dataset, listed: Listed, start: floa
         "content": digest.hexdigest(),
         "classes": listed.classes,
         "image": list(shape),
-        "counts": {split: len(listed.labels[split]) for split in ("train", "test")},
+        "counts": opened.counts,
         "storage": "files",
         "decoder": decoder(),
     }
@@ -182,7 +180,7 @@ def _finish(folder: Path, name: str, dataset: Dataset, facts: dict, moments: tup
         "files": {
             file: {"sha256": sha256_file(folder / file), "bytes": (folder / file).stat().st_size} for file in files
         },
-        "source": source_record(dataset.source),
+        "source": dataset.source.record(),
     }
     return write_record(folder / "dataset.json", receipt | {key: facts[key] for key in facts if key not in receipt})
 

@@ -7,16 +7,15 @@ the ``dataset.json`` that DVC holds, written only after DVC succeeded, which tel
 """
 
 import contextlib
-import json
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
+from sslpairs import dvc
 from sslpairs.config.datasets import Dataset
-from sslpairs.data.folders import locked, read_receipt, source_record
+from sslpairs.data.folders import locked, read_receipt
 from sslpairs.errors import UserError
 from sslpairs.files import canonical, sha256_file, sha256_text, write_atomic
 
@@ -51,7 +50,7 @@ def changed_sources(root: Path, datasets: dict[str, Dataset]) -> list[str]:
 
 
 def _source(dataset: Dataset) -> str:
-    return sha256_text(canonical(source_record(dataset.source)))
+    return sha256_text(canonical(dataset.source.record()))
 
 
 def record(name: str, content: str, root: Path, datasets: Mapping[str, Dataset] | None = None) -> None:
@@ -107,8 +106,8 @@ def _track(name: str, entry: dict, root: Path, datasets: Mapping[str, Dataset]) 
         init = "dvc init" if (root / ".git").exists() else "git init && dvc init"
         return f"there is no .dvc/ in {root}; run: {init}, then: sslpairs fetch {name}"
     if "outs" not in entry:
-        problem = _dvc_add("data", root)
-    elif problem := _dvc_add(f"data/{name}", root):
+        problem = dvc.add("data", root)
+    elif problem := dvc.add(f"data/{name}", root):
         # DVC can replace one folder in its listing of data/ while the others are not here, if it has the listing. On a
         # fresh clone without a remote it has none: all of data/ is added then, with everything that is recorded.
         others = {other: content for other, content in _meta(entry, "datasets", root).items() if other != name}
@@ -116,7 +115,7 @@ def _track(name: str, entry: dict, root: Path, datasets: Mapping[str, Dataset]) 
         if absent := _absent(others, root):
             problem += f" (tracked, but not here: {', '.join(absent)}; get them: dvc pull, or sslpairs fetch {' '.join(absent)})"
         else:
-            problem = _dvc_add("data", root)
+            problem = dvc.add("data", root)
     return f"{problem}; mend that, then: sslpairs fetch {name}" if problem else None
 
 
@@ -145,33 +144,6 @@ def _prepare(absent: list[str], entry: dict, root: Path, datasets: Mapping[str, 
             prepare(name, dataset, root)
 
 
-def _dvc_add(target: str, root: Path) -> str | None:
-    """Returns None, or DVC's own words for what went wrong."""
-    _mend_rwlock(root)
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "add", target]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
-    if done.returncode == 0:
-        return None
-    errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
-    return errors[0] if errors else f"dvc add {target} ended with code {done.returncode}"
-
-
-def _mend_rwlock(root: Path) -> None:
-    """DVC lists who reads and writes in a file that it writes in place; killed in that moment it would never start again."""
-    import zc.lockfile
-
-    path = root / ".dvc" / "tmp" / "rwlock"
-    try:
-        json.loads(path.read_text())
-    except ValueError:
-        with contextlib.suppress(zc.lockfile.LockError):
-            lock = zc.lockfile.LockFile(str(path.with_suffix(".lock")))  # as DVC holds it while it writes
-            path.unlink(missing_ok=True)
-            lock.close()
-    except OSError:
-        pass
-
-
 def tracked(root: Path) -> str | None:
     """DVC's md5 of its listing of ``data/``, None when DVC does not track it (any more)."""
     entry = _load(root)
@@ -192,7 +164,7 @@ def track_anew(root: Path) -> str | None:
         entry = _load(root)
         if absent := _absent(_meta(entry, "datasets", root), root):
             return f"{', '.join(absent)} not here; get them: sslpairs fetch {' '.join(absent)}"
-        return _dvc_add("data", root)
+        return dvc.add("data", root)
 
 
 def _load(root: Path) -> dict:

@@ -1,1 +1,1 @@
-"""Protocols: linear and knn on frozen features; online is copied from the training."""
+"""Protocols: what an encoder is worth. A file each, with settings in the file of the same name in ``sslpairs.config.protocols``."""

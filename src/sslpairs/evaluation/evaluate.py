@@ -1,6 +1,7 @@
-"""Evaluate one checkpoint under all protocols, in one go."""
+"""Evaluate one checkpoint under some protocols, in one go."""
 
 import hashlib
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,10 @@ from sslpairs.backbones.features import features
 from sslpairs.config.protocols import Protocols
 from sslpairs.data.arrays import load
 from sslpairs.distributed.device import describe, pick_device, settle
-from sslpairs.evaluation.knn import evaluate_knn
-from sslpairs.evaluation.linear import evaluate_linear
+from sslpairs.evaluation.encoded import Encoded
 from sslpairs.files import write_record
 from sslpairs.plan.fingerprint import evaluation_code
-from sslpairs.plan.paths import evaluation_file, run_folder
+from sslpairs.plan.paths import checkpoint_file, evaluation_file
 
 
 def weights_digest(network: nn.Module) -> str:
@@ -28,6 +28,12 @@ def weights_digest(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def measure(protocols: dict[str, Any], encoded: Encoded) -> dict[str, dict[str, float]]:
+    """Protocol -> metric -> value, for protocols with their settings as JSON values (null for one that has none)."""
+    chosen = Protocols.model_validate({name: plain for name, plain in protocols.items() if plain is not None}).chosen()
+    return {name: import_module(f"sslpairs.evaluation.{name}").measure(chosen.get(name), encoded) for name in protocols}
+
+
 def evaluate(
     run: str,
     key: str,
@@ -37,16 +43,14 @@ def evaluate(
     threads: int,
     other: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a finished run and answer (and write) its evaluation.
+    """Evaluate a finished run; returns (and writes) its evaluation.
 
-    ``online`` was measured while the run trained; it is copied from the receipt, so that tables read one file. ``other`` is a data
-    set (name and content hash) to evaluate on instead of the run's own; then there is no ``online``.
+    ``other`` is a data set (name and content hash) to evaluate on instead of the run's own; protocols that are measured while a run
+    trains are then not among the ``protocols``.
     Raises ``UserError`` when the checkpoint is not the one that the receipt names.
     """
     settle(threads)
-    how = Protocols.model_validate(protocols)
-    folder = root / run_folder(run)
-    path = folder / "checkpoint.pt"
+    path = root / checkpoint_file(run)
     receipt = check_digest(path, root)
     place = pick_device(device)
     name, content = other or (receipt["dataset"], receipt["spec"]["dataset"])
@@ -56,27 +60,21 @@ def evaluate(
     train, test = (
         (features(network, split.images, data.mean, data.std), split.labels) for split in (data.train, data.test)
     )
-    classes = len(data.classes)
-    results = {
-        "linear": evaluate_linear(how.linear, train, test, classes, receipt["seed"]),
-        "online": receipt["online"],
-        "knn": evaluate_knn(how.knn, train, test, classes),
-    }
-    if other:
-        results.pop("online")
+    encoded = Encoded(train, test, len(data.classes), receipt["seed"], receipt)
+    results = measure(protocols, encoded)
     if weights_digest(network) != before:
         raise RuntimeError(f"{run}: the backbone changed during its evaluation; this is a mistake in the code")
     result = {
-        "format": 1,
+        "format": 2,
         "run": run,
         "key": key,
         "protocols": results,
-        "settings": protocols,
+        "settings": {name: settings for name, settings in protocols.items() if settings is not None},
         "checkpoint": receipt["checkpoint"]["sha256"],
         **({"dataset": name, "content": content} if other else {}),
         "backbone_unchanged": True,
         "features": train[0].shape[1],
         "device": describe(place, threads),
-        "code": evaluation_code(),
+        "code": evaluation_code(tuple(protocols), receipt["spec"]["backbone"]["kind"]),
     }
     return write_record(root / evaluation_file(f"{run}/{key}"), result)

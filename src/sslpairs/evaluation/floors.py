@@ -4,22 +4,24 @@ from pathlib import Path
 from typing import Any
 
 from sslpairs.backbones.features import features, pixels
-from sslpairs.config.protocols import Protocols
 from sslpairs.data.arrays import load
 from sslpairs.distributed.device import pick_device, settle
-from sslpairs.evaluation.knn import evaluate_knn
-from sslpairs.evaluation.linear import evaluate_linear
+from sslpairs.evaluation.encoded import Encoded
+from sslpairs.evaluation.evaluate import measure
 from sslpairs.methods.build import fresh_backbone
+from sslpairs.plan.records import PlannedRun
 from sslpairs.plan.spec import RunSpec
 
 
-def floors(run: dict[str, Any], protocols: dict[str, Any], root: Path, device: str, threads: int) -> dict[str, Any]:
-    """Top-1 in percent of the ``linear`` and ``knn`` protocols, for ``pixels`` and for the ``untrained`` network.
+def floors(run: PlannedRun, protocols: dict[str, Any], root: Path, device: str, threads: int) -> dict[str, Any]:
+    """Protocol -> metric -> value, for ``pixels`` and for the ``untrained`` network.
 
-    ``run`` is a plan's entry of a run; the network is the one with which its training starts.
+    ``run`` is a plan's entry of a run; the network is the one with which its training starts. What is measured while training is
+    left out.
     """
     settle(threads)
-    spec, how = RunSpec.model_validate(run["spec"]), Protocols.model_validate(protocols)
+    spec = RunSpec.model_validate(run["spec"])
+    protocols = {name: settings for name, settings in protocols.items() if settings is not None}
     data = load(run["dataset"], root, pick_device(device), spec.dataset)
     network, _ = fresh_backbone(spec, data.train.images.shape[1])
     network.to(data.train.images.device)
@@ -30,8 +32,5 @@ def floors(run: dict[str, Any], protocols: dict[str, Any], root: Path, device: s
     results = {}
     for name, embed in made.items():
         train, test = ((embed(split.images), split.labels) for split in (data.train, data.test))
-        results[name] = {
-            "linear": evaluate_linear(how.linear, train, test, len(data.classes), spec.seed)["last"],
-            "knn": evaluate_knn(how.knn, train, test, len(data.classes))["last"],
-        }
+        results[name] = measure(protocols, Encoded(train, test, len(data.classes), spec.seed))
     return results

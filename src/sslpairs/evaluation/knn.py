@@ -4,12 +4,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslpairs.backbones.nearest import smallest_products
-from sslpairs.config.protocols import KNN
+from sslpairs.config.protocols.knn import KNN
 from sslpairs.errors import UserError
+from sslpairs.evaluation.encoded import Encoded, hits, percent
 
 
-def knn_predict(features: Tensor, labels: Tensor, queries: Tensor, k: int, temperature: float, classes: int) -> Tensor:
-    """Classes of the queries, int64 ``[Q]``: votes of the k nearest by cosine, weighted by exp(cosine / temperature).
+def knn_votes(features: Tensor, labels: Tensor, queries: Tensor, k: int, temperature: float, classes: int) -> Tensor:
+    """Votes of the k nearest by cosine, weighted by exp(cosine / temperature): ``[Q, C]``, each row to a factor.
 
     ``features`` is ``[N, D]``, ``labels`` int64 ``[N]``, ``queries`` ``[Q, D]`` (Wu et al. 2018, arXiv 1805.01978).
     Raises ``ValueError`` when there are not k images.
@@ -21,13 +22,19 @@ def knn_predict(features: Tensor, labels: Tensor, queries: Tensor, k: int, tempe
     # Weights relative to the nearest image's: the same vote, and small temperatures do not overflow.
     weight = ((opposite[:, :1] - opposite) / temperature).exp()
     votes = weight.new_zeros(len(asked), classes)
-    return votes.scatter_add_(1, labels[index], weight).argmax(1)
+    return votes.scatter_add_(1, labels[index], weight)
 
 
-def evaluate_knn(how: KNN, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], classes: int) -> dict[str, float]:
-    """Top-1 in percent; ``train`` and ``test`` are features ``[N, D]`` and labels ``[N]``."""
+def knn_predict(features: Tensor, labels: Tensor, queries: Tensor, k: int, temperature: float, classes: int) -> Tensor:
+    """Classes of the queries, int64 ``[Q]``: those of most ``knn_votes``."""
+    return knn_votes(features, labels, queries, k, temperature, classes).argmax(1)
+
+
+def measure(settings: KNN, encoded: Encoded) -> dict[str, float]:
+    """Top-1 and top-5 in percent."""
+    (known, labels), (asked, answers) = encoded.train, encoded.test
     try:
-        predicted = knn_predict(*train, test[0], how.neighbours, how.temperature, classes)
+        votes = knn_votes(known, labels, asked, settings.neighbours, settings.temperature, encoded.classes)
     except ValueError as error:
         raise UserError(f"evaluation.knn.neighbours: {error}") from None
-    return {"last": 100 * (predicted == test[1]).double().mean().item()}
+    return {"top1": percent(votes.argmax(1) == answers), "top5": percent(hits(votes, answers, 5))}

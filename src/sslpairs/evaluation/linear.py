@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from sslpairs.config import recipes
+from sslpairs.config.optimization import Optimizer
+from sslpairs.config.protocols.linear import Linear
+from sslpairs.evaluation.encoded import Encoded, hits, percent
 from sslpairs.streams import generator, stream_seed
 from sslpairs.training.optimization import base_rate, build_optimizer, rate_factor, set_rate
 
@@ -15,33 +17,26 @@ LOGITS = 1 << 24
 """Logits of test images held at once: 64 MB in float32."""
 
 
-def evaluate_linear(
-    how: recipes.Linear, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], classes: int, seed: int
-) -> dict[str, float | int]:
-    """Top-1 in percent after the last epoch, and of the best epoch (chosen on the test images, as the released codes do).
-
-    ``train`` and ``test`` are features ``[N, D]`` and labels int64 ``[N]`` on one device.
-    """
-    x, y = train
-    queries, answers = test
-    if how.standardize:
+def measure(settings: Linear, encoded: Encoded) -> dict[str, float]:
+    """Top-1 and top-5 in percent after the last epoch, and top-1 of the best epoch (chosen on the test images, as the released codes
+    do)."""
+    (x, y), (queries, answers) = encoded.train, encoded.test
+    if settings.standardize:
         mean, std = x.mean(0), x.std(0, correction=0)
         # A feature that never varies says nothing; it must not become infinite.
         std = torch.where(std > 1e-6 * std.max(), std, torch.inf)
         x, queries = (x - mean).div_(std), (queries - mean).div_(std)
-    correct = [
-        (_predict(queries, weight, bias) == answers).double().mean()
-        for weight, bias in linear_layers(how, x, y, classes, seed)
-    ]
+    correct = []
+    for weight, bias in linear_layers(settings, x, y, encoded.classes, encoded.seed):
+        correct.append((_predict(queries, weight, bias) == answers).double().mean())
     accuracy = (100 * torch.stack(correct)).tolist()
     best = max(accuracy)
-    return {"last": accuracy[-1], "best": best, "best_epoch": accuracy.index(best) + 1}
+    among = torch.cat([hits(scores, right, 5) for scores, right in _scores(queries, answers, weight, bias)])
+    return {"top1": accuracy[-1], "top5": percent(among), "best_top1": best, "best_epoch": accuracy.index(best) + 1}
 
 
 @torch.no_grad()
-def linear_layers(
-    how: recipes.Linear, x: Tensor, y: Tensor, classes: int, seed: int
-) -> Iterator[tuple[Tensor, Tensor]]:
+def linear_layers(how: Linear, x: Tensor, y: Tensor, classes: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The layer after each epoch, weights ``[C, D]`` and biases ``[C]``: the same two tensors each time, which go on learning.
 
     ``x`` is ``[N, D]``, ``y`` int64 ``[N]``. It minimises the cross-entropy as ``torch.nn.Linear`` and the recipe's
@@ -88,7 +83,7 @@ def _parts(row: Tensor, classes: int) -> tuple[Tensor, Tensor]:
 
 
 def _updater(
-    how: recipes.Optimizer, values: Tensor, slopes: Tensor, classes: int, batch: int
+    how: Optimizer, values: Tensor, slopes: Tensor, classes: int, batch: int
 ) -> tuple[float, Callable[[float], None]]:
     """How much of the slopes so far is kept when new ones are added, and what then changes the values at a given rate."""
     if how.name == "sgd":
@@ -116,5 +111,11 @@ def _updater(
 
 def _predict(queries: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """The most probable classes, int64 ``[Q]``."""
+    return torch.cat([scores.argmax(1) for scores, _ in _scores(queries, queries, weight, bias)])
+
+
+def _scores(queries: Tensor, beside: Tensor, weight: Tensor, bias: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits of the classes ``[rows, C]`` in bounded memory, and the same rows of ``beside``."""
     rows = max(1, LOGITS // len(weight))
-    return torch.cat([torch.addmm(bias, part, weight.T).argmax(1) for part in queries.split(rows)])
+    for part, other in zip(queries.split(rows), beside.split(rows), strict=True):
+        yield torch.addmm(bias, part, weight.T), other

@@ -1,7 +1,6 @@
 """What a guide makes of the training images: an embedding, computed once, from un-augmented images."""
 
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -13,7 +12,8 @@ from sslpairs.errors import UserError
 from sslpairs.methods.base import BaseMethod
 from sslpairs.methods.build import build_method, fresh_backbone
 from sslpairs.pairs.build import build_pairs
-from sslpairs.plan.paths import run_folder
+from sslpairs.plan.paths import checkpoint_file
+from sslpairs.plan.records import Receipt
 from sslpairs.plan.spec import RunSpec
 
 
@@ -29,7 +29,7 @@ def embed(guide: Guide, spec: RunSpec, data: ImageData, root: Path) -> Tensor:
     if guide.kind == "random":
         network, _ = fresh_backbone(spec, images.shape[1], stream="guide")
     else:
-        path = root / run_folder(guide.run) / "checkpoint.pt"
+        path = root / checkpoint_file(guide.run)
         receipt = check_digest(path, root)
         projects = guide.layer == "projection"
         network = (
@@ -61,7 +61,7 @@ def embed_with(method: BaseMethod, layer: str, data: ImageData) -> Tensor:
     return found
 
 
-def _load_method(path: Path, receipt: dict[str, Any], channels: int) -> BaseMethod:
+def _load_method(path: Path, receipt: Receipt, channels: int) -> BaseMethod:
     """The whole method of a checkpoint, from the receipt beside it."""
     spec = RunSpec.model_validate(receipt["spec"])
     method = build_method(spec, channels)

@@ -15,8 +15,10 @@ from typing import Any
 from sslpairs.errors import UserError
 from sslpairs.files import write_atomic
 from sslpairs.paper.statistics import contrast, summarise
-from sslpairs.paper.tables import Cell, Table, build_table, read_record
-from sslpairs.paper.wording import METRICS, seeds_text, signed
+from sslpairs.paper.tables import Cell, Source, Table, build_table, itself, receipt_of
+from sslpairs.paper.wording import in_full, seeds_text, signed
+from sslpairs.plan.paths import metrics_file
+from sslpairs.plan.records import PlannedFigure, PlannedTable
 
 ONE_COLUMN, TWO_COLUMNS = 3.4, 6.9
 LINE = 0.155
@@ -41,7 +43,7 @@ STYLE = {
 }
 
 
-def draw(figure: dict[str, Any], table_plan: dict[str, Any], root: Path, stem: Path) -> None:
+def draw(figure: PlannedFigure, table_plan: PlannedTable, root: Path, stem: Path, source: Source = itself) -> None:
     """Draw ``figure`` from the results below ``root`` and write ``stem`` with .pdf, .png (200 dpi) and .svg.
 
     Equal results give equal bytes. Raises ``UserError`` for results that are missing or damaged.
@@ -54,7 +56,7 @@ def draw(figure: dict[str, Any], table_plan: dict[str, Any], root: Path, stem: P
         if figure["kind"] == "curves":
             drawing = _curves(figure, table_plan, root)
         else:
-            table = build_table({**table_plan, "metrics": [figure["metric"]], "claims": []}, root)
+            table = build_table({**table_plan, "metrics": [figure["metric"]], "claims": []}, root, source)
             drawing = (_with_without if figure["kind"] == "with-without" else _batch_size)(figure, table)
         # The library's version and the date would make equal figures differ.
         for kind, metadata in {
@@ -153,10 +155,6 @@ def _palette() -> list:
     return sns.color_palette("colorblind")
 
 
-def _accuracy(metric: str) -> str:
-    return f"{METRICS[metric]} top-1 accuracy (%)"
-
-
 def _spread_note(table: Table) -> str:
     seeds = seeds_text(table)
     return "One seed, so no spread." if seeds == "one seed" else f"Marker and bar: mean ± sd of {seeds}. Dots: seeds."
@@ -219,7 +217,7 @@ def _with_without(figure: dict, table: Table) -> Any:
         panel.margins(y=0.14)
         panel.set_title(column["label"])
         if index % per_row == 0:
-            panel.set_ylabel(_accuracy(metric))
+            panel.set_ylabel(in_full(metric))
         _finish(panel)
     return drawing
 
@@ -276,7 +274,7 @@ def _batch_size(figure: dict, table: Table) -> Any:
         panel.set_xlabel("batch size (images)")
         panel.set_title(title)
         if number % 3 == 0:
-            panel.set_ylabel(_accuracy(metric))
+            panel.set_ylabel(in_full(metric))
         _finish(panel)
     return drawing
 
@@ -304,7 +302,7 @@ def _curves(figure: dict, plan: dict, root: Path) -> Any:
     note = f"Setting: {column['label']}. {spread} Methods minimise different losses."
 
     drawing, axes = _frame(figure, plan, TWO_COLUMNS, 2.1, legend, note, 2, 2)
-    quantities = {"loss": "training loss", "online_top1": _accuracy("online")}
+    quantities = {"loss": "training loss", "online_top1": in_full("online.top1")}
     for panel, (quantity, title) in zip(axes, quantities.items(), strict=True):
         for row, style in zip(rows, styles, strict=True):
             epochs: dict[int, list[float]] = {}
@@ -325,8 +323,8 @@ def _curves(figure: dict, plan: dict, root: Path) -> Any:
 
 def _curve(root: Path, run: str, quantity: str) -> list[tuple[int, float]]:
     """(epoch, value) of a run's ``metrics.csv``; epochs in which the quantity was not measured are left out."""
-    name = f"results/runs/{run}/metrics.csv"
-    receipt = read_record(root / "results" / "runs" / run / "run.json", root)
+    name = metrics_file(run)
+    receipt = receipt_of(run, root)
     try:
         content = (root / name).read_bytes()
         if hashlib.sha256(content).hexdigest() != receipt["metrics"]["sha256"]:

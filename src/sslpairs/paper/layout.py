@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from sslpairs.paper.tables import Table
-from sslpairs.paper.wording import METRICS, mean_text, published_text
+from sslpairs.paper.wording import heading, in_full, mean_text, published_text, shared
 
 WIDTH = 4
 """Columns of numbers that fit beside the method's name in 100 characters, and in the text width of a paper."""
@@ -35,9 +35,10 @@ def layout(table: Table) -> list[Block]:
     columns, metrics = table.plan["columns"], table.plan["metrics"]
     single = len(columns) == 1
     if single:
-        stacks = {f"{columns[0]['label']}, top-1 accuracy (%)": [(columns[0], metric) for metric in metrics]}
+        title = f"{columns[0]['label']}, {whole.what}" if (whole := shared(metrics)) else columns[0]["label"]
+        stacks = {title: [(columns[0], metric) for metric in metrics]}
     else:
-        stacks = {f"{METRICS[metric]} top-1 accuracy (%)": [(one, metric) for one in columns] for metric in metrics}
+        stacks = {in_full(metric): [(one, metric) for one in columns] for metric in metrics}
     return [_block(table, title, items, single) for title, stack in stacks.items() for items in _cut(table, stack)]
 
 
@@ -64,7 +65,7 @@ def _block(table: Table, title: str, items: list[tuple[dict, str]], by_metric: b
     headers = ["method"]
     entries = [[Entry(row["label"])] for row in rows]
     for column, metric in items:
-        headers.append(METRICS[metric] if by_metric else column["label"])
+        headers.append(heading(metric, table.plan["metrics"]) if by_metric else column["label"])
         for line, entry in zip(entries, _entries(table, column["id"], metric), strict=True):
             line.append(entry)
         if _on_record(table, column["id"], metric):

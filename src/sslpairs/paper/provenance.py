@@ -3,14 +3,15 @@
 import html
 import json
 from pathlib import Path
-from typing import Any
 
+from sslpairs.config.protocols import named
 from sslpairs.errors import UserError
 from sslpairs.git import commit_words
 from sslpairs.paper.formats.html import html_page, html_table
-from sslpairs.paper.tables import read_record
-from sslpairs.paper.wording import METRICS
+from sslpairs.paper.tables import Source, itself, read_evaluation, receipt_of
 from sslpairs.plan.machines import mixture
+from sslpairs.plan.paths import receipt_file
+from sslpairs.plan.records import PlannedTable, Receipt, replicates
 
 FIELDS = (
     *("run", "spec", "label", "dataset", "seed", "checkpoint"),
@@ -18,35 +19,31 @@ FIELDS = (
 )
 
 
-def provenance_page(plans: list[dict[str, Any]], root: Path) -> str:
+def provenance_page(plans: list[PlannedTable], root: Path, source: Source = itself) -> str:
     """A self-contained HTML page: each table's runs and evaluations, then each run's recipe, code, machine and time.
 
     Reads the receipts and evaluations below ``root/results``; raises ``UserError`` for one that is missing or damaged.
     """
-    receipts: dict[str, dict[str, Any]] = {}
-    for plan in plans:
-        for cell in plan["cells"]:
-            for one in cell["replicates"]:
-                if one["run"] not in receipts:
-                    receipts[one["run"]] = _receipt(one["run"], root)
+    receipts: dict[str, Receipt] = {}
+    for run in dict.fromkeys(one["run"] for plan in plans for one in replicates(plan)):
+        receipts[run] = _receipt(run, root)
     parts = ["<h1>Provenance</h1>", _overview(receipts)]
     parts.append("<h2>Tables</h2>")
-    parts += [_table(plan, root) for plan in plans]
+    parts += [_table(plan, root, source) for plan in plans]
     parts.append("<h2>Runs</h2>")
     parts += [_run(receipt) for _, receipt in sorted(receipts.items())]
     return html_page("Provenance", "\n".join(parts))
 
 
-def _receipt(run: str, root: Path) -> dict[str, Any]:
-    path = root / "results" / "runs" / run / "run.json"
-    receipt = read_record(path, root)
+def _receipt(run: str, root: Path) -> Receipt:
+    receipt = receipt_of(run, root)
     missing = [key for key in FIELDS if key not in receipt]
     if missing:
-        raise UserError(f"{path.relative_to(root)} lacks {', '.join(missing)}: restore it from git, or delete the run")
+        raise UserError(f"{receipt_file(run)} lacks {', '.join(missing)}: restore it from git, or delete the run")
     return receipt
 
 
-def _overview(receipts: dict[str, dict[str, Any]]) -> str:
+def _overview(receipts: dict[str, Receipt]) -> str:
     """What all runs share, and what deserves a second look."""
     runs = list(receipts.values())
     if not runs:
@@ -72,19 +69,21 @@ def _overview(receipts: dict[str, dict[str, Any]]) -> str:
     return body
 
 
-def _table(plan: dict[str, Any], root: Path) -> str:
+def _table(plan: PlannedTable, root: Path, source: Source) -> str:
     labels = {one["id"]: one["label"] for one in (*plan["rows"], *plan["columns"])}
     rows = []
     for cell in plan["cells"]:
         for one in cell["replicates"]:
-            path = root / "results" / "evals" / f"{one['evaluation']}.json"
-            scores = read_record(path, root)["protocols"]
+            sources = {metric: source(one["evaluation"], named(metric).protocol) for metric in plan["metrics"]}
+            read = {name: read_evaluation(name, root).protocols for name in dict.fromkeys(sources.values())}
             run = html.escape(one["run"])
             texts = [html.escape(labels[cell["row"]]), html.escape(labels[cell["column"]]), str(one["seed"])]
-            texts += [f'<a href="#{run}"><code>{run}</code></a>', f"<code>{html.escape(path.stem)}</code>"]
-            texts += [f"{scores[metric]['last']:.2f}" if metric in scores else "" for metric in plan["metrics"]]
+            keys = " ".join(f"<code>{html.escape(name.rpartition('/')[2])}</code>" for name in read)
+            texts += [f'<a href="#{run}"><code>{run}</code></a>', keys]
+            values = [read[sources[metric]].get(p, {}).get(m) for metric in plan["metrics"] for p, m in [named(metric)]]
+            texts += ["" if value is None else f"{value:.2f}" for value in values]
             rows.append("<tr>" + "".join(f"<td>{text}</td>" for text in texts) + "</tr>")
-    headers = ["method", "setting", "seed", "run", "evaluation", *(f"{METRICS[one]} (%)" for one in plan["metrics"])]
+    headers = ["method", "setting", "seed", "run", "evaluation", *(named(one).title for one in plan["metrics"])]
     title = f"{html.escape(plan['title'])} <code>{html.escape(plan['id'])}</code>"
     about = f"{len(rows)} runs, table key {html.escape(plan['key'])}"
     return (
@@ -92,7 +91,7 @@ def _table(plan: dict[str, Any], root: Path) -> str:
     )
 
 
-def _run(receipt: dict[str, Any]) -> str:
+def _run(receipt: Receipt) -> str:
     spec, timing = receipt["spec"], receipt["timing"]
     name = html.escape(receipt["run"])
     checkpoint = receipt["checkpoint"]

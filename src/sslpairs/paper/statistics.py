@@ -3,9 +3,10 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from sslpairs.errors import UserError
+from sslpairs.plan.records import Term
 
 LEVEL = 0.95
 # Accuracies are multiples of 100 / (number of test images) points: what is smaller than this is rounding.
@@ -50,7 +51,7 @@ def summarise(values: Iterable[float]) -> Summary:
     return Summary(mean, sd if sd > ROUNDING else 0.0, len(values))
 
 
-def contrast(terms: list[dict[str, Any]], values: Mapping[tuple[str, str], Mapping[int, float]]) -> Contrast:
+def contrast(terms: list[Term], values: Mapping[tuple[str, str], Mapping[int, float]]) -> Contrast:
     """The sum of ``weight * cell`` over ``terms``, for each seed that all cells have, and its 95 % interval.
 
     ``terms`` are ``{"row", "column", "weight"}``; ``values`` gives the accuracies of each (row, column) by seed.

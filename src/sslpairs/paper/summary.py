@@ -5,7 +5,7 @@ from typing import Any
 
 from sslpairs.paper.formats.terminal import VERDICT_STYLES
 from sslpairs.paper.tables import Table
-from sslpairs.paper.wording import METRICS, effect_text, mean_text, seeds_text, verdict_text
+from sslpairs.paper.wording import effect_text, in_full, mean_text, seeds_text, verdict_text
 
 COLUMNS = 6
 """Columns of numbers side by side in 100 characters."""
@@ -25,7 +25,7 @@ def summary(tables: list[Table]) -> Any:
     parts: list[Any] = []
     for table in tables:
         plan = table.plan
-        facts = f"{METRICS[plan['metrics'][0]]} top-1 (%), {seeds_text(table)}, {plan['scale']}"
+        facts = f"{in_full(plan['metrics'][0])}, {seeds_text(table)}, {plan['scale']}"
         parts += [Text(plan["title"], style="bold"), Text(f"{plan['id']}: {facts}", style="dim")]
         for start in range(0, len(plan["columns"]), COLUMNS):
             parts.append(Padding(_numbers(table, plan["columns"][start : start + COLUMNS]), (0, 0, 0, 2)))

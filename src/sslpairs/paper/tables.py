@@ -1,19 +1,24 @@
 """A table plan and its evaluation files -> the table, its claims, and their texts for people and for programs."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
-from sslpairs import files
+from sslpairs.config.protocols import named
 from sslpairs.errors import UserError
 from sslpairs.paper.statistics import Contrast, Summary, contrast, reason, summarise, verdict
+from sslpairs.plan.evaluations import Evaluation
 from sslpairs.plan.machines import mixture
+from sslpairs.plan.paths import evaluation_file, receipt_file
+from sslpairs.plan.records import PlannedClaim, PlannedTable, PlannedValue, Receipt, read_receipt, replicates
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One method in one setting by one protocol; top-1 accuracies in percent."""
+    """One metric of one method in one setting; accuracies in percent."""
 
     last: Summary
     """Of the last epoch, over seeds."""
@@ -28,7 +33,7 @@ class Cell:
 class Claim:
     """A published claim and what the seeds say of it."""
 
-    plan: dict[str, Any]
+    plan: PlannedClaim
     contrast: Contrast
     verdict: str
     reason: str
@@ -38,67 +43,81 @@ class Claim:
 class Table:
     """A table plan with its numbers."""
 
-    plan: dict[str, Any]
+    plan: PlannedTable
     cells: dict[tuple[str, str, str], Cell]
     """By (row id, column id, metric); combinations that were not planned are absent."""
     claims: list[Claim]
     machines: str | None = None
     """By what the machines of its runs differ, where they do."""
 
-    def published(self, row: str, column: str, metric: str) -> list[dict[str, Any]]:
+    def published(self, row: str, column: str, metric: str) -> list[PlannedValue]:
         """The values on record for a cell, at whatever setting."""
         key = (row, column, metric)
         return [entry for entry in self.plan["published"] if (entry["row"], entry["column"], entry["metric"]) == key]
 
 
-def read_record(path: Path, root: Path) -> dict[str, Any]:
-    """A receipt or evaluation below ``root``. Raises ``UserError`` if it is missing or damaged."""
-    record = files.read_record(path, root)
-    if record is None:
-        raise UserError(
-            f"{path.relative_to(root)} is missing: `make tables` makes it; where it was published, `git pull` brings it"
-        )
-    return record
+def read_evaluation(name: str, root: Path) -> Evaluation:
+    """An evaluation below ``root``. Raises ``UserError`` if it is missing or damaged."""
+    path = evaluation_file(name)
+    return Evaluation.read(root / path, root) or _missing(path)
 
 
-def build_table(plan: dict[str, Any], root: Path) -> Table:
+def receipt_of(run: str, root: Path) -> Receipt:
+    """The receipt of a run below ``root``. Raises ``UserError`` if it is missing or damaged."""
+    return read_receipt(run, root) or _missing(receipt_file(run))
+
+
+def _missing(path: Path) -> NoReturn:
+    raise UserError(f"{path} is missing: `make tables` makes it; where it was published, `git pull` brings it")
+
+
+Source = Callable[[str, str], str]
+"""Evaluation and protocol -> the evaluation whose file has it (``Build.source``)."""
+
+
+def itself(evaluation: str, protocol: str) -> str:
+    """The source where every evaluation is one file."""
+    return evaluation
+
+
+def build_table(plan: PlannedTable, root: Path, source: Source = itself) -> Table:
     """Read the evaluations that ``plan`` names below ``root/results/evals`` and test the plan's claims.
 
-    Raises ``UserError`` for an evaluation that is missing, damaged, or without one of the table's protocols.
+    Raises ``UserError`` for an evaluation that is missing, damaged, or without one of the table's metrics.
     """
+    read = cache(lambda name: read_evaluation(name, root))
     claimed = [claim["metric"] for claim in plan["claims"]]
     cells = {}
     for planned in plan["cells"]:
-        paths = [root / "results" / "evals" / f"{one['evaluation']}.json" for one in planned["replicates"]]
-        evaluations = [read_record(path, root) for path in paths]
         for metric in dict.fromkeys([*plan["metrics"], *claimed]):
-            scores = [_score(one, metric, path) for one, path in zip(evaluations, paths, strict=True)]
-            best = [score["best"] for score in scores if score.get("best") is not None]
-            values = {one["seed"]: score["last"] for one, score in zip(planned["replicates"], scores, strict=True)}
+            protocol, quantity = named(metric)
+            names = [source(one["evaluation"], protocol) for one in planned["replicates"]]
+            scores = [_score(read(name), metric, name) for name in names]
+            best = [score[f"best_{quantity}"] for score in scores if f"best_{quantity}" in score]
+            values = {one["seed"]: score[quantity] for one, score in zip(planned["replicates"], scores, strict=True)}
             cells[planned["row"], planned["column"], metric] = Cell(
                 last=summarise(values.values()),
                 best=summarise(best).mean if len(best) == len(scores) else None,
                 values=values,
                 runs=[one["run"] for one in planned["replicates"]],
             )
-    runs = dict.fromkeys(one["run"] for planned in plan["cells"] for one in planned["replicates"])
-    receipts = [files.read_record(root / "results" / "runs" / run / "run.json", root) for run in runs]
+    receipts = [read_receipt(run, root) for run in dict.fromkeys(one["run"] for one in replicates(plan))]
     machines = mixture(filter(None, receipts))
     return Table(plan, cells, [_test(claim, cells) for claim in plan["claims"]], machines)
 
 
-def _score(evaluation: dict[str, Any], metric: str, path: Path) -> dict[str, Any]:
-    score = evaluation.get("protocols", {}).get(metric, {})
-    last = score.get("last")
-    if not isinstance(last, int | float) or not math.isfinite(last):
+def _score(evaluation: Evaluation, metric: str, name: str) -> dict[str, float]:
+    protocol, quantity = named(metric)
+    score = evaluation.protocols.get(protocol, {})
+    value = score.get(quantity)
+    if not isinstance(value, int | float) or not math.isfinite(value):
         raise UserError(
-            f"{path.name} of run {path.parent.name} has no '{metric}' accuracy of the last epoch (found {last!r}): "
-            "delete the file and run `make tables` again"
+            f"{evaluation_file(name)} has no '{metric}' (found {value!r}): delete the file and run `make tables` again"
         )
     return score
 
 
-def _test(claim: dict[str, Any], cells: dict[tuple[str, str, str], Cell]) -> Claim:
+def _test(claim: PlannedClaim, cells: dict[tuple[str, str, str], Cell]) -> Claim:
     values = {(row, column): cell.values for (row, column, metric), cell in cells.items() if metric == claim["metric"]}
     try:
         found = contrast(claim["terms"], values)

@@ -1,21 +1,29 @@
 """The words of a table: numbers, verdicts, notes."""
 
-from typing import Any
-
+from sslpairs.config.protocols import PROTOCOLS, named
+from sslpairs.config.protocols.base import Quantity
 from sslpairs.paper.statistics import Contrast, Summary
 from sslpairs.paper.tables import Claim, Table
-
-METRICS = {"linear": "linear", "online": "online", "knn": "kNN"}
-
-
-PROTOCOLS = {
-    "linear": "linear layer trained on frozen features after the training",
-    "online": "linear layer trained beside the backbone on detached features",
-    "knn": "weighted vote of the nearest training images on frozen features",
-}
+from sslpairs.plan.records import PlannedColumn, PlannedTable, PlannedValue
 
 
-def published_text(entries: list[dict[str, Any]]) -> str:
+def shared(metrics: list[str]) -> Quantity | None:
+    """What metrics of several protocols measure, where it is the same for all."""
+    found = {named(metric).quantity for metric in metrics}
+    return found.pop() if len(found) == 1 else None
+
+
+def in_full(metric: str) -> str:
+    """As in "linear top-1 accuracy (%)"."""
+    return f"{PROTOCOLS[named(metric).protocol].title} {named(metric).quantity.what}"
+
+
+def heading(metric: str, among: list[str]) -> str:
+    """A metric above its numbers: by its protocol alone, where the others measure the same by other protocols."""
+    return PROTOCOLS[named(metric).protocol].title if shared(among) else named(metric).title
+
+
+def published_text(entries: list[PlannedValue]) -> str:
     """The comparable values with their settings, else 'other scale', else 'not on record'."""
     comparable = [f"{entry['value']:g} ({entry['setting']})" for entry in entries if entry["comparable"]]
     return "; ".join(comparable) or ("other scale" if entries else "not on record")
@@ -61,7 +69,7 @@ def seeds_text(table: Table) -> str:
     return f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
 
 
-def subtitle(plan: dict[str, Any]) -> str:
+def subtitle(plan: PlannedTable) -> str:
     """Paper and scale."""
     source = f" (arXiv {plan['arxiv']})" if plan["arxiv"] else ""
     return f"{plan['paper_title']}{source}. Scale: {plan['scale_title']}"
@@ -71,14 +79,14 @@ def notes(table: Table) -> list[str]:
     """What a reader must know beside the numbers: one sentence or two each, plain text."""
     plan = table.plan
     cells = table.cells.values()
-    numbers = "Top-1 accuracy in % at the last epoch: "
+    whole = shared(plan["metrics"])
+    numbers = f"{whole.what[0].upper()}{whole.what[1:]} at the last epoch: " if whole else "At the last epoch: "
     numbers += "one seed, so no spread" if seeds_text(table) == "one seed" else f"mean ± sd of {seeds_text(table)}"
     if any(cell.best is not None for cell in cells):
         numbers += "; in brackets the mean of each run's best epoch, which is chosen on test data: optimistic"
     lines = [f"{numbers}. Bold: the best of a base method."]
-    lines.append(
-        "Protocols: " + "; ".join(f"{METRICS[metric]}: {PROTOCOLS[metric]}" for metric in plan["metrics"]) + "."
-    )
+    protocols = [PROTOCOLS[name] for name in dict.fromkeys(named(metric).protocol for metric in plan["metrics"])]
+    lines.append("Protocols: " + "; ".join(f"{protocol.title}: {protocol.about}" for protocol in protocols) + ".")
     for column in plan["columns"]:
         papers = "; ".join(dict.fromkeys(column["stands_for"]))
         label = f"{column['label']}: " if len(plan["columns"]) > 1 else ""
@@ -96,7 +104,7 @@ def notes(table: Table) -> list[str]:
     return lines
 
 
-def _setting(column: dict[str, Any]) -> str:
+def _setting(column: PlannedColumn) -> str:
     """Data set and settings in words; a changed hyper-parameter as 'mixco.temperature 0.1'."""
     words = {"backbone": "{}", "batch_size": "batch {}", "epochs": "{} epochs", "augmentation": "{} augmentation"}
     known = {key: value for key, value in column["settings"].items() if key != "dataset" and value is not None}
@@ -111,7 +119,7 @@ def _record(table: Table) -> str:
     texts = []
     for entry in entries:
         where = entry["setting"] if entry["comparable"] else f"other scale: {entry['setting']}"
-        cell = f"{labels[entry['row']]}, {labels[entry['column']]}, {METRICS[entry['metric']]}"
+        cell = f"{labels[entry['row']]}, {labels[entry['column']]}, {heading(entry['metric'], table.plan['metrics'])}"
         texts.append(f"{cell}: {entry['value']:g} ({where}; {entry['source']})")
     return "Published: " + "; ".join(texts) + "."
 
@@ -124,7 +132,7 @@ def claim_rows(table: Table) -> list[list[str]]:
     return [
         [
             claim.plan["text"],
-            ", ".join(filter(None, [claim.plan["setting"], METRICS[claim.plan["metric"]]])),
+            ", ".join(filter(None, [claim.plan["setting"], heading(claim.plan["metric"], table.plan["metrics"])])),
             effect_text(claim.contrast),
             str(claim.contrast.n),
             claim_published(claim),

@@ -8,11 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from sslpairs.errors import Unreadable, UserError
-from sslpairs.files import SEAL, read_record, sha256_file, unwritable
-from sslpairs.plan.machines import kind_here
-from sslpairs.plan.paths import ENDINGS, evaluation_file, pointer_file, run_folder
+from sslpairs.files import read_record, sha256_file, unwritable
+from sslpairs.plan.evaluations import Evaluation, find_parts
+from sslpairs.plan.paths import (
+    ENDINGS,
+    EVALUATIONS,
+    checkpoint_file,
+    evaluation_file,
+    metrics_file,
+    pointer_file,
+    product_stem,
+    provenance_page,
+    receipt_file,
+    run_folder,
+)
 from sslpairs.plan.plan import Plan
 from sslpairs.plan.pointers import pointer_of, read_pointer
+from sslpairs.plan.records import Receipt, replicates
 from sslpairs.plan.spec import digest
 
 
@@ -46,7 +58,7 @@ class Build:
     # --- what exists ---------------------------------------------------------------------------------------------
 
     @cached_property
-    def receipts(self) -> dict[str, dict[str, Any]]:
+    def receipts(self) -> dict[str, Receipt]:
         """Receipts of the plan's runs; a run counts as done when it has one."""
         found = {run: self._record(self.receipt_file(run)) for run in self.plan.runs}
         for run, receipt in found.items():
@@ -63,16 +75,16 @@ class Build:
         }
         return {run: receipt for run, receipt in whole.items() if self._look_at_metrics(run, receipt)}
 
-    def _look_at_metrics(self, run: str, receipt: dict[str, Any]) -> bool:
+    def _look_at_metrics(self, run: str, receipt: Receipt) -> bool:
         """Metrics are small, in git, and drawn by figures: compared whenever a build begins. False where nothing but the receipt
         is left: Snakemake, which removes what a failed job made, was killed before it came to that."""
-        name = f"results/runs/{run}/metrics.csv"
+        name = str(metrics_file(run))
         try:
             with open(f"{self.root}/{name}", "rb") as file:
                 found = hashlib.sha256(file.read()).hexdigest()
             wrong = "differ from the ones" if found != receipt["metrics"]["sha256"] else None
         except FileNotFoundError:
-            evaluated = any((self.root / "results/evals" / run).glob("*.json"))
+            evaluated = any((self.root / EVALUATIONS / run).glob("*.json"))
             if not (self.has_checkpoint(run) or (self.root / pointer_file(run)).exists() or evaluated):
                 return False
             wrong = "are missing, those"
@@ -86,17 +98,33 @@ class Build:
             )
         return True
 
+    @property
+    def evaluations(self) -> list[str]:
+        """Evaluations of the plan that are files, one a job; see ``plan/evaluations.py``."""
+        if self.plan.parts is None:
+            self.plan.parts = find_parts(self)
+        return [name for name in self.plan.evaluations if name not in self.plan.parts]
+
+    def source(self, evaluation: str, protocol: str) -> str:
+        """Which evaluation has, or will have, a protocol of this one."""
+        _ = self.evaluations  # looks where they are
+        return self.plan.parts.get(evaluation, {}).get(protocol, evaluation)
+
+    def sources(self, evaluation: str) -> list[str]:
+        """All evaluations that have parts of this one."""
+        return list(dict.fromkeys(self.source(evaluation, p) for p in self.plan.evaluations[evaluation]["protocols"]))
+
     @cached_property
     def evaluated(self) -> set[str]:
         """Evaluations of the plan that are done: of the checkpoint that the receipt names, and of no other."""
         done = set()
-        for name, entry in self.plan.evaluations.items():
-            receipt, found = self.receipts.get(entry["run"]), self._record(f"results/evals/{name}.json")
+        for name in self.evaluations:
+            entry = self.plan.evaluations[name]
+            receipt, found = self.receipts.get(entry["run"]), self.evaluation(name)
             if found is None or receipt is None:
                 continue
-            if (found.get("key"), found.get("checkpoint")) == (entry["key"], receipt["checkpoint"]["sha256"]):
+            if (found.key, found.checkpoint) == (entry["key"], receipt["checkpoint"]["sha256"]):
                 done.add(name)
-                self._seals[name] = found[SEAL]
             else:
                 path = evaluation_file(name)
                 self.damage[str(path)] = (
@@ -105,9 +133,19 @@ class Build:
                 )
         return done
 
-    def record_of(self, evaluation: str) -> dict[str, Any] | None:
-        """An evaluation, None where there is none; ``UserError`` when it is damaged."""
-        return read_record(self.root / evaluation_file(evaluation), self.root)
+    def evaluation(self, name: str) -> Evaluation | None:
+        """What an evaluation's file says; None where there is none, or it is damaged, which ``damage`` then tells."""
+        if name not in self._read:
+            path = evaluation_file(name)
+            try:
+                self._read[name] = Evaluation.read(self.root / path, self.root)
+            except UserError as error:
+                self._read[name], self.damage[str(path)] = None, str(error)
+        return self._read[name]
+
+    @cached_property
+    def _read(self) -> dict[str, Evaluation | None]:
+        return {}
 
     @cached_property
     def damage(self) -> dict[str, str]:
@@ -116,16 +154,10 @@ class Build:
 
     def seal_of(self, evaluation: str) -> str:
         """The digest over the content of an evaluation; ``UserError`` where it is missing or damaged."""
-        if evaluation not in self._seals:
-            record = self.record_of(evaluation)
-            if record is None:
-                raise UserError(f"{evaluation_file(evaluation)}: missing; the next build makes it")
-            self._seals[evaluation] = record[SEAL]
-        return self._seals[evaluation]
-
-    @cached_property
-    def _seals(self) -> dict[str, str]:
-        return {}
+        found, path = self.evaluation(evaluation), evaluation_file(evaluation)
+        if found is None:
+            raise UserError(self.damage.get(str(path), f"{path}: missing; the next build makes it"))
+        return found.seal
 
     def _record(self, path: str) -> dict[str, Any] | None:
         try:
@@ -136,7 +168,7 @@ class Build:
 
     def receipt_file(self, run: str) -> str:
         """Relative to the root."""
-        return f"results/runs/{run}/run.json"
+        return str(receipt_file(run))
 
     @cached_property
     def damaged(self) -> list[str]:
@@ -161,7 +193,7 @@ class Build:
     @cached_property
     def to_evaluate(self) -> list[str]:
         """Evaluations that are missing."""
-        return [name for name in self.plan.evaluations if name not in self.evaluated]
+        return [name for name in self.evaluations if name not in self.evaluated]
 
     @cached_property
     def needed(self) -> dict[str, None]:
@@ -206,7 +238,7 @@ class Build:
 
     def checkpoint(self, run: str) -> Path:
         """Relative to the root."""
-        return run_folder(run) / "checkpoint.pt"
+        return checkpoint_file(run)
 
     def has_checkpoint(self, run: str) -> bool:
         """Whether a checkpoint lies there; whether it is whole, its reader checks."""
@@ -278,8 +310,7 @@ class Build:
 
     def runs_of(self, table: str) -> list[str]:
         """The runs whose numbers stand in a table."""
-        cells = self.plan.tables[table]["cells"]
-        return list(dict.fromkeys(replicate["run"] for cell in cells for replicate in cell["replicates"]))
+        return list(dict.fromkeys(one["run"] for one in replicates(self.plan.tables[table])))
 
     def threads(self, run: str) -> int:
         """Processor threads of a training, all its processes together."""
@@ -291,30 +322,30 @@ class Build:
         """The data, and the guide's checkpoint where there is one: an edge in the DAG."""
         entry = self.plan.runs[run]
         files = [f"data/{entry['dataset']}/dataset.json"]
-        return files + ([str(run_folder(entry["guide"]) / "checkpoint.pt")] if entry["guide"] else [])
+        return files + ([str(checkpoint_file(entry["guide"]))] if entry["guide"] else [])
 
     def evaluation_inputs(self, evaluation: str) -> list[str]:
         """The data, the checkpoint and its receipt."""
         entry = self.plan.evaluations[evaluation]
         run = entry["run"]
-        folder = run_folder(run)
         return [
             f"data/{entry.get('dataset', self.plan.runs[run]['dataset'])}/dataset.json",
-            str(folder / "checkpoint.pt"),
-            str(folder / "run.json"),
+            str(checkpoint_file(run)),
+            str(receipt_file(run)),
         ]
 
     def evaluations_of(self, table: str) -> list[str]:
         """The evaluations that a table is made from."""
-        return [r["evaluation"] for cell in self.plan.tables[table]["cells"] for r in cell["replicates"]]
+        names = [one["evaluation"] for one in replicates(self.plan.tables[table])]
+        return list(dict.fromkeys(source for name in names for source in self.sources(name)))
 
     def evaluation_files(self, table: str) -> list[str]:
         """Their files, relative to the root."""
-        return [f"results/evals/{evaluation}.json" for evaluation in self.evaluations_of(table)]
+        return [str(evaluation_file(evaluation)) for evaluation in self.evaluations_of(table)]
 
     def stem(self, kind: str, name: str) -> str:
         """Of the files of a table or a figure (``kind``: "tables" or "figures"), without an ending."""
-        return f"results/{kind}/{self.plan.scale['name']}/{name}"
+        return str(product_stem(kind, self.plan.scale["name"], name))
 
     def files_of(self, kind: str, name: str) -> list[str]:
         """The files of a table or a figure, relative to the root."""
@@ -330,7 +361,7 @@ class Build:
         receipt that has disappeared only if it is asked for by name: with the table on disk it would see nothing to do."""
         runs = self.runs_of(table)
         records = [self.receipt_file(run) for run in runs]
-        records += [f"results/runs/{run}/metrics.csv" for run in runs if run not in self.receipts]
+        records += [str(metrics_file(run)) for run in runs if run not in self.receipts]
         return [*self.outputs(table), *self.evaluation_files(table), *records]
 
     def targets(self) -> dict[str, list[str]]:
@@ -344,7 +375,7 @@ class Build:
         """The curves of the runs that a figure of training curves shows; none for other kinds."""
         entry = self.plan.figures[figure]
         runs = self.runs_of(entry["table"]) if entry["kind"] == "curves" else []
-        return [str(run_folder(run) / "metrics.csv") for run in runs]
+        return [str(metrics_file(run)) for run in runs]
 
     def figure_inputs(self, figure: str) -> list[str]:
         """What a figure is drawn after: its table, which stands for the evaluations behind it (thousands of files would only name
@@ -364,36 +395,4 @@ class Build:
         """The provenance page of the selected tables, keyed by what it shows."""
         plan = self.plan
         key = digest([[plan.tables[name]["key"] for name in plan.selected], plan.scale["name"]])
-        return f"results/provenance/{plan.scale['name']}.{key}.html"
-
-    # --- cost ----------------------------------------------------------------------------------------------------
-
-    def estimate(self, runs: Iterable[str], known: "Build | None" = None) -> tuple[float, int]:
-        """Seconds that these runs would take one after another, and how many of them have no like run to go by.
-
-        Seconds an epoch come from receipts (this build's, or those of another one that is ``known``) on the same kind of
-        device, of the same method, network, data and batch size, else of the same method and data, else of the same data.
-        """
-        runs, kind = list(runs), kind_here(self.plan.settings["device"])
-        samples: dict[tuple, list[float]] = {}
-        known = known or self
-        for run, receipt in known.receipts.items():
-            if not receipt["device"].startswith(kind):
-                continue
-            seconds = receipt["timing"]["seconds"] / receipt["spec"]["epochs"]
-            for key in known.likeness(run):
-                samples.setdefault(key, []).append(seconds)
-        total, unknown = 0.0, 0
-        for run in runs:
-            like = next((samples[key] for key in self.likeness(run) if key in samples), None)
-            if like is None:
-                unknown += 1
-            else:
-                total += self.plan.runs[run]["spec"]["epochs"] * sum(like) / len(like)
-        return total, unknown
-
-    def likeness(self, run: str) -> list[tuple]:
-        """What runs have in common that take about as long: the closest kind of likeness first."""
-        entry = self.plan.runs[run]
-        data, label = entry["dataset"], entry["label"]
-        return [(data, label, entry["backbone"], entry["spec"]["batch_size"]), (data, label), (data,)]
+        return str(provenance_page(plan.scale["name"], key))

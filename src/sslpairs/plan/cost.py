@@ -6,12 +6,15 @@ guides. Time is a count divided by a speed, which comes from receipts as soon as
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from pydantic import TypeAdapter
+
+from sslpairs.config.backbones import Backbone
+from sslpairs.config.backbones.base import Conv
 from sslpairs.config.methods import METHODS, Method
 from sslpairs.config.strategies import STRATEGIES
 from sslpairs.files import canonical
@@ -108,67 +111,6 @@ def _network(spec: Spec, how: dict[str, Any], size: int, channels: int) -> Netwo
     return Network(products + last, parameters + last, kept)
 
 
-class Conv(NamedTuple):
-    """A square convolution without bias; every one in ``backbones/build.py`` is followed by a batch norm."""
-
-    inputs: int
-    outputs: int
-    kernel: int
-    edge: int
-    """Of its output, in pixels."""
-
-    @property
-    def weights(self) -> int:
-        """How many."""
-        return self.kernel**2 * self.inputs * self.outputs
-
-    @property
-    def products(self) -> int:
-        """Multiply-adds for one image."""
-        return self.weights * self.edge**2
-
-    @property
-    def kept(self) -> int:
-        """Numbers kept of one image: the inputs of the norm and of what comes after its ReLU."""
-        return 2 * self.outputs * self.edge**2
-
-
 @cache
 def _convolutions(backbone: str, size: int, channels: int) -> tuple[Conv, ...]:
-    how = json.loads(backbone)
-    if how["kind"] == "convnet":
-        return tuple(_convnet(how["widths"], size, channels))
-    return tuple(_resnet(how["depth"], how["stem"], size, channels))
-
-
-def _halved(edge: int) -> int:
-    """Edge after a stride of 2 with half a kernel's padding."""
-    return -(-edge // 2)
-
-
-def _convnet(widths: list[int], size: int, channels: int) -> Iterator[Conv]:
-    for width in widths:
-        size = _halved(size)
-        yield Conv(channels, width, 3, size)
-        channels = width
-
-
-def _resnet(depth: int, stem: str, size: int, channels: int) -> Iterator[Conv]:
-    """torchvision's ``resnet.py``: basic blocks to depth 34, bottlenecks with the stride in their 3x3 from 50 on."""
-    edge = size if stem == "cifar" else _halved(size)
-    yield Conv(channels, 64, 3 if stem == "cifar" else 7, edge)
-    edge, inputs = edge if stem == "cifar" else _halved(edge), 64  # the standard stem's max-pooling
-    for stage, blocks in enumerate({18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}[depth]):
-        width = 64 << stage
-        outputs = width if depth < 50 else 4 * width
-        for block in range(blocks):
-            before, edge = edge, _halved(edge) if stage and not block else edge
-            if depth < 50:
-                yield Conv(inputs, width, 3, edge)
-            else:
-                yield Conv(inputs, width, 1, before)
-                yield Conv(width, width, 3, edge)
-            if edge != before or inputs != outputs:
-                yield Conv(inputs, outputs, 1, edge)
-            yield Conv(width, outputs, 3 if depth < 50 else 1, edge)
-            inputs = outputs
+    return tuple(TypeAdapter(Backbone).validate_json(backbone).convolutions(size, channels))

@@ -3,10 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from sslpairs.config.protocols import METRICS
 from sslpairs.errors import UserError, nearest
 from sslpairs.git import commit_words
 from sslpairs.plan.build import Build
+from sslpairs.plan.estimate import estimate
 from sslpairs.plan.fingerprint import evaluation_code, training_code
+from sslpairs.plan.records import Receipt
 
 
 @dataclass(frozen=True)
@@ -120,15 +123,15 @@ def data(build: Build, run: str) -> str:
     return f"{name} ({dataset['title']}), sha256 {dataset['content'][:12]}"
 
 
-def commit(receipt: dict[str, Any]) -> str:
+def commit(receipt: Receipt) -> str:
     """The commit at which a run was trained."""
     return commit_words(receipt["git"])
 
 
-def code(receipt: dict[str, Any]) -> str:
+def code(receipt: Receipt) -> str:
     """The fingerprint of the code that trained a run, and whether it is today's."""
     spec = receipt["spec"]
-    now = training_code(*spec["method"], tuple(spec["strategies"]))
+    now = training_code(*spec["method"], tuple(spec["strategies"]), spec["backbone"]["kind"])
     return receipt["code"] + ("" if receipt["code"] == now else ": trained by older code")
 
 
@@ -157,13 +160,16 @@ def warnings(build: Build, run: str) -> list[str]:
 
 
 def score(build: Build, evaluation: str) -> dict[str, Any] | None:
-    """The protocols' accuracies of an evaluation, and whether older code measured them; None where it is not done."""
-    if evaluation not in build.evaluated:
+    """The metrics of an evaluation, and whether older code measured them; None where it is not done."""
+    sources = {p: build.source(evaluation, p) for p in build.plan.evaluations[evaluation]["protocols"]}
+    if not set(sources.values()) <= build.evaluated:
         return None
-    record = build.record_of(evaluation)
+    found = {protocol: build.evaluation(name) for protocol, name in sources.items()}
+    backbone = build.plan.runs[build.plan.evaluations[evaluation]["run"]]["spec"]["backbone"]["kind"]
+    values = {f"{p}.{metric}": value for p, one in found.items() for metric, value in one.protocols[p].items()}
     return {
-        "last": {name: protocol["last"] for name, protocol in record["protocols"].items()},
-        "older": record["code"] != evaluation_code(),
+        "values": {metric: value for metric, value in values.items() if metric in METRICS},
+        "older": any(one.code != evaluation_code(tuple(one.protocols), backbone) for one in found.values()),
     }
 
 
@@ -212,7 +218,7 @@ def difference(now: Build, then: Build, subject: Subject | None = None) -> Diffe
         runs = {replicate["run"] for replicate in found}
         if only_guides:
             return {guide for run in runs if (guide := build.plan.runs[run]["guide"])}, set()
-        return set(build.with_guides(runs)), {replicate["evaluation"] for replicate in found}
+        return set(build.with_guides(runs)), {name for one in found for name in build.sources(one["evaluation"])}
 
     def work(build: Build) -> tuple[set[str], set[str], set[str], set[str]]:
         runs, evaluations = parts(build)
@@ -223,7 +229,7 @@ def difference(now: Build, then: Build, subject: Subject | None = None) -> Diffe
     (runs, *work_now), (new_runs, *work_then) = work(now), work(then)
     evaluated, trained, restored = (sorted(new - old) for old, new in zip(work_now, work_then, strict=True))
     found = sorted(run for run in new_runs - runs if run in then.receipts)
-    seconds, unknown = then.estimate(trained, now)
+    seconds, unknown = estimate(then, trained, now)
     tables = [
         name
         for name in then.plan.selected

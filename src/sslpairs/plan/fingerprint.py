@@ -16,27 +16,32 @@ SILENT = (
     "words",
     "files",
     "git",
+    "config.protocols",
     "plan.build",
     "plan.paths",
     "plan.progress",
+    "plan.records",
     "plan.fingerprint",
     "training.provenance",
 )
-"""Modules that speak, find or write results and change none of their numbers; imports are not followed into them."""
+"""Modules that speak, list, find or write results and change none of their numbers; imports are not followed into them."""
 
 
 @cache
-def training_code(base: str, strategies: tuple[str, ...]) -> str:
-    """Of the trainings of a base method under pair strategies: the files of others are not among it."""
+def training_code(base: str, strategies: tuple[str, ...], backbone: str) -> str:
+    """Of the trainings of a base method under pair strategies on a kind of backbone: the files of others are not among it."""
     own = [f"{room}.{base}" for room in ("methods", "config.methods")]
     own += [f"{room}.{name}" for name in strategies for room in ("pairs", "config.strategies")]
+    own += [f"{room}.{backbone}" for room in ("backbones", "config.backbones")]
     return fingerprint("training.trainer", *own)
 
 
 @cache
-def evaluation_code() -> str:
-    """Of an evaluation: protocols, and the features that they see."""
-    return fingerprint("evaluation.evaluate")
+def evaluation_code(protocols: tuple[str, ...], backbone: str) -> str:
+    """Of an evaluation under these protocols, and of the features that they see: the files of others are not among it."""
+    own = [f"{room}.{name}" for name in protocols for room in ("evaluation", "config.protocols")]
+    own += [f"{room}.{backbone}" for room in ("backbones", "config.backbones")]
+    return fingerprint("evaluation.evaluate", *own)
 
 
 @cache

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sslpairs.errors import UserError
 from sslpairs.files import canonical, sha256_text, write_atomic
+from sslpairs.plan.paths import PLANS
 from sslpairs.plan.plan import Plan
 
 
@@ -15,7 +16,7 @@ def freeze(plan: Plan, root: Path) -> Path:
     All jobs of a build read this file, so that editing ``config/`` meanwhile changes nothing in that build.
     """
     text = canonical(vars(plan))
-    path = Path("results/plans") / f"{sha256_text(text)[:12]}.json"
+    path = PLANS / f"{sha256_text(text)[:12]}.json"
     try:
         whole = (root / path).read_text(encoding="utf-8") == text
     except (OSError, UnicodeDecodeError):

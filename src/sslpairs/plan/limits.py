@@ -1,14 +1,17 @@
 """What cannot work, told when it is planned and not by each job: more images, neighbours or epochs than there are."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sslpairs.config.datasets import Dataset
 from sslpairs.config.optimization import Schedule
+from sslpairs.config.protocols.base import Protocol
 from sslpairs.errors import UserError
 from sslpairs.files import read_json
+from sslpairs.plan.records import PlannedRun
 
 
 @dataclass(frozen=True)
@@ -35,21 +38,22 @@ def known_images(root: Path, name: str, config: dict[str, Any], content: str | N
     if receipt and content in (None, receipt.get("content")):
         channels, size = receipt["image"][0], receipt["image"][-1]
         return Images(receipt["counts"]["train"], receipt["counts"]["test"], size, channels)
-    source, expected = config["source"], config.get("expected")
-    if source["kind"] == "digits":
-        test = 10 * source["test_per_class"]
-        return Images(1797 - test, test, source["size"], 1)
-    return Images(expected["train"], expected["test"], source["size"], source["channels"]) if expected else None
+    dataset = Dataset.model_validate(config)
+    (channels, size), counts = dataset.source.image(), dataset.source.counts()
+    if dataset.expected:
+        counts = dataset.expected.train, dataset.expected.test
+    return Images(*counts, size, channels) if counts else None
 
 
-def check_evaluation(images: Images | None, data: str, protocols: dict[str, Any], recipe_file: str) -> None:
-    """``UserError`` for more neighbours of the kNN than the data set has training images."""
-    neighbours = protocols["knn"]["neighbours"]
-    if images and neighbours > images.train:
-        raise UserError(
-            f"{recipe_file}: evaluation.knn.neighbours: {neighbours:,} exceeds the {images.train:,} training images of {data}; write a "
-            "smaller number"
-        )
+def check_evaluation(
+    images: Images | None, data: str, protocols: Iterable[tuple[str, Protocol]], recipe_file: str
+) -> None:
+    """``UserError`` for a protocol that cannot be with so few images, such as a kNN of more neighbours."""
+    for name, settings in protocols if images else ():
+        if found := settings.problem(images.train):
+            raise UserError(
+                f"{recipe_file}: evaluation.{name}.{found[0]}: {found[1]} of {data}; write a smaller number"
+            )
 
 
 def check_schedule(schedule: Schedule, epochs: int, scale_file: str, recipe_file: str) -> None:
@@ -63,7 +67,7 @@ def check_schedule(schedule: Schedule, epochs: int, scale_file: str, recipe_file
         )
 
 
-def late_notes(runs: list[dict[str, Any]]) -> list[str]:
+def late_notes(runs: list[PlannedRun]) -> list[str]:
     """A note for each setting that waits for an epoch which its training does not reach: some papers' own recipes do."""
     found: dict[tuple[str, int], dict[str, None]] = {}
     for run in runs:
@@ -87,7 +91,7 @@ def late_notes(runs: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def queue_notes(runs: list[dict[str, Any]], images_of: Callable[[str], Images | None]) -> list[str]:
+def queue_notes(runs: list[PlannedRun], images_of: Callable[[str], Images | None]) -> list[str]:
     """A note for each data set that is smaller than a queue: no mistake (released code has it), and seldom meant."""
     found: dict[tuple[str, int], dict[str, None]] = {}
     for run in runs:

@@ -5,7 +5,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+
+from sslpairs.plan.records import Receipt
 
 DEVICES = Path("/dev")
 
@@ -18,7 +19,7 @@ def kind_here(choice: str) -> str:
     return "cuda" if not hidden and any(DEVICES.glob("nvidia[0-9]*")) else "cpu"
 
 
-def mixture(receipts: Iterable[dict[str, Any]]) -> str | None:
+def mixture(receipts: Iterable[Receipt]) -> str | None:
     """One line that says by what the machines of some runs differ, None where they do not.
 
     For example 'runs of different machines: torch 2.10.0 (3 runs), 2.11.0 (7 runs)'. Compared are the version of torch and the

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from sslpairs.plan.records import Git, PlannedDataset, PlannedEvaluation, PlannedFigure, PlannedRun, PlannedTable
+
 
 @dataclass
 class Plan:
@@ -10,16 +12,18 @@ class Plan:
 
     settings: dict[str, Any]
     scale: dict[str, Any]
-    datasets: dict[str, dict[str, Any]]
-    runs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """run id -> label, dataset, backbone, seed, spec, gpus, guide (run id or null)."""
-    evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """'run id/key' -> run, key, protocols; dataset and content where it is not on the run's own data."""
-    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
-    figures: dict[str, dict[str, Any]] = field(default_factory=dict)
+    datasets: dict[str, PlannedDataset]
+    runs: dict[str, PlannedRun] = field(default_factory=dict)
+    """By id."""
+    evaluations: dict[str, PlannedEvaluation] = field(default_factory=dict)
+    """By 'run id/key'."""
+    parts: dict[str, dict[str, str]] | None = None
+    """Evaluations that are in several files -> protocol -> the evaluation that has it; null before a build has looked."""
+    tables: dict[str, PlannedTable] = field(default_factory=dict)
+    figures: dict[str, PlannedFigure] = field(default_factory=dict)
     selected: list[str] = field(default_factory=list)
     """The tables that were asked for; a plan may hold others, so that they can be named as targets."""
-    git: dict[str, Any] | None = None
+    git: Git | None = None
     """Commit and dirtiness, where the jobs' machines may have no git."""
     left_out: list[str] = field(default_factory=list)
     """Optional tables that nobody asked for: not planned, so that they cost nothing."""

@@ -4,11 +4,13 @@ from typing import Any
 
 from sslpairs.config.labels import parse_label
 from sslpairs.config.papers import Claim, Paper, Setting, Table
+from sslpairs.config.protocols import PROTOCOLS, named
 from sslpairs.config.reading import Config
 from sslpairs.errors import UserError, nearest, shown
 from sslpairs.plan.limits import late_notes, queue_notes
 from sslpairs.plan.places import NotAtThisScale, Place, agree
 from sslpairs.plan.plan import Plan
+from sslpairs.plan.records import PlannedClaim, PlannedColumn, PlannedEffect, PlannedValue, Term
 from sslpairs.plan.runs import Runs
 from sslpairs.plan.spec import digest
 
@@ -66,7 +68,7 @@ class _Planner(Runs):
     def add_table(self, paper_id: str, paper: Paper, table_id: str, table: Table) -> None:
         """Plan one table, with its runs and evaluations."""
         self._begin(paper_id, table_id)
-        protocols = self.recipe.evaluation.model_dump(mode="json")
+        asked = self._asked(table)
         rows = {}
         for text in table.rows:
             label = self._label(text, "rows")
@@ -74,17 +76,12 @@ class _Planner(Runs):
                 raise UserError(f"{self.where}.rows: '{shown(text)}' stands twice; keep one")
             rows[str(label)] = label
         columns = self._columns(table)
-        if "online" in table.metrics and any(c.evaluate_on for c in (table.setting, *table.columns)):
-            raise UserError(
-                f"{self.where}.metrics: 'online' is measured on the data of the training, and the table has evaluate_on; leave "
-                "'online' out"
-            )
         draft = Plan(settings={}, scale={}, datasets={})
         cells = []
         used: dict[str, None] = {}
         for row, label in rows.items():
             for column, place in columns.items():
-                evaluating = self._evaluating(protocols, place)
+                evaluating = self._evaluating(asked, place)
                 used |= {evaluating["dataset"]: None} if "dataset" in evaluating else {}
                 replicates = []
                 for seed in self.config.settings.seeds:
@@ -118,7 +115,9 @@ class _Planner(Runs):
         for run, entry in draft.runs.items():  # of several tables, the one that asks for most GPUs counts
             known = self.plan.runs.setdefault(run, entry)
             known["gpus"] = max(known["gpus"], entry["gpus"])
-        self.plan.evaluations |= draft.evaluations
+        for name, entry in draft.evaluations.items():
+            known = self.plan.evaluations.setdefault(name, entry)["asked"]
+            known |= {protocol: sorted({*known[protocol], *metrics}) for protocol, metrics in entry["asked"].items()}
         for name in dict.fromkeys([run["dataset"] for run in draft.runs.values()]) | used:
             dataset = self.config.datasets[name]
             self.plan.datasets[name] = {
@@ -126,6 +125,24 @@ class _Planner(Runs):
                 "content": self.contents[name],
                 "config": dataset.model_dump(mode="json"),
             }
+
+    def _asked(self, table: Table) -> dict[str, list[str]]:
+        """Protocol -> metrics that the table shows. ``UserError`` for one that is not measured there."""
+        asked: dict[str, list[str]] = {}
+        elsewhere = any(column.evaluate_on for column in (table.setting, *table.columns))
+        for metric in table.metrics:
+            protocol, quantity = named(metric)
+            if PROTOCOLS[protocol].while_training and elsewhere:
+                raise UserError(
+                    f"{self.where}.metrics: '{metric}' is measured on the data of the training, and the table has evaluate_on; leave "
+                    "it out"
+                )
+            if not PROTOCOLS[protocol].while_training and getattr(self.recipe.evaluation, protocol) is None:
+                raise UserError(
+                    f"{self.where}.metrics: '{metric}': {self.recipe_file} says nothing of evaluation.{protocol}; add it there"
+                )
+            asked.setdefault(protocol, []).append(quantity)
+        return asked
 
     def add_figures(self, paper_id: str, paper: Paper) -> None:
         """Figures of the tables that could be planned."""
@@ -146,7 +163,7 @@ class _Planner(Runs):
                 entry["key"] = digest([entry, self.plan.tables[figure.table]["key"], code])
                 self.plan.figures[figure_id] = entry
 
-    def _column_entries(self, table: Table, columns: dict[str, Place]) -> list[dict[str, Any]]:
+    def _column_entries(self, table: Table, columns: dict[str, Place]) -> list[PlannedColumn]:
         entries = []
         for name, place in columns.items():
             facts = {
@@ -177,7 +194,7 @@ class _Planner(Runs):
             entry["label"] = ", ".join(parts) or facts["dataset"]
         return entries
 
-    def _claims(self, table_id: str, table: Table, rows: dict, columns: dict[str, Place]) -> list[dict[str, Any]]:
+    def _claims(self, table_id: str, table: Table, rows: dict, columns: dict[str, Place]) -> list[PlannedClaim]:
         entries = []
         labels = {entry["id"]: entry["label"] for entry in self._column_entries(table, columns)}
         for number, claim in enumerate(table.all_claims()):
@@ -217,7 +234,7 @@ class _Planner(Runs):
                 entries.append({"id": name, **base, "setting": setting, "terms": terms})
         return entries
 
-    def _published_effect(self, table: Table, claim: Claim) -> dict[str, Any] | None:
+    def _published_effect(self, table: Table, claim: Claim) -> PlannedEffect | None:
         if claim.published is None:
             return None
         effect = claim.published
@@ -229,7 +246,7 @@ class _Planner(Runs):
             "comparable": self._comparable(table.setting, effect.setting),
         }
 
-    def _published(self, table: Table, rows: dict, columns: dict[str, Place]) -> list[dict[str, Any]]:
+    def _published(self, table: Table, rows: dict, columns: dict[str, Place]) -> list[PlannedValue]:
         entries = []
         for number, value in enumerate(table.published):
             where = f"{self.where}.published[{number}]"
@@ -266,7 +283,7 @@ class _Planner(Runs):
         return row
 
 
-def _gain(better: str, than: str, column: str, sign: int) -> list[dict[str, Any]]:
+def _gain(better: str, than: str, column: str, sign: int) -> list[Term]:
     return [
         {"row": better, "column": column, "weight": sign},
         {"row": than, "column": column, "weight": -sign},

@@ -3,11 +3,11 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sslpairs.errors import Unreadable, UserError
 from sslpairs.files import unwritable
 from sslpairs.plan.paths import pointer_file, run_folder
+from sslpairs.plan.records import Receipt
 
 _POINTED = re.compile(
     r"^[- ] (md5(?=: [0-9a-f]{32}$)|size(?=: [0-9]+$)|path(?=: checkpoint\.pt$)): (\S+)$", re.MULTILINE | re.ASCII
@@ -26,7 +26,7 @@ class Pointer:
         return f"outs:\n- md5: {self.md5}\n  size: {self.size}\n  hash: md5\n  path: checkpoint.pt\n"
 
 
-def pointer_of(receipt: dict[str, Any]) -> Pointer:
+def pointer_of(receipt: Receipt) -> Pointer:
     """The pointer that belongs to a receipt. Its md5 becomes part of paths: ``UserError`` where it is none."""
     facts = receipt["checkpoint"]
     if not re.fullmatch("[0-9a-f]{32}", str(facts.get("md5"))):

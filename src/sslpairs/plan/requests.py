@@ -10,10 +10,13 @@ from statistics import median
 from types import MappingProxyType
 from typing import Any
 
+from sslpairs.config.protocols import Protocols
 from sslpairs.config.site import Site
 from sslpairs.plan.build import Build
 from sslpairs.plan.cost import features_flops, step_cost, training_flops
+from sslpairs.plan.estimate import likeness
 from sslpairs.plan.limits import Images, known_images
+from sslpairs.plan.records import Receipt
 
 START = 5
 """Minutes for the start of a job on a busy file system: environment, libraries, data."""
@@ -85,7 +88,7 @@ class Requests:
 
     def _alike(self, run: str) -> tuple:
         entry = self.plan.runs[run]
-        return (self.build.likeness(run)[0], entry["gpus"], entry["spec"]["epochs"], self._cost(run))
+        return (likeness(self.build, run)[0], entry["gpus"], entry["spec"]["epochs"], self._cost(run))
 
     def _training(self, run: str) -> Request:
         site = self.site
@@ -135,7 +138,6 @@ class Requests:
     def _evaluation(self, name: str, run: str) -> Request:
         site, entry = self.site, self.plan.evaluations[name]
         images = self._images_of(entry.get("dataset", self.plan.runs[run]["dataset"]))
-        how = entry["protocols"]["linear"]
         seconds, basis = 600.0, "recipe"
         if images:
             spec = self.plan.runs[run]["spec"]
@@ -143,9 +145,8 @@ class Requests:
             speed = self._speed(run)
             basis = "other runs" if speed else "recipe"
             seconds = features_flops(spec, both, images.size, images.channels) / (speed or self._guess())
-            seconds += how["epochs"] * images.train / how["batch_size"] * 1e-3  # steps
-            seconds += how["epochs"] * images.train * 2e-7  # rows brought into order
-            seconds += images.train * images.test * 1e-9  # similarities for kNN
+            chosen = Protocols.model_validate({name: how for name, how in entry["protocols"].items() if how}).chosen()
+            seconds += sum(how.seconds(images.train, images.test) for how in chosen.values())
         shares = self.on_gpu and bool(site.share_request) and site.gpu_shares > 1
         if shares:
             seconds *= site.gpu_shares
@@ -196,7 +197,7 @@ class Requests:
     def seconds(self, run: str) -> tuple[float, str]:
         """Seconds that a training takes on one device, and what that comes from ('like runs', 'other runs', 'recipe')."""
         spec = self.plan.runs[run]["spec"]
-        if like := self._like.get(self.build.likeness(run)[0]):
+        if like := self._like.get(likeness(self.build, run)[0]):
             return spec["epochs"] * median(like.seconds), "like runs"
         images = self._images(run)
         if images is None:
@@ -218,7 +219,7 @@ class Requests:
         return self.site.gpu_tflops * 1e12 if self.on_gpu else CPU_FLOPS * self.plan.scale["threads"]
 
     @cached_property
-    def _receipts(self) -> dict[str, tuple[dict[str, Any], int]]:
+    def _receipts(self) -> dict[str, tuple[Receipt, int]]:
         """Receipts of runs on a device of this kind, and how many devices trained each."""
         kind = "cuda" if self.on_gpu else "cpu"
         found = {}
@@ -234,7 +235,7 @@ class Requests:
         """What runs of the same method, network, data and batch size took."""
         found: dict[tuple, Measured] = {}
         for run, (receipt, count) in self._receipts.items():
-            measured = found.setdefault(self.build.likeness(run)[0], Measured([], 0, 0))
+            measured = found.setdefault(likeness(self.build, run)[0], Measured([], 0, 0))
             measured.seconds.append(receipt["timing"]["seconds"] * count / receipt["spec"]["epochs"])
             memory = receipt.get("memory") or {}
             measured.host = max(measured.host, memory.get("host") or 0)
@@ -254,7 +255,7 @@ class Requests:
 
     def _memory(self, run: str) -> float:
         """Megabytes of main memory of one process that trains a run."""
-        like = self._like.get(self.build.likeness(run)[0])
+        like = self._like.get(likeness(self.build, run)[0])
         if like and like.host:
             return 1000 + 1.25e-6 * like.host  # Snakemake takes part of the first gigabyte
         images, cost = self._images(run), self._cost(run)
@@ -264,7 +265,7 @@ class Requests:
 
     def _gpu_memory(self, run: str) -> float:
         """Bytes on all GPUs together that train a run."""
-        like = self._like.get(self.build.likeness(run)[0])
+        like = self._like.get(likeness(self.build, run)[0])
         if like and like.gpu:
             return 1.2 * like.gpu
         images, cost = self._images(run), self._cost(run)

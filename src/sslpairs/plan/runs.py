@@ -8,11 +8,13 @@ from sslpairs.config.changes import ROOMS, set_value
 from sslpairs.config.labels import parse_label, partners
 from sslpairs.config.methods import METHODS
 from sslpairs.config.papers import Paper
+from sslpairs.config.protocols import PROTOCOLS
 from sslpairs.config.recipes import Recipe
 from sslpairs.config.remedies import explain
 from sslpairs.config.strategies import STRATEGIES
 from sslpairs.errors import UserError, nearest, shown
 from sslpairs.files import canonical
+from sslpairs.plan.evaluations import key_of
 from sslpairs.plan.limits import check_evaluation, check_schedule
 from sslpairs.plan.places import Place, Places
 from sslpairs.plan.plan import Plan
@@ -196,15 +198,19 @@ class Runs(Places):
         )
         return self._run(draft, label, at, seed)
 
-    def _evaluating(self, protocols: dict[str, Any], place: Place) -> dict[str, Any]:
-        """What an evaluation is, but for its run. Its key holds the data where these are not the run's own."""
+    def _evaluating(self, asked: dict[str, list[str]], place: Place) -> dict[str, Any]:
+        """What an evaluation is, but for its run: under all of the recipe's protocols. Its key holds the data where these are not the
+        run's own."""
         name = place.evaluate_on
         data = name or place.dataset
-        check_evaluation(self.images_of(data), f"data set '{data}' ({self.where})", protocols, self.recipe_file)
-        if name is None:
-            return {"key": digest(protocols), "protocols": protocols}
-        content = self._content(name)
-        return {"key": digest([protocols, content]), "protocols": protocols, "dataset": name, "content": content}
+        chosen = self.recipe.evaluation.chosen().items()
+        check_evaluation(self.images_of(data), f"data set '{data}' ({self.where})", chosen, self.recipe_file)
+        protocols: dict[str, Any] = self.recipe.evaluation.plain()
+        other = {} if name is None else {"dataset": name, "content": self._content(name)}
+        if not other:
+            protocols |= {name: None for name, protocol in PROTOCOLS.items() if protocol.while_training}
+        asked = {protocol: asked.get(protocol, []) for protocol in protocols}
+        return {"key": key_of(protocols, other.get("content")), "protocols": protocols, "asked": asked, **other}
 
 
 def _let_through(value: dict, key: str) -> None:

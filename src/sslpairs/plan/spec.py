@@ -2,8 +2,8 @@
 
 from typing import Any, Literal
 
+from sslpairs.config.backbones import Backbone
 from sslpairs.config.base import Count, Model
-from sslpairs.config.networks import Backbone
 from sslpairs.config.optimization import Online, Optimizer, Schedule
 from sslpairs.config.recipes import Methods, Strategies
 from sslpairs.config.strategies import STRATEGIES

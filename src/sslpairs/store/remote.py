@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from sslpairs.dvc import storage
 from sslpairs.errors import UserError
 from sslpairs.files import both_digests, unwritable
 from sslpairs.words import SECRET, redact
@@ -27,48 +28,16 @@ class Remote:
     such remote, or it does not answer."""
 
     def __init__(self, root: Path, name: str | None = None):
-        from dvc.config import NoRemoteError, RemoteNotFoundError
-        from dvc.exceptions import DvcException, NotDvcRepoError
-        from dvc.fs import RemoteMissingDepsError
-        from dvc.repo import Repo
-        from dvc.scm import NoSCM
-
-        try:
-            repo = Repo(str(root), scm=NoSCM(str(root)))  # a published project may come as an archive, without git
-            self.name = name or repo.config["core"].get("remote")
-            self.cache = Path(repo.cache.local.path)
-            odb = repo.cloud.get_remote_odb(self.name, "publish")
-        except NotDvcRepoError:
-            raise UserError(f"{root}: no .dvc/ here; run `git init && dvc init`") from None
-        except NoRemoteError:
-            raise UserError(
-                "no remote is set: `dvc remote add --default store ../sslpairs-store` takes a folder; docs/publishing.md "
-                "says how to use ssh and s3"
-            ) from None
-        except RemoteNotFoundError:
-            known = ", ".join(repo.config["remote"]) or "none"
-            raise UserError(f"there is no remote '{self.name}' in .dvc/config (known: {known})") from None
-        except (RemoteMissingDepsError, ImportError):
-            url = redact(repo.config["remote"][self.name]["url"])
-            kind = url.partition("://")[0]
-            extra = f"sslpairs[{kind}]" if kind in ("ssh", "s3") else f"dvc[{kind}]"
-            raise UserError(
-                f"remote '{self.name}' ({url}): a library is missing; run `.venv/bin/uv pip install --python .venv/bin/python "
-                f"'{extra}'`"
-            ) from None
-        except DvcException as error:
-            raise UserError(f".dvc/config: {' '.join(str(error).split())}; mend it with `dvc remote`") from None
-        self.fs, self.path_of = odb.fs, odb.oid_to_path
-        self.folder = odb.fs.parent(
-            odb.fs.parent(odb.path)
-        )  # what its address names; objects lie in files/md5 below it
-        url = repo.config["remote"][self.name]["url"]
-        self.url = redact(url)
-        self.secrets = _secrets(repo.config.read("repo"))
+        found = storage(root, name)
+        self.name, self.cache, self.fs, self.path_of = found.name, found.cache, found.files, found.path_of
+        # What its address names; objects lie in files/md5 below it.
+        self.folder = self.fs.parent(self.fs.parent(found.path))
+        self.url = redact(found.url)
+        self.secrets = _secrets(found.shared)
         """What the part of the settings that is in git should not hold."""
-        self.in_git = self.name in repo.config.read("repo").get("remote", {})
-        self.hidden = [unquote(urlsplit(url).password or "") if "://" in url else ""]
-        self.hidden += [str(value) for key, value in repo.config["remote"][self.name].items() if SECRET.search(key)]
+        self.in_git = self.name in found.shared.get("remote", {})
+        self.hidden = [unquote(urlsplit(found.url).password or "") if "://" in found.url else ""]
+        self.hidden += [str(value) for key, value in found.settings.items() if SECRET.search(key)]
         """Values that no message may hold."""
 
     def _failed(self, error: Exception) -> UserError:

@@ -4,15 +4,15 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sslpairs.data.folders import place, verify
 from sslpairs.data.record import recorded, tracked
 from sslpairs.errors import UserError
-from sslpairs.files import both_digests, read_record, sha256_file
+from sslpairs.files import both_digests, sha256_file
 from sslpairs.locks import exclusive
-from sslpairs.plan.paths import pointer_file, run_folder
+from sslpairs.plan.paths import checkpoint_file, pointer_file, run_folder
 from sslpairs.plan.pointers import Pointer, pointer_of
+from sslpairs.plan.records import Receipt, read_receipt
 from sslpairs.store.remote import Progress, Remote, side_by_side
 
 
@@ -33,7 +33,7 @@ def restore(root: Path, runs: list[str], remote_name: str | None = None, progres
     Problems of single runs are collected; ``UserError`` when the remote does not answer at all.
     """
     done = Restored()
-    waiting: list[tuple[str, dict[str, Any], Pointer]] = []
+    waiting: list[tuple[str, Receipt, Pointer]] = []
     for run in runs:
         try:
             if receipt := _absent(run, root):
@@ -50,7 +50,7 @@ def restore(root: Path, runs: list[str], remote_name: str | None = None, progres
         remote.find_folder()  # alone: it connects, or fails, once and not eight times
         remote.size(oids[0])
 
-    def fetch(item: tuple[str, dict[str, Any], Pointer]) -> None:
+    def fetch(item: tuple[str, Receipt, Pointer]) -> None:
         run = item[0]
         folder = root / run_folder(run)
         temporary = folder / f".checkpoint.pt.{os.getpid()}.tmp"
@@ -87,10 +87,10 @@ def restore(root: Path, runs: list[str], remote_name: str | None = None, progres
     return done
 
 
-def _absent(run: str, root: Path) -> dict[str, Any] | None:
+def _absent(run: str, root: Path) -> Receipt | None:
     """The receipt of a run whose checkpoint is to be restored; None when it is in place. ``UserError`` when it never can."""
-    receipt = read_record(root / run_folder(run) / "run.json", root)
-    path = root / run_folder(run) / "checkpoint.pt"
+    receipt = read_receipt(run, root)
+    path = root / checkpoint_file(run)
     if receipt is None:
         raise UserError(f"{run}: no receipt here: it was never trained, or its receipt was not pulled (`git pull`)")
     if receipt.get("run") != run:

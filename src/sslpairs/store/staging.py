@@ -11,7 +11,7 @@ from pathlib import Path
 from sslpairs.errors import UserError
 from sslpairs.git import NoRepository, ask
 from sslpairs.plan.build import Build
-from sslpairs.plan.paths import run_folder
+from sslpairs.plan.paths import evaluation_file, run_folder
 
 MARK = "sslpairs publish\n"
 """Content of the git lock of a publish: a lock that a killed one left is known by it."""
@@ -45,7 +45,7 @@ def small_files(build: Build, runs: list[str], whole_data: bool) -> list[str]:
     for run in runs:
         folder = run_folder(run)
         files += [str(folder / name) for name in ("run.json", "metrics.csv", "checkpoint.pt.dvc")]
-    files += [f"results/evals/{name}.json" for name in build.evaluated if build.plan.evaluations[name]["run"] in chosen]
+    files += [str(evaluation_file(name)) for name in build.evaluated if build.plan.evaluations[name]["run"] in chosen]
     return [file for file in files if (build.root / file).exists() and file not in build.damage]
 
 

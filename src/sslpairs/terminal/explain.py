@@ -35,12 +35,12 @@ def _say(name: str, text: str, width: int) -> None:
 def _show_run(build: Build, run: str, full: bool) -> None:
     for name, text in explaining.facts(build, run).items():
         _say(name, text, 22)
-    for evaluation, entry in build.plan.evaluations.items():
-        if entry["run"] == run:
+    for evaluation in build.evaluations:
+        if (entry := build.plan.evaluations[evaluation])["run"] == run:
             score = explaining.score(build, evaluation)
             text = "not evaluated yet"
             if score:
-                text = ", ".join(f"{name} {value:.2f} %" for name, value in score["last"].items())
+                text = ", ".join(f"{name} {value:.2f}" for name, value in score["values"].items())
                 text += " (measured by older code)" if score["older"] else ""
             _say(f"evaluation {entry['key']}", text, 22)
     spec = build.plan.runs[run]["spec"]
@@ -87,10 +87,10 @@ def _numbers(build: Build, subject: Subject) -> Table:
         label, values = labels[place[0], place[2]], {metric: [] for metric in metrics}
         for replicate in cells[place]["replicates"]:
             score = explaining.score(build, replicate["evaluation"])
-            last: dict[str, float] = score["last"] if score else {}
+            measured: dict[str, float] = score["values"] if score else {}
             for metric in metrics:
-                values[metric] += [last[metric]] if metric in last else []
-            numbers = [f"{last[metric]:.2f}" if metric in last else "-" for metric in metrics]
+                values[metric] += [measured[metric]] if metric in measured else []
+            numbers = [f"{measured[metric]:.2f}" if metric in measured else "-" for metric in metrics]
             view.add_row(place[1], label, str(replicate["seed"]), *numbers, replicate["run"])
         if any(len(found) > 1 for found in values.values()):
             view.add_row(place[1], label, "mean ± sd", *map(_mean, values.values()), "", style="bold")

@@ -5,18 +5,18 @@ import logging
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from sslpairs.backbones import checkpoint
 from sslpairs.data.arrays import load
 from sslpairs.distributed.device import describe, memory_used, pick_device, settle
 from sslpairs.distributed.processes import current_world
 from sslpairs.errors import Unreadable, UserError
-from sslpairs.files import read_json, read_record, write_atomic, write_record
+from sslpairs.files import read_json, write_atomic, write_record
 from sslpairs.plan.build import is_whole
 from sslpairs.plan.fingerprint import training_code
-from sslpairs.plan.paths import run_folder
+from sslpairs.plan.paths import EVALUATIONS, run_folder
 from sslpairs.plan.progress import live_metrics
+from sslpairs.plan.records import Git, PlannedRun, Receipt, read_receipt
 from sslpairs.plan.spec import RunSpec
 from sslpairs.training.metrics import to_csv
 from sslpairs.training.provenance import code_and_versions
@@ -27,15 +27,15 @@ log = logging.getLogger(__name__)
 
 def train(
     run: str,
-    entry: dict[str, Any],
+    entry: PlannedRun,
     root: Path,
     device: str,
     threads: int,
     progress: Progress | None = None,
     force: bool = False,
     compiled: bool = False,
-    git: dict[str, Any] | None = None,
-) -> dict[str, Any] | None:
+    git: Git | None = None,
+) -> Receipt | None:
     """Train a run of a plan and answer its receipt; None on those of several processes that do not lead, and write nothing.
 
     ``entry`` is the plan's entry of the run. Writes ``checkpoint.pt``, ``metrics.csv`` and, last, ``run.json`` into the
@@ -57,7 +57,7 @@ def train(
             leftover.unlink(missing_ok=True)
     guide = _checkpoint_of(entry["guide"], root)
     trainer = Trainer(run, spec, load(entry["dataset"], root, place, spec.dataset), root, place)
-    provenance = code_and_versions(root, training_code(spec.base, tuple(spec.active)), git)
+    provenance = code_and_versions(root, training_code(spec.base, tuple(spec.active), spec.backbone.kind), git)
     made_by = {"code": provenance["code"], "versions": provenance["versions"], "guide": guide, "compiled": compiled}
     if compiled:
         trainer.compile()
@@ -72,7 +72,7 @@ def train(
         "metrics": {"sha256": hashlib.sha256(metrics).hexdigest(), "bytes": len(metrics)},
     }
     try:
-        earlier = read_record(folder / "run.json", root)
+        earlier = read_receipt(run, root)
     except Unreadable:
         raise
     except UserError:
@@ -85,7 +85,7 @@ def train(
         return earlier
     # From here until the end there is no receipt: it never lies beside a checkpoint that it does not name.
     (folder / "run.json").unlink(missing_ok=True)
-    for evaluation in (root / "results/evals" / run).glob("*.json"):
+    for evaluation in (root / EVALUATIONS / run).glob("*.json"):
         if (read_json(evaluation) or {}).get("checkpoint") != sha256:
             evaluation.unlink()  # of weights that are no more
     write_atomic(folder / "checkpoint.pt", content)
@@ -131,5 +131,5 @@ def _remove_meanwhile(folder: Path) -> None:
 
 def _checkpoint_of(guide: str | None, root: Path) -> str | None:
     """sha256 of the guide's checkpoint, as its receipt names it."""
-    receipt = guide and read_record(root / run_folder(guide) / "run.json", root)
+    receipt = guide and read_receipt(guide, root)
     return receipt["checkpoint"]["sha256"] if receipt else None

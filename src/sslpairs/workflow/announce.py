@@ -14,6 +14,7 @@ from typing import Any
 from sslpairs.errors import UserError
 from sslpairs.files import date_now
 from sslpairs.locks import exclusive, is_alive, is_held, keep
+from sslpairs.plan.paths import BUILDS
 
 
 def announce(root: Path, outputs: list[str]) -> None:
@@ -22,7 +23,7 @@ def announce(root: Path, outputs: list[str]) -> None:
 
     The announcement is a locked file, so that it ends with this process, however that ends.
     """
-    folder = root / "results" / "builds"
+    folder = root / BUILDS
     mine = folder / f"{socket.gethostname()}-{os.getpid()}.json"
     with exclusive(folder / ".lock", "waiting for another build that starts here"):
         for path in folder.glob("*.json"):
@@ -103,7 +104,7 @@ def _made_meanwhile(root: Path, outputs: set[str]) -> str | None:
 def at_work(root: Path) -> list[dict[str, Any]]:
     """The announcements of builds that are at work in a folder."""
     found = []
-    for path in (root / "results" / "builds").glob("*.json"):
+    for path in (root / BUILDS).glob("*.json"):
         with contextlib.suppress(OSError, ValueError), open(path) as file:
             if _held(file):
                 found.append(json.load(file))

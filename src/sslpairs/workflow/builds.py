@@ -14,7 +14,7 @@ from sslpairs.files import date_now, dated_ahead
 from sslpairs.git import git_state
 from sslpairs.own import check_own_code
 from sslpairs.plan.build import Build
-from sslpairs.plan.paths import ENDINGS
+from sslpairs.plan.paths import ENDINGS, checkpoint_file, evaluation_file, metrics_file, receipt_file
 from sslpairs.plan.planner import make_plan
 
 
@@ -68,8 +68,8 @@ def check(build: Build) -> None:
     plan = build.plan
     files = [f"data/{name}/dataset.json" for name in plan.datasets]
     for run in build.receipts:
-        files += [f"results/runs/{run}/{name}" for name in ("run.json", "metrics.csv", "checkpoint.pt")]
-    files += [f"results/evals/{name}.json" for name in build.evaluated]
+        files += [receipt_file(run), metrics_file(run), checkpoint_file(run)]
+    files += map(evaluation_file, build.evaluated)
     files += [f for kind in ENDINGS for name in getattr(plan, kind) for f in build.files_of(kind, name)]
     if ahead := dated_ahead(f"{build.root}/{file}" for file in files):
         date_now(ahead)

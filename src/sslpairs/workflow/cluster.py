@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from sslpairs.config.loading import load_yaml
 from sslpairs.config.site import Site, read_site
@@ -16,30 +15,31 @@ from sslpairs.plan.frozen import freeze
 from sslpairs.plan.requests import Requests, functions, given
 from sslpairs.slurm import cancel_orphans
 from sslpairs.workflow.announce import at_work
+from sslpairs.workflow.snakemake import Engine
 
 
 def freeze_build(build: Build, cluster: "Cluster") -> Path:
     """Write the plan for the jobs. A cluster's nodes may have no git, so that the commit is looked up here."""
     if cluster.requests:
         build.plan.git = git_state(build.root)
+    _ = build.evaluations  # looks which of them are parts of others
     return freeze(build.plan, build.root)
 
 
 class Cluster:
     """What the jobs of a build ask a cluster for; nothing in a build on one machine, whose profile describes none."""
 
-    def __init__(self, build: Build, workflow: Any):
-        self.build, self.workflow = build, workflow
+    def __init__(self, build: Build, engine: Engine):
+        self.build, self.engine = build, engine
         self.requests: Requests | None = None
         self.training: dict[str, Callable] = {}
         self.evaluation: dict[str, Callable] = {}
-        profile = workflow.resource_settings.default_resources
-        if profile is None:
+        defaults = engine.default_resources()
+        if defaults is None:
             return
-        defaults = {name: getattr(value, "raw", value) for name, value in profile.items()}
         site = read_site(defaults)
         self.requests = Requests(build, site)
-        if workflow.remote_exec:  # it has what it was given, and no other job's receipts are read
+        if engine.on_node:  # it has what it was given, and no other job's receipts are read
             if cores := os.environ.get("SLURM_CPUS_PER_TASK"):
                 os.environ["SSLPAIRS_CORES"] = cores
             self.training = given(self.requests)
@@ -69,11 +69,11 @@ class Cluster:
     def start(self) -> None:
         """Once Snakemake knows its executor: more attempts for trainings longer than a job may be, no run on several nodes but
         through Slurm, no arrays, and no job left over from a build that was killed."""
-        settings = self.workflow.executor_settings
-        if self.requests is None or self.workflow.local_exec:
+        if self.requests is None or self.engine.on_one_machine:
             return
-        trained = [job.wildcards[0] for job in self.workflow.dag.needrun_jobs() if job.rule.name in TRAINING]
-        slurm = type(settings).__module__ == "snakemake_executor_plugin_slurm"
+        executor, settings = self.engine.executor
+        slurm = executor == "slurm"
+        trained = [job.wildcards[0] for job in self.engine.to_run() if job.rule.name in TRAINING]
         if slurm and not shutil.which("sbatch"):
             raise UserError(
                 "profile: executor: slurm: there is no sbatch on this machine; build on a head node of the cluster, or without PROFILE"
@@ -90,8 +90,7 @@ class Cluster:
             )
         requests = map(self.requests.training, trained)
         more = max(map(self.requests.jobs_in_a_row, requests), default=1) - 1
-        for rule in TRAINING:
-            self.workflow.get_rule(rule).restart_times = self.workflow.execution_settings.retries + more
+        self.engine.attempts(TRAINING, more)
         if slurm:
             cancel_orphans(self.build.root, lambda: at_work(self.build.root))
 

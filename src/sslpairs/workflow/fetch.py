@@ -10,6 +10,7 @@ from sslpairs.data.record import changed_sources, contents, record, recorded
 from sslpairs.errors import UserError, nearest
 from sslpairs.plan.frozen import thaw
 from sslpairs.plan.planner import make_plan
+from sslpairs.plan.records import replicates
 
 
 def fetch_datasets(
@@ -21,7 +22,7 @@ def fetch_datasets(
     anew what is there. Under a ``frozen`` plan the content must be the planned one.
     """
     from sslpairs.config.datasets import Dataset
-    from sslpairs.data.folders import read_receipt, source_record
+    from sslpairs.data.folders import read_receipt
     from sslpairs.data.prepare import check_expected
 
     known = recorded(root)
@@ -40,7 +41,7 @@ def fetch_datasets(
         if name in left:
             continue
         receipt = None if force else read_receipt(name, root)
-        source = json.loads(json.dumps(source_record(datasets[name].source)))
+        source = json.loads(json.dumps(datasets[name].source.record()))
         in_place = (
             receipt is not None
             and receipt.get("content") == known.get(name)
@@ -92,7 +93,7 @@ def _obtain(name: str, dataset: Any, root: Path, known: dict[str, str]) -> dict:
         receipt = restore_dataset(name, root)
     except UserError as error:
         raise UserError(
-            f"data set '{name}': {source_path(name, dataset.source, root)} is not here, and it cannot be restored: {error}"
+            f"data set '{name}': {source_path(name, dataset, root)} is not here, and it cannot be restored: {error}"
         ) from None
     return receipt or prepare(name, dataset, root)
 
@@ -104,8 +105,7 @@ def _needed(config: Config) -> list[str]:
         dict.fromkeys(
             name
             for table in plan.selected
-            for cell in plan.tables[table]["cells"]
-            for replicate in cell["replicates"]
+            for replicate in replicates(plan.tables[table])
             for name in (
                 plan.runs[replicate["run"]]["dataset"],
                 plan.evaluations[replicate["evaluation"]].get("dataset"),

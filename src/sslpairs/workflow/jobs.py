@@ -8,12 +8,12 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sslpairs.errors import nearest, stop
 from sslpairs.plan.build import Build
 from sslpairs.plan.written import outdated
 from sslpairs.workflow.constraints import any_of
+from sslpairs.workflow.snakemake import Engine
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def possible_jobs(build: Build, on_node: bool) -> Jobs:
         any_of(set(build.to_train) - set(build.to_retrain), build.plan.runs),
         any_of(build.to_retrain),
         any_of(build.to_restore),
-        any_of(build.to_evaluate, build.plan.evaluations),
+        any_of(build.to_evaluate, build.evaluations),
     )
 
 
@@ -55,16 +55,16 @@ def trained_from(build: Build, run: str) -> list[str]:
     return build.training_inputs(run)
 
 
-def table_inputs(build: Build, table: str, workflow: Any) -> list[str]:
+def table_inputs(build: Build, table: str, engine: Engine) -> list[str]:
     """What a table is made from; asked while Snakemake makes its graph, of the tables in it. Where the files on disk do not show the
     numbers of now, Snakemake is told to run the job whatever it makes of dates and checksums."""
-    workflow.dag.forcefiles.update(outdated(build, "tables", table))
+    engine.run_anyway(outdated(build, "tables", table))
     return build.evaluation_files(table)
 
 
-def figure_inputs(build: Build, figure: str, workflow: Any) -> list[str]:
+def figure_inputs(build: Build, figure: str, engine: Engine) -> list[str]:
     """The same of a figure."""
-    workflow.dag.forcefiles.update(outdated(build, "figures", figure))
+    engine.run_anyway(outdated(build, "figures", figure))
     return build.figure_inputs(figure)
 
 

@@ -1,0 +1,25 @@
+"""A small plain network."""
+
+from torch import Tensor, nn
+
+from sslpairs.config.backbones.convnet import ConvNet
+
+
+class Layers(nn.Sequential):
+    """Layers in a row, with a ``forward`` of its own: torch passes over that of ``nn.Sequential`` when it compiles."""
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        return super().forward(x)
+
+
+def build(how: ConvNet, channels: int) -> tuple[nn.Module, int]:
+    """Fresh weights from torch's global generator."""
+    layers: list[nn.Module] = []
+    for width in how.widths:
+        layers += [
+            nn.Conv2d(channels, width, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        ]
+        channels = width
+    return Layers(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), channels

@@ -1,0 +1,43 @@
+"""torchvision's ResNets."""
+
+from typing import Literal
+
+from sslpairs.config.backbones.base import BackboneSettings, Conv, halved
+
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
+
+
+class ResNet(BackboneSettings):
+    """torchvision's ResNet without its classifier."""
+
+    kind: Literal["resnet"]
+    depth: Literal[18, 34, 50]
+    stem: Literal["cifar", "imagenet"]
+    """``cifar``: 3x3 convolution of stride 1 and no max-pooling, for small images; ``imagenet``: the standard one."""
+
+    @property
+    def label(self) -> str:
+        """What tables print."""
+        return f"ResNet-{self.depth}" + (" (3x3 stem)" if self.stem == "cifar" else "")
+
+    def convolutions(self, size: int, channels: int) -> list[Conv]:
+        """As in torchvision's ``resnet.py``: basic blocks to depth 34, bottlenecks with the stride in their 3x3 from 50 on."""
+        small, deep = self.stem == "cifar", self.depth >= 50
+        edge = size if small else halved(size)
+        found = [Conv(channels, 64, 3 if small else 7, edge)]
+        edge, inputs = edge if small else halved(edge), 64  # the standard stem's max-pooling
+        for stage, blocks in enumerate(BLOCKS[self.depth]):
+            width = 64 << stage
+            outputs = 4 * width if deep else width
+            for block in range(blocks):
+                before, edge = edge, halved(edge) if stage and not block else edge
+                found += (
+                    [Conv(inputs, width, 1, before), Conv(width, width, 3, edge)]
+                    if deep
+                    else [Conv(inputs, width, 3, edge)]
+                )
+                if edge != before or inputs != outputs:
+                    found.append(Conv(inputs, outputs, 1, edge))
+                found.append(Conv(width, outputs, 1 if deep else 3, edge))
+                inputs = outputs
+        return found

@@ -1,0 +1,38 @@
+"""The ``linear`` protocol: a linear layer trained on frozen features of un-augmented images."""
+
+from typing import ClassVar, Literal
+
+from pydantic import model_validator
+
+from sslpairs.config.base import Count
+from sslpairs.config.optimization import Optimizer, Schedule
+from sslpairs.config.protocols.base import TOP1, TOP5, Protocol, Quantity
+
+
+class Linear(Protocol):
+    """Settings of ``evaluation/linear.py``."""
+
+    title: ClassVar[str] = "linear"
+    about: ClassVar[str] = "linear layer trained on frozen features after the training"
+    metrics: ClassVar[dict[str, Quantity]] = {"top1": TOP1, "top5": TOP5}
+
+    version: Literal[1] = 1
+    epochs: Count
+    batch_size: Count
+    optimizer: Optimizer
+    schedule: Schedule
+    standardize: bool
+    """Bring every feature to mean 0 and variance 1 over the training images first."""
+
+    @model_validator(mode="after")
+    def _warms_up(self):
+        if self.schedule.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"{self.epochs} epochs leave nothing after a warm-up of {self.schedule.warmup_epochs}; lengthen the one or shorten "
+                "the other"
+            )
+        return self
+
+    def seconds(self, training_images: int, test_images: int) -> float:
+        """Its steps, and rows brought into the order of an epoch."""
+        return self.epochs * training_images * (1e-3 / self.batch_size + 2e-7)

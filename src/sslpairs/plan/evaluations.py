@@ -1,0 +1,126 @@
+"""Evaluations: what a file under ``results/evals/<run>/`` says, and which file holds which protocol.
+
+A file holds the protocols that one job measured, each with its settings. A protocol is done where a file of the run has it with the
+settings, the data and the weights of now, and with all metrics that tables ask for; whatever is missing is one more job, whose file is
+named by that alone.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from sslpairs.errors import UserError
+from sslpairs.files import SEAL, read_record
+from sslpairs.plan.paths import evaluation_file
+from sslpairs.plan.records import PlannedEvaluation
+from sslpairs.plan.spec import digest
+
+if TYPE_CHECKING:
+    from sslpairs.plan.build import Build
+
+FIRST_NAMES = {"last": "top1", "best": "best_top1"}
+"""What receipts, and evaluations of format 1, call metrics."""
+
+
+def as_metrics(found: dict[str, float | None]) -> dict[str, float]:
+    """Metric -> value."""
+    return {FIRST_NAMES.get(name, name): value for name, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One checkpoint under some protocols."""
+
+    run: str
+    key: str
+    protocols: dict[str, dict[str, float]]
+    """Protocol -> metric -> value; accuracies in percent. ``best_top1`` is that of the epoch ``best_epoch``, chosen on test images."""
+    settings: dict[str, dict[str, Any]]
+    """Protocol -> its settings; those that are measured while training have none here."""
+    checkpoint: str
+    """sha256 of the weights."""
+    content: str | None
+    """Content hash of the data, where they are not the run's own."""
+    code: str
+    seal: str
+
+    @classmethod
+    def read(cls, path: Path, root: Path) -> Self | None:
+        """None where there is no file; ``UserError`` where it is damaged."""
+        record = read_record(path, root)
+        if record is None:
+            return None
+        try:
+            protocols = {name: as_metrics(found) for name, found in record["protocols"].items()}
+            facts = (record[key] for key in ("settings", "checkpoint"))
+            return cls(
+                record["run"], record["key"], protocols, *facts, record.get("content"), record["code"], record[SEAL]
+            )
+        except (KeyError, AttributeError) as error:
+            raise UserError(
+                f"{path.relative_to(root)}: no evaluation ({error!r}); remove it: the next build makes it"
+            ) from None
+
+    def has(self, protocol: str, settings: dict[str, Any] | None, metrics: Iterable[str]) -> bool:
+        """Whether the protocol was measured with these settings, and all these metrics of it."""
+        found = self.protocols.get(protocol)
+        return found is not None and self.settings.get(protocol) == settings and found.keys() >= set(metrics)
+
+
+def key_of(protocols: dict[str, Any], content: str | None = None) -> str:
+    """The key of a job that measures these protocols, on data of this content where they are not the run's own."""
+    settings = {name: found for name, found in protocols.items() if found is not None}
+    return digest([settings, content]) if content else digest(settings)
+
+
+def find_parts(build: "Build") -> dict[str, dict[str, str]]:
+    """Of each evaluation whose protocols are not all in, or yet to come into, its own file: protocol -> evaluation that has it.
+
+    The files that have some, and the jobs for what is missing, become evaluations of the plan.
+    """
+    plan, found = build.plan, {}
+    for name, entry in list(plan.evaluations.items()):
+        receipt = build.receipts.get(entry["run"])
+        own = build.evaluation(name)
+        missing = [p for p in entry["protocols"] if not (own and own.has(p, entry["protocols"][p], entry["asked"][p]))]
+        folder = (build.root / evaluation_file(name)).parent
+        if receipt is None or not missing or not folder.exists():
+            continue
+        if own and own.checkpoint != receipt["checkpoint"]["sha256"]:
+            continue
+        parts = {p: name for p in entry["protocols"] if p not in missing}
+        for other in _others(build, folder, name, receipt["checkpoint"]["sha256"], entry.get("content")):
+            has = [p for p in missing if other.has(p, entry["protocols"][p], entry["asked"][p])]
+            parts |= dict.fromkeys(has, f"{entry['run']}/{other.key}")
+            missing = [p for p in missing if p not in has]
+            if has:
+                protocols = {p: other.settings.get(p) for p in other.protocols}
+                _add(build, entry, other.key, protocols)
+        if not parts and own is None:
+            continue
+        if missing:
+            protocols = {p: entry["protocols"][p] for p in missing}
+            key = key_of(protocols, entry.get("content"))
+            if (build.root / evaluation_file(f"{entry['run']}/{key}")).exists():  # it has them, but for a metric
+                key = digest([key, entry["asked"]])
+            parts |= dict.fromkeys(missing, _add(build, entry, key, protocols))
+        found[name] = parts
+    return found
+
+
+def _others(build: "Build", folder: Path, name: str, checkpoint: str, content: str | None) -> Iterator[Evaluation]:
+    """The run's other evaluations of the same weights and data."""
+    for path in sorted(folder.glob("*.json")):
+        other = f"{path.parent.name}/{path.stem}"
+        found = build.evaluation(other) if other != name else None
+        if found and (found.checkpoint, found.content, found.key) == (checkpoint, content, path.stem):
+            yield found
+
+
+def _add(build: "Build", like: PlannedEvaluation, key: str, protocols: dict[str, Any]) -> str:
+    """Make these protocols an evaluation of the plan; returns its name."""
+    name = f"{like['run']}/{key}"
+    asked = {protocol: like["asked"].get(protocol, []) for protocol in protocols}
+    build.plan.evaluations.setdefault(name, like | {"key": key, "protocols": protocols, "asked": asked})
+    return name
