@@ -263,7 +263,7 @@ def test_json_on_standard_output_is_json_alone(tmp_path):
         (["--threads", "0"], "--threads 0: must be 1 at least"),
         (["--network", "resnet"], "did you mean 'resnet18'"),
         (["--precision", "float16"], "did you mean 'bfloat16'"),
-        (["--device", "cuda:99"], "'cuda:99' was asked for"),
+        (["--device", "cuda:99"], "'cuda:99' was requested"),
         (["--device", "gpu"], "--device gpu: write auto"),
     ],
     ids=" ".join,

@@ -1023,7 +1023,7 @@ def test_on_cpus_as_many_processes_as_gpus_were_wanted(became, monkeypatch):
 @pytest.mark.usefixtures("_plain")
 def test_on_cuda_all_gpus_must_be_there(became, monkeypatch):
     gpus(monkeypatch, 2)
-    with pytest.raises(UserError, match="this machine shows 2 GPUs; write cpu or auto"):
+    with pytest.raises(UserError, match="this machine has 2 GPUs; use cpu or auto"):
         relaunch_under_torchrun(4, "cuda", ["train", "a-run"], "a-run")
     assert became == []
 
@@ -1045,7 +1045,7 @@ def test_a_node_without_the_gpu_that_a_job_was_given_is_named_with_the_jobs_numb
     monkeypatch.setenv("SLURMD_NODENAME", "gpu-17")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(
-        UserError, match=r"'cuda' was asked for, and node gpu-17 \(Slurm job 4711\) shows 0 GPUs"
+        UserError, match=r"'cuda' was requested, but node gpu-17 \(Slurm job 4711\) has 0 GPUs"
     ) as found:
         pick_device("cuda")
     said = str(found.value)
@@ -1057,7 +1057,7 @@ def test_a_node_without_the_gpu_that_a_job_was_given_is_named_with_the_jobs_numb
 @pytest.mark.usefixtures("_plain")
 def test_without_a_cluster_the_remedy_is_another_device(monkeypatch):
     gpus(monkeypatch, 0)
-    with pytest.raises(UserError, match=r"this machine shows 0 GPUs; write cpu or auto$"):
+    with pytest.raises(UserError, match=r"this machine has 0 GPUs; use cpu or auto$"):
         pick_device("cuda")
     assert pick_device("auto").type == "cpu"
 

@@ -67,7 +67,10 @@ def flip(path: Path) -> None:
 def test_a_damaged_record_stops_the_build_in_one_line_and_removing_it_mends_it(project):
     evaluation = next(project.glob("results/evals/*/*.json"))
     whole, before = evaluation.read_bytes(), state(project)
-    for content, reason in ((whole[:100], "Unterminated string"), (whole.replace(b"9", b"8"), "its seal does not fit")):
+    for content, reason in (
+        (whole[:100], "Unterminated string"),
+        (whole.replace(b"9", b"8"), "its seal does not match"),
+    ):
         evaluation.write_bytes(content)
         done = build(project, TABLE)
         assert done.returncode == 2
@@ -121,7 +124,7 @@ def test_a_damaged_record_of_the_data_is_neither_taken_for_whole_nor_recorded(pr
     done = say(project, "sslpairs", "fetch", "digits")
     assert done.returncode == 2
     assert (
-        "dataset.json is damaged (its seal does not fit: it was altered); prepare it again: sslpairs fetch digits --force"
+        "dataset.json is damaged (its seal does not match: it was altered); prepare it again: sslpairs fetch digits --force"
         in done.stderr
     )
     assert (project / "data.dvc").read_bytes() == record
@@ -139,7 +142,7 @@ def test_altered_images_are_never_trained_on(project):
     done = build(project, TABLE)
     assert done.returncode == 1
     text = "".join(errors(done))
-    assert "train_images.npy is damaged (its sha256 is not the one in its receipt: it was altered)" in text
+    assert "train_images.npy is damaged (its sha256 differs from its receipt: it was altered)" in text
     assert "sslpairs fetch digits --force" in text
     assert say(project, "sslpairs", "fetch", "digits", "--force").returncode == 0
     assert build(project, TABLE).returncode == 0
@@ -173,7 +176,7 @@ def test_records_know_every_change_of_themselves(tmp_path):
     text = path.read_text()
     for old, new in (("0.1", "0.10000000000000002"), ("2.5", "2.6"), ("null", "0"), ('"a"', '"b"'), ("ü", "u")):
         path.write_text(text.replace(old, new))
-        with pytest.raises(UserError, match=r"run\.json: damaged \(its seal does not fit"):
+        with pytest.raises(UserError, match=r"run\.json: damaged \(its seal does not match"):
             read_record(path, tmp_path)
     path.write_text(json.dumps(json.loads(text)))  # another layout, the same values
     assert read_record(path, tmp_path) == written

@@ -240,7 +240,7 @@ def test_what_is_prepared_already_is_compared_with_the_expected_numbers_too(tmp_
     (tmp_path / "config/datasets.yaml").write_text(yaml.safe_dump({"datasets": {"small": entry}}))
     known = {"datasets": {"small": prepare("small", small, tmp_path)["content"]}}
     (tmp_path / "data.dvc").write_text(yaml.safe_dump({"meta": known}))
-    with pytest.raises(UserError, match=r"datasets.small.expected.train: 7 images expected, and data/small has 6"):
+    with pytest.raises(UserError, match=r"datasets.small.expected.train: 7 images expected, but data/small has 6"):
         list(fetch_datasets(tmp_path, ["small"], {}, None, False, False))
 
 
@@ -312,7 +312,7 @@ def without(*gone):
         (without("test/dog"), "the class 'dog' is in train/ but not in test/; add it there"),
         (files() | {"train/cat/a.json": b"{}"}, "train/cat/a.json is not an image (.bmp"),
         (files() | {"train/x.png": png(1)}, "train/x.png is in no class; put it into train/<class>/"),
-        (files() | {"train/cat/deep/x.png": png(1)}, "lies too deep; images lie directly in train/<class>/"),
+        (files() | {"train/cat/deep/x.png": png(1)}, "is nested too deeply; images belong directly in train/<class>/"),
         (files() | {"train/cat/9.png": b"no"}, "train/cat/9.png cannot be read as an image (unknown format); replace"),
         (files() | {"train/cat/9.png": png("x")[:-30]}, "train/cat/9.png cannot be read as an image ("),
         ({f"{a}/{n}": d for n, d in files().items() for a in "xy"}, "both x/ and y/ have splits; give the path of one"),
@@ -360,9 +360,9 @@ def test_a_tar_that_ends_between_two_files_or_has_a_damaged_header_is_refused(tm
         last = archive.getmembers()[-1].offset
     whole = path.read_bytes()
     path.write_bytes(whole[:last])
-    assert "it does not end as a tar archive does" in refusal(tmp_path, folder(path))
+    assert "it does not end like a tar archive" in refusal(tmp_path, folder(path))
     path.write_bytes(whole[:last] + b"x" + whole[last + 1 :])
-    assert "it does not end as a tar archive does" in refusal(tmp_path, folder(path))
+    assert "it does not end like a tar archive" in refusal(tmp_path, folder(path))
 
 
 def test_a_wrong_checksum_in_a_zip_names_the_member(tmp_path):
@@ -376,9 +376,9 @@ def test_a_wrong_checksum_in_a_zip_names_the_member(tmp_path):
 
 def test_links_and_names_that_lead_out_of_an_archive_are_refused(tmp_path):
     path = write(tmp_path / "raw.tar", files() | {"../train/cat/7.png": png(1)})
-    assert "the name '../train/cat/7.png' leads out of the archive" in refusal(tmp_path, folder(path))
+    assert "the name '../train/cat/7.png' points outside the archive" in refusal(tmp_path, folder(path))
     path = write(tmp_path / "raw.tar", files() | {"/train/cat/7.png": png(1)})
-    assert "the name '/train/cat/7.png' leads out" in refusal(tmp_path, folder(path))
+    assert "the name '/train/cat/7.png' points outside" in refusal(tmp_path, folder(path))
     with tarfile.open(path, "w") as archive:
         for name in files():
             info = tarfile.TarInfo(name)
@@ -567,7 +567,7 @@ def test_a_second_process_waits(tmp_path, capsys):
 
 
 def test_what_cannot_be_prepared_says_so(tmp_path, small):
-    with pytest.raises(UserError, match=r"data set '\.\./x': this name cannot be a folder's"):
+    with pytest.raises(UserError, match=r"data set '\.\./x': this name cannot be used for a folder"):
         prepare("../x", small, tmp_path)
     flat = folder(write(tmp_path / "flat", {"train/a/0.png": png(7), "test/a/0.png": png("b")}))
     with pytest.raises(UserError, match="channel 0 has the same value in all pixels"):
@@ -624,7 +624,7 @@ def test_damaged_receipts_and_files_are_named_with_the_remedy(tmp_path, small):
         ("{", "Expecting"),
         ("{}", "it is not of format 1"),
         ("[]", "it is not of format 1"),
-        (json.dumps(receipt | {"mean": [0.9]}), "its seal does not fit: it was altered"),
+        (json.dumps(receipt | {"mean": [0.9]}), "its seal does not match: it was altered"),
     ):
         (place / "dataset.json").write_text(text)
         with pytest.raises(UserError, match=rf"dataset.json is damaged \({said}.*sslpairs fetch small --force"):
@@ -898,13 +898,13 @@ def test_data_whose_source_is_not_here_or_is_another_are_not_replaced_and_are_na
     assert handed == ["data/own"]
     assert (
         "warning: DVC does not track data/own yet: no listing (tracked, but not here: far, other; get them: dvc pull, or "
-        "sslpairs fetch far other); mend that, then: sslpairs fetch own" in capsys.readouterr().err
+        "sslpairs fetch far other); fix that, then: sslpairs fetch own" in capsys.readouterr().err
     )
     assert recording.untracked(project) == ["own"]
     done = Published()
     assert _data(project, None, done) == []
     assert done.notes == [
-        "data/: left out, since DVC does not track own; `sslpairs fetch own` tracks it, or says what is in the way"
+        "data/: left out, since DVC does not track own; `sslpairs fetch own` tracks it, or reports the problem"
     ]
     # Other images under the same name are not the recorded ones.
     prepare("far", small.model_copy(update={"source": small.source.model_copy(update={"size": 9})}), project)

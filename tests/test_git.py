@@ -59,7 +59,7 @@ def test_a_repository_without_a_commit_is_no_fault_and_a_broken_one_is(repositor
     assert health(repository)[1].startswith("receipts would name no commit: git status: not a git repository")
     shutil.rmtree(repository / ".git")
     (repository / ".git").write_text("gitdir: /nowhere")
-    assert "not a git repository: /nowhere; mend that" in git_state(repository)["refused"]
+    assert "not a git repository: /nowhere; fix that" in git_state(repository)["refused"]
     (repository / ".git").unlink()
     git(repository, "init", "--quiet")
     assert git_state(repository) == {"commit": None, "dirty": False}

@@ -275,9 +275,7 @@ def test_a_worker_that_ends_while_it_hands_an_image_over_is_the_same_error(root,
 
     found = load("files", root, residence="stream", workers=2).train.images
     monkeypatch.setattr(found, "_loader", ends)
-    with pytest.raises(
-        UserError, match=r"a process that decodes images was ended from outside \(.*(EOFError|refused)\)"
-    ):
+    with pytest.raises(UserError, match=r"a decode worker was killed \(.*(EOFError|refused)\)"):
         list(found.batches([torch.arange(9)]))
 
 
@@ -307,7 +305,7 @@ def test_a_worker_that_is_killed_is_an_error_of_two_lines(root):
     next(made)
     for worker in set(multiprocessing.active_children()) - before:
         worker.kill()
-    with pytest.raises(UserError, match=r"train\.pack: a process that decodes images was ended from outside") as caught:
+    with pytest.raises(UserError, match=r"train\.pack: a decode worker was killed") as caught:
         list(made)
     assert len(str(caught.value).splitlines()) == 2
     assert "SSLPAIRS_WORKERS=2" in str(caught.value)
@@ -419,7 +417,7 @@ def test_arrays_that_memory_cannot_hold_are_refused_before_they_are_read(tmp_pat
     source = write(tmp_path / "raw.tar", files())
     monkeypatch.setattr(image_folder, "free_memory", lambda: 1919)
     with pytest.raises(
-        UserError, match=r"its images take 0\.0 MB of memory while .*; write 'storage: files' under its source"
+        UserError, match=r"its images take 0\.0 MB of memory while .*; set 'storage: files' under its source"
     ):
         prepare("small", folder(source, storage="arrays"), tmp_path)
     prepare("small", folder(source, storage="files"), tmp_path)
@@ -492,7 +490,7 @@ def test_a_pack_of_another_size_or_with_another_index_is_not_loaded(own):
     (place / "test.pack").write_bytes(whole)
     index = np.load(place / "test_index.npy")
     np.save(place / "test_index.npy", index[::-1])
-    with pytest.raises(UserError, match=r"test_index\.npy is damaged \(its sha256 is not the one in its receipt"):
+    with pytest.raises(UserError, match=r"test_index\.npy is damaged \(its sha256 differs from its receipt"):
         load("files", own)
 
 
@@ -503,7 +501,8 @@ def test_another_decoder_that_gives_other_pixels_is_noticed(root, monkeypatch, w
     inner = packs.decode
     monkeypatch.setattr(packs, "decode", lambda *how: inner(*how) ^ 1)
     with pytest.raises(
-        UserError, match=r"image 0 is damaged \(Pillow \S+ .*decodes it to other pixels than Pillow \S+ .*prepared\)"
+        UserError,
+        match=r"image 0 is damaged \(Pillow \S+ .*decodes it to different pixels than Pillow \S+ .*prepared\)",
     ):
         list(found.blocks(20))
 
@@ -563,18 +562,18 @@ def test_what_fits_nowhere_is_refused_with_the_remedy(root, monkeypatch, caplog)
     with pytest.raises(UserError) as caught:
         chosen("arrays", *how, 1.9, 1.3, GPU)
     assert str(caught.value) == (
-        "data set 'arrays': its 80 + 80 images, 0.0 MB, do not fit (cuda:0: 0.1 MB free, of which 50% may be taken; "
-        "this machine's memory: 0.0 MB free, of which 75% may be taken)\nwrite 'storage: files' under its source in "
+        "data set 'arrays': its 80 + 80 images, 0.0 MB, do not fit (cuda:0: 0.1 MB free, of which 50% may be used; "
+        "this machine's memory: 0.0 MB free, of which 75% may be used)\nset 'storage: files' under its source in "
         "config/datasets.yaml, then: sslpairs fetch arrays"
     )
-    with pytest.raises(UserError, match=r"do not fit \(cpu: 0\.0 MB free, of which 75% may be taken\)\nwrite"):
+    with pytest.raises(UserError, match=r"do not fit \(cpu: 0\.0 MB free, of which 75% may be used\)\nset"):
         chosen("arrays", *how, 1.3, 1.3)
     # What a user forces may take all that is free, and no more.
     assert chosen("files", *how, 1, 1, GPU, "device")[0] == "device"
-    with pytest.raises(UserError, match="unset SSLPAIRS_RESIDENCE: they are streamed then"):
+    with pytest.raises(UserError, match="unset SSLPAIRS_RESIDENCE to stream them"):
         chosen("files", *how, 0.9, 9, GPU, "device")
     with pytest.raises(
-        UserError, match=r"stored as arrays, which are not streamed; write 'storage: files' under its sou"
+        UserError, match=r"stored as arrays, which cannot be streamed; set 'storage: files' under its sou"
     ):
         chosen("arrays", *how, 9, 9, "cpu", "stream")
 
@@ -584,7 +583,7 @@ def test_the_environment_chooses_too(root, monkeypatch):
         monkeypatch.setenv("SSLPAIRS_RESIDENCE", word)
         assert type(load("files", root).train.images) is kind
     monkeypatch.setenv("SSLPAIRS_RESIDENCE", "gpu")
-    with pytest.raises(UserError, match="SSLPAIRS_RESIDENCE: 'gpu' is none of auto, device, host, stream"):
+    with pytest.raises(UserError, match="SSLPAIRS_RESIDENCE: 'gpu' is not one of auto, device, host, stream"):
         load("files", root)
 
 
@@ -603,7 +602,7 @@ def test_the_number_of_workers(monkeypatch):
     assert decode_workers((3, 32, 32)) == 0
     for wrong in ("many", "-1", ""):
         monkeypatch.setenv("SSLPAIRS_WORKERS", wrong)
-        with pytest.raises(UserError, match=r"SSLPAIRS_WORKERS: '.*' is no number of processes"):
+        with pytest.raises(UserError, match=r"SSLPAIRS_WORKERS: '.*' is not a number of processes"):
             decode_workers((3, 32, 32))
 
 

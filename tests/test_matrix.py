@@ -342,7 +342,7 @@ def test_a_run_whose_checkpoint_was_never_published_is_trained_to_the_same_weigh
     run = evaluation.split("/")[0]
     done = build(project, f"results/evals/{evaluation}.json")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "its receipt stands" in (project / f"logs/runs/{run}.log").read_text()
+    assert "its receipt is kept" in (project / f"logs/runs/{run}.log").read_text()
     assert len(list(project.glob("results/runs/*/checkpoint.pt"))) == 1
     for name in ("run.json", "metrics.csv", "checkpoint.pt"):
         file = f"results/runs/{run}/{name}"

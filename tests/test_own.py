@@ -30,9 +30,9 @@ def test_another_clones_code_is_refused_by_every_command_and_by_a_build(clone, c
             cli.main(words)
         said = "".join(capsys.readouterr())
         assert end.value.code == 2
-        assert f"{clone}: has code of its own in src/, but {ROOT / 'src/sslpairs'} would run, which differs" in said
+        assert f"{clone}: has its own code in src/, but the different code in {ROOT / 'src/sslpairs'} would run" in said
         assert f"export PYTHONPATH={clone / 'src'}" in said
-    with pytest.raises(UserError, match="has code of its own"):
+    with pytest.raises(UserError, match="has its own code"):
         make_build(clone)
 
 

@@ -226,7 +226,7 @@ def test_only_so_many_candidates_are_looked_at_and_a_full_ball_is_said(caplog):
     strategy = gps(choice="farthest", neighbours=None, radius=1000.0, candidates=3)
     strategy.prepare(lambda: embedding, draws())
     assert strategy.partners(torch.tensor([[0, 0], [9, 9]]), draws())[:, 1].tolist() == [3, 6]
-    assert "holds all 3 candidates that are looked at for 10 of 10 images" in caplog.text
+    assert "contains all 3 candidates that are considered for 10 of 10 images" in caplog.text
 
 
 def test_a_table_comes_back_only_where_it_is_not_the_guides():
@@ -671,7 +671,7 @@ def test_a_clipped_attack_stays_within_the_valid_range_and_an_unclipped_one_need
 
 def test_a_clipped_attack_without_the_valid_range_is_an_error():
     method, pairs = networks("simclr+clae", strategies={"clae": {"clip": True}})
-    with pytest.raises(ValueError, match="give bounds"):
+    with pytest.raises(ValueError, match="pass bounds"):
         step_loss(method, pairs, batch(), streams())
 
 

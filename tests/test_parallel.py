@@ -280,7 +280,7 @@ def test_a_batch_that_cannot_be_shared_is_one_error_that_says_what_to_do(project
     (line,) = errors_of(done)
     assert line == (
         f"error: {run}: a batch of 126 cannot be shared equally by 2 processes, each with partners for MixCo; start a number "
-        "of them that divides 63"
+        "of processes that divides 63"
     )
 
 
@@ -310,9 +310,9 @@ def test_batches_that_cannot_be_shared_are_named_before_anything_is_trained(monk
             "simclr",
             64,
             5,
-            "a batch of 64 cannot be shared equally by 5 processes; start a number of them that divides 64",
+            "a batch of 64 cannot be shared equally by 5 processes; start a number of processes that divides 64",
         ),
-        ("byol+mixco", 64, 64, "partners for MixCo; start a number of them that divides 32"),
+        ("byol+mixco", 64, 64, "partners for MixCo; start a number of processes that divides 32"),
         ("simclr", 6, 4, "divides 6"),
     ]:
         monkeypatch.setattr(trainer, "current_world", lambda processes=processes: World(0, processes))
@@ -352,11 +352,11 @@ def test_every_process_takes_a_gpu_of_its_own(choice, gpus):
 
 def test_more_processes_than_gpus_and_one_gpu_for_all_are_errors(gpus):
     gpus(3)
-    with pytest.raises(UserError, match=r"torchrun: 4 processes, .* 3 GPUs; write --nproc-per-node 3, or device: cpu"):
+    with pytest.raises(UserError, match=r"torchrun: 4 processes, .* 3 GPUs; use --nproc-per-node 3, or device: cpu"):
         pick_device("auto")
     gpus(4)
     with pytest.raises(
-        UserError, match=r"device: 'cuda:1' is one GPU, and torchrun started 4 processes here; write cuda"
+        UserError, match=r"device: 'cuda:1' is one GPU, but torchrun started 4 processes here; use cuda"
     ):
         pick_device("cuda:1")
 

@@ -814,7 +814,7 @@ def test_a_receipt_that_was_altered_by_hand_is_noticed_whatever_was_altered(done
     path = done.root / run_folder(guided(done)) / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: "other"}))
     (line,) = again(done).damaged
-    assert "its seal does not fit" in line
+    assert "its seal does not match" in line
 
 
 def test_a_receipt_of_another_run_is_not_taken_for_this_one(done):

@@ -283,7 +283,7 @@ def test_a_job_on_a_node_without_the_gpu_it_was_given_says_so(original, tmp_path
     shutil.rmtree(project / "results")
     text = Head(project, f"results/runs/{run}/run.json").ends(code=1)
     said = (project / f"logs/runs/{run}.log").read_text()
-    assert re.search(r"ERROR error: device: 'cuda' was asked for, and node n[12] \(Slurm job \d+\) shows 0 GPUs", said)
+    assert re.search(r"ERROR error: device: 'cuda' was requested, but node n[12] \(Slurm job \d+\) has 0 GPUs", said)
     assert "gpu_request" in said
     assert f"(see logs/runs/{run}.log" in text  # and below it what it holds
     assert said.strip().splitlines()[-1] in text

@@ -52,8 +52,8 @@ def tiff(pixels: bytes, bits: tuple[int, ...], side: int = 8, **tags: int) -> by
         (tiff(np.arange(64, dtype="<i4").tobytes(), (32,), t339=2), "its pixels have 32 bits"),
         (tiff(np.arange(64, dtype="<f4").tobytes(), (32,), t339=3), "its pixels are fractions, whose range is unknown"),
         (tiff(bytes(96), (12,)), "its pixels have 12 bits, and their range is unknown"),
-        (tiff(bytes(128), (16,), t339=2), "its pixels are numbers with a sign, whose range is unknown"),
-        (tiff(bytes(64), (8,), t339=2), "its pixels are numbers with a sign"),
+        (tiff(bytes(128), (16,), t339=2), "its pixels are signed numbers, whose range is unknown"),
+        (tiff(bytes(64), (8,), t339=2), "its pixels are signed numbers"),
         (tiff(bytes(128), (16,), t262=0), "its pixels have 16 bits, and 0 is white"),
     ],
     ids=["u32", "i32", "f32", "u12", "i16", "i8", "u16 inverted"],
@@ -62,7 +62,7 @@ def test_pixels_of_unknown_range_are_refused_with_the_remedy(tmp_path, data, sai
     write(tmp_path / "raw", files() | {"train/cat/9.tif": data})
     text = refusal(tmp_path, folder("raw"))
     assert f"raw: train/cat/9.tif cannot be read as an image ({said}" in text
-    assert "save it with 8 bits a channel, or with 16 without a sign); replace it or remove it" in text
+    assert "save it with 8 bits per channel, or with unsigned 16 bits); replace it or remove it" in text
 
 
 def saved(image: Image.Image, kind: str, **options) -> bytes:
@@ -194,7 +194,7 @@ def test_a_file_that_is_larger_than_any_image_is_refused_before_it_is_read(tmp_p
     with open(tmp_path / "raw/train/cat/9.png", "wb") as file:
         file.truncate(8 << 30)
     text = refusal(tmp_path, folder("raw"))
-    assert "raw: train/cat/9.png has 8.6 GB, and an image file may have 1.1 GB at most; replace it or remove it" in text
+    assert "raw: train/cat/9.png has 8.6 GB; an image file may have at most 1.1 GB; replace it or remove it" in text
 
 
 @pytest.mark.parametrize("kind", [".tar", ".tar.gz", ".zip"])
@@ -205,7 +205,7 @@ def test_a_member_of_an_archive_that_is_larger_than_any_image_is_refused(tmp_pat
     with pytest.raises(UserError, match=r"train/cat/9\.png cannot be read as an image \(unknown format\)"):
         prepare("small", folder(path, storage=storage), tmp_path)
     path = write(tmp_path / f"raw{kind}", files() | {"train/cat/9.png": bytes((3 << 20) + 1)})
-    said = r"train/cat/9\.png has 3\.1 MB, and an image file may have 3\.1 MB at most; replace it or remove it"
+    said = r"train/cat/9\.png has 3\.1 MB; an image file may have at most 3\.1 MB; replace it or remove it"
     with pytest.raises(UserError, match=said):
         prepare("small", folder(path, storage=storage), tmp_path)
 
@@ -224,7 +224,7 @@ def test_a_member_that_claims_gigabytes_is_refused_by_its_header(tmp_path):
         archive.fileobj.truncate(archive.fileobj.tell() + (3 << 30))  # zeros that take no room
         archive.fileobj.seek(0, os.SEEK_END)
         archive.offset = archive.fileobj.tell()
-    assert "train/cat/9.png has 3.2 GB, and an image file may have 1.1 GB" in refusal(tmp_path, folder(path))
+    assert "train/cat/9.png has 3.2 GB; an image file may have at most 1.1 GB" in refusal(tmp_path, folder(path))
 
 
 def test_a_tar_whose_descriptions_fill_the_memory_is_refused(tmp_path):
@@ -288,8 +288,8 @@ def test_pipes_sockets_and_devices_are_named_and_never_opened(tmp_path, make):
 def test_links_that_lead_nowhere_or_in_a_circle_are_named(tmp_path):
     for place, what in (("train/cat/9.png", "image"), ("train/fox", "folder"), ("val", "folder")):
         for target, said in (
-            ("gone", "is a link to gone, which is not there"),
-            (None, "is a link that leads in a cir"),
+            ("gone", "is a link to gone, which does not exist"),
+            (None, "is a circular link"),
         ):
             root = write(tmp_path / f"{place.replace('/', '-')}-{target}", files())
             (root / place).symlink_to(target or root / place)
@@ -456,7 +456,7 @@ def test_a_single_class_is_told(tmp_path, capsys):
     content = {name: data for name, data in files().items() if "cat" in name}
     read("small", folder(write(tmp_path / "raw", content)), tmp_path)
     assert (
-        f"warning: data set 'small': {tmp_path}/raw has only one class, 'cat': every accuracy will be 100 % and say nothing"
+        f"warning: data set 'small': {tmp_path}/raw has only one class, 'cat': every accuracy will be 100 % and mean nothing"
         in capsys.readouterr().err
     )
 

@@ -537,7 +537,7 @@ def test_the_git_lock_of_somebody_else_is_respected(project, remote, monkeypatch
     code, _, err = command(capsys, "publish")
     assert code == 2
     assert refusals(err) == [
-        f"error: {lock}: git is at work here, or was killed; if no git runs, remove that file, then run the same command again"
+        f"error: {lock}: git is running here, or was killed; if no git is running, remove that file, then run the same command again"
     ]
     assert (lock.read_bytes(), (project / ".git/index").read_bytes()) == (b"", index)
     assert len(pointers(project)) == 4
@@ -650,7 +650,7 @@ def test_an_altered_checkpoint_is_not_published_and_the_others_are(project, remo
     assert code == 2
     assert refusals(err) == [
         f"error: {runs[0]}: checkpoint.pt is damaged, or not the one that run.json names; not published. `sslpairs restore {runs[0]}` "
-        f"or `sslpairs train {runs[0]}` mends it",
+        f"or `sslpairs train {runs[0]}` fixes it",
         "error: 1 object was not published, see above",
     ]
     assert out.startswith("3 checkpoints are published: 9 objects sent")
@@ -678,7 +678,7 @@ def test_a_checkpoint_that_was_never_published_cannot_be_restored_and_stays(proj
     for run, what in ((gone, "gone"), (damaged, "damaged")):
         assert (
             done.problems[run]
-            == f"{run}: its checkpoint is {what} and was never published; `sslpairs train {run}` makes it anew"
+            == f"{run}: its checkpoint is {what} and was never published; `sslpairs train {run}` recreates it"
         )
     assert checkpoint(project, damaged).read_bytes() == b"damaged"
 
@@ -722,7 +722,7 @@ def test_restore_looks_again_when_it_has_waited_for_a_training(project, remote):
     words = f"from pathlib import Path; from sslpairs.store.restore import restore; print(restore(Path({str(project)!r}), [{run!r}]))"
     with exclusive(project / run_folder(run) / ".lock", ""):
         restoring = subprocess.Popen([sys.executable, "-c", words], stdout=-1, stderr=-1, text=True)
-        assert restoring.stderr.readline() == f"{run}: another process trains or restores it; waiting for it\n"
+        assert restoring.stderr.readline() == f"{run}: another process is training or restoring it; waiting for it\n"
         finish(project, run, build.plan.runs[run], weights="another training")
         new = checkpoint(project, run).read_bytes()
     assert restoring.wait() == 0
@@ -781,7 +781,7 @@ def test_a_cut_off_file_in_the_cache_of_dvc_hinders_no_publish(project, remote):
 def test_damaged_receipts_are_named_by_publish_and_restore(project, remote, monkeypatch, capsys):
     publish_all(project)
     copy, run = clone(project), runs_of(project)[0]
-    words = f"error: results/runs/{run}/run.json: damaged (its seal does not fit: it was altered); "
+    words = f"error: results/runs/{run}/run.json: damaged (its seal does not match: it was altered); "
     for root, command_ in ((project, "publish"), (copy, "restore")):
         path = root / run_folder(run) / "run.json"
         path.write_text(path.read_text().replace('"format": 1', '"format": 1, "loss": 0'))
@@ -850,7 +850,7 @@ def test_a_remote_that_is_gone_is_said_in_one_line_and_nothing_is_lost(project, 
             done = say(root, "sslpairs", word)
             assert (done.returncode, done.stdout) == (2, "")
             (line,) = done.stderr.splitlines()
-            assert line.startswith(f"error: remote 'store' ({url_of(root)}) does not answer as it should: ")
+            assert line.startswith(f"error: remote 'store' ({url_of(root)}) failed: ")
             assert reason in line
             assert line.endswith(
                 "; check the address, the network and the permissions (`dvc remote list`), then run the same command again"
@@ -866,8 +866,8 @@ def test_without_a_remote_the_command_that_makes_one_is_named(project, words, ca
     code, _, err = command(capsys, *words)
     assert code == 2
     assert err == (
-        "error: no remote is set: `dvc remote add --default store ../sslpairs-store` takes a folder; docs/publishing.md says how to "
-        "use ssh and s3\n"
+        "error: no remote is set: run `dvc remote add --default store ../sslpairs-store` for a folder; see docs/publishing.md for "
+        "ssh and s3\n"
     )
 
 
@@ -904,7 +904,7 @@ def test_an_ssh_key_that_the_server_does_not_know_is_said_in_one_line(project, s
     connect_ssh(sshd[0], tmp_path / "stranger", tmp_path / "store")
     code, _, err = command(capsys, "publish")
     assert code == 2
-    assert err.startswith(f"error: remote 'store' ({url_of(project)}) does not answer as it should: Permission denied")
+    assert err.startswith(f"error: remote 'store' ({url_of(project)}) failed: Permission denied")
     assert len(err.splitlines()) == 1
     assert pointers(project) == {}
 
@@ -915,7 +915,7 @@ def test_a_bucket_that_does_not_exist_is_said_and_no_pointer_is_written(project,
     code, _, err = command(capsys, "publish")
     assert code == 2
     first, *_ = refusals(err)
-    assert first.startswith("error: remote 'store' (s3://nowhere) does not answer as it should: ")
+    assert first.startswith("error: remote 'store' (s3://nowhere) failed: ")
     assert "The specified bucket does not exist" in first
     assert pointers(project) == {}
 
@@ -925,7 +925,7 @@ def test_a_remote_that_takes_no_files_is_said_and_no_pointer_is_written(project,
     (project.parent / "store/files/md5").write_text("a file where a folder should be")
     code, _, err = command(capsys, "publish")
     assert code == 2
-    assert "does not answer as it should: [Errno 20] Not a directory" in err
+    assert "failed: [Errno 20] Not a directory" in err
     assert pointers(project) == {}
 
 
@@ -1077,14 +1077,14 @@ def test_a_clone_without_the_images_gets_the_published_data_set(storage, project
     ("which", "damage", "words"),
     [
         ("a file", None, "does not hold data/pictures/"),
-        ("a file", flip, "holds data/pictures/train_images.npy damaged"),
+        ("a file", flip, "holds a damaged data/pictures/train_images.npy"),
         (
             "its receipt",
             lambda content: content.replace(b'"mean"', b'"MEAN"'),
-            "holds data/pictures/dataset.json damaged",
+            "holds a damaged data/pictures/dataset.json",
         ),
-        ("the listing", None, "does not hold DVC's listing of data/"),
-        ("the listing", flip, "or holds it damaged"),
+        ("the listing", None, "does not hold an intact copy of DVC's listing of data/"),
+        ("the listing", flip, "does not hold an intact copy of DVC's listing of data/"),
     ],
 )
 def test_a_data_set_that_the_remote_lost_or_holds_damaged_is_not_used(
@@ -1178,7 +1178,7 @@ def test_gc_asks_the_remote_and_keeps_what_it_lost(project, remote, capsys):
     code, out, _ = command(capsys, "gc", "--yes")
     assert code == 0
     for run in (lost, cut):
-        assert f"kept: {run}: the remote does not hold it, or not whole: --unpublished removes it for good" in out
+        assert f"kept: {run}: the remote does not hold a complete copy: --unpublished removes it for good" in out
     assert files_below(project) == before
 
 
@@ -1190,7 +1190,7 @@ def test_gc_reads_back_what_it_would_keep_only_there(project, remote, capsys):
     remote.put(oid, flip(remote.held()[oid]))
     code, out, _ = command(capsys, "gc", "--yes")
     assert code == 0
-    assert f"kept: {old[0]}: the remote does not hold it, or not whole" in out
+    assert f"kept: {old[0]}: the remote does not hold a complete copy" in out
     assert (checkpoint(project, old[0]).exists(), checkpoint(project, old[1]).exists()) == (True, False)
 
 
@@ -1222,7 +1222,7 @@ def test_gc_leaves_the_state_of_a_training_that_is_at_work(project, remote, caps
     state.write_bytes(b"state")
     with exclusive(project / run_folder(run) / ".lock", ""):
         _, out, _ = command(capsys, "gc", "--yes")
-    assert f"kept: {run}: another process trains or restores it" in out
+    assert f"kept: {run}: another process is training or restoring it" in out
     assert state.exists()
     assert command(capsys, "gc", "--yes")[0] == 0
     assert not state.exists()
@@ -1240,7 +1240,7 @@ def test_gc_leaves_a_run_alone_that_another_process_holds(project, remote, capsy
     old = without_gps(project)
     with exclusive(project / run_folder(old[0]) / ".lock", ""):
         _, out, _ = command(capsys, "gc", "--yes")
-    assert f"kept: {old[0]}: another process trains or restores it" in out
+    assert f"kept: {old[0]}: another process is training or restoring it" in out
     assert checkpoint(project, old[0]).exists()
 
 
@@ -1254,7 +1254,7 @@ def test_gc_removes_nothing_while_the_configuration_has_a_mistake(project, remot
     )
     code, out, err = command(capsys, "gc", "--yes")
     assert code == 2
-    assert "note: scale digits cannot be planned, so that its runs would count as garbage: " in out
+    assert "note: scale digits cannot be planned, so its runs would count as garbage: " in out
     assert err == "error: nothing was removed: mend the configuration first, see the notes above\n"
     assert checkpoints(project) == before
 
@@ -1266,7 +1266,7 @@ def test_gc_keeps_everything_when_the_remote_cannot_be_asked(project, remote, tm
     (tmp_path / "store").write_text("a file")
     code, out, _ = command(capsys, "gc", "--yes")
     assert code == 0
-    assert "kept: the remote cannot be asked, so that published runs count as unpublished" in out
+    assert "kept: the remote cannot be reached, so published runs count as unpublished" in out
     assert all(f"kept: {run}: " in out for run in old)
     assert checkpoints(project) == before
 
@@ -1328,8 +1328,8 @@ def test_changes_that_a_clone_would_not_have_are_named_with_the_command_that_add
     code, out, _ = command(capsys, "publish", "--set", "seeds=1")
     assert code == 0
     assert (
-        "note: a clone would not have what is not committed of config/config.yaml, config/scales/mine.yaml, requirements-more.txt: it "
-        "would plan other runs or show other tables. "
+        "note: a clone would not have the uncommitted changes of config/config.yaml, config/scales/mine.yaml, requirements-more.txt: it "
+        "would plan different runs or show different tables. "
         "`git add config/config.yaml config/scales/mine.yaml requirements-more.txt` before you commit\n"
     ) in out
     (project / "src").mkdir()
@@ -1376,9 +1376,9 @@ def test_commits_of_receipts_that_a_clone_would_not_have_are_named(project, remo
         write_record(path, json.loads(path.read_text()) | {"git": {"commit": commit, "dirty": False}})
     found = [note for note in publish_all(project).notes if "commit" in note]
     assert found == [
-        f"1 receipt names commit {amended[:12]}, which no branch or tag leads to, so that a clone does not have it; "
+        f"1 receipt names commit {amended[:12]}, which no branch or tag reaches, so a clone does not have it; "
         f"`git tag trained-{amended[:12]} {amended[:12]}` keeps it",
-        "2 receipts name commit cccccccccccc, which is not in this repository: push it from where they were trained, "
+        "2 receipts name commit cccccccccccc, which is not in this repository: push it from where the runs were trained, "
         "then `git fetch --tags`",
     ]
     git(project, "tag", f"trained-{amended[:12]}", amended)
@@ -1389,7 +1389,7 @@ def test_a_remote_that_only_this_machine_knows_is_named(project, tmp_path):
     dvc("remote", "add", "--local", "--default", "mine", "../store")
     (note,) = publish_all(project).notes
     assert note.startswith(
-        "remote 'mine' is not in .dvc/config, only in this machine's settings: a clone would not know it"
+        "remote 'mine' is not in .dvc/config, only in this machine's settings, so a clone would not know it"
     )
 
 
@@ -1460,7 +1460,7 @@ def test_a_remote_whose_folder_does_not_exist_is_named_with_the_remedy(project, 
     publish_all(project)
     copy = clone(project)
     shutil.rmtree(tmp_path / "store")
-    words = "does not exist; mount its disk, make that folder, or say where the remote is: `dvc remote modify store url ADDRESS`"
+    words = "does not exist; mount its disk, create that folder, or set another address: `dvc remote modify store url ADDRESS`"
     monkeypatch.chdir(copy)
     for command_ in ("restore", "fetch"):
         code, _, err = command(capsys, command_)
@@ -1474,7 +1474,7 @@ def test_a_remote_whose_folder_does_not_exist_is_named_with_the_remedy(project, 
     assert f"{tmp_path / 'nowhere'} {words}" in err
     without_gps(project)
     assert (
-        "kept: the remote cannot be asked, so that published runs count as unpublished"
+        "kept: the remote cannot be reached, so published runs count as unpublished"
         in command(capsys, "gc", "--yes")[1]
     )
 

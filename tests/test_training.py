@@ -451,7 +451,7 @@ def test_a_state_of_other_code_another_guide_or_other_libraries_is_not_gone_on_w
     with caplog.at_level("WARNING"):
         got = run(root, guide="the guide", epochs=4, progress=lambda epoch, *_: done.append(epoch))
     assert done == [1, 2, 3, 4]
-    assert f"last.ckpt: of other {what} than there are now. Training starts from the first epoch." in caplog.text
+    assert f"last.ckpt: made with a different {what}. Training starts from the first epoch." in caplog.text
     assert got["checkpoint"] == whole
     assert got["guide_checkpoint"] == ("0" * 64 if what == "guide" else whole_digest(root, "the guide"))
 
@@ -993,7 +993,7 @@ def test_an_encoder_can_be_evaluated_on_other_data_than_it_was_trained_on(traine
 
 def test_an_encoder_is_not_called_damaged_where_the_images_have_other_channels(trained):
     root, _ = trained
-    with pytest.raises(UserError, match="trained on images of 1 channels, and these have 3"):
+    with pytest.raises(UserError, match="trained on images of 1 channels, but these have 3"):
         checkpoint.load_backbone(folder_of(root) / "checkpoint.pt", 3)
 
 

@@ -115,7 +115,7 @@ def test_a_server_that_does_not_start_is_told_once_and_jobs_work_without(folder,
     assert [warm.run_warm(["train", "x"]) for _ in range(3)] == [None] * 3
     assert tried == ["training"]
     assert capfd.readouterr().err == (
-        "note: jobs cannot share a process, so that each imports its libraries anew (OSError: AF_UNIX: not here)\n"
+        "note: jobs cannot share a process, so each imports its libraries again (OSError: AF_UNIX: not here)\n"
     )
 
 

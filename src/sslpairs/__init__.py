@@ -9,10 +9,10 @@ __version__ = "0.1.0"
 
 
 def results(root: str = ".", **choices: Any) -> "pd.DataFrame":
-    """What is measured so far in a project: a row a run x protocol x metric x seed (see ``sslpairs.paper.results``).
+    """Results measured so far in a project: one row per run x protocol x metric x seed (see ``sslpairs.paper.results``).
 
     ``choices`` are those of ``config/config.yaml``, such as ``scale="cifar10-mini"`` or ``tables=["gps-weak"]``. Raises
-    ``sslpairs.errors.UserError`` for a configuration that cannot be read, or records that are damaged.
+    ``sslpairs.errors.UserError`` for a configuration that cannot be read, or for damaged records.
     """
     from pathlib import Path
 

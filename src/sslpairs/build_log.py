@@ -1,4 +1,4 @@
-"""What a build says: one line a finished job, with a running count and the remaining time.
+"""Terminal output of a build: one line per finished job, with a running count and the remaining time.
 
 Snakemake's own lines (selections, resources, start and end of each job with a date above) still reach its log file under
 ``.snakemake/log``; with ``--verbose`` or ``--printshellcmds`` the terminal has them too.
@@ -41,7 +41,7 @@ class BuildFormatter(DefaultFormatter):
         self.began = time.monotonic()
 
     def begin(self, record: logging.LogRecord) -> bool:
-        """A filter: the start of a job is noted and not shown."""
+        """Logging filter: record the start of a job without showing it."""
         if get_event(record) != LogEvent.JOB_INFO:
             return True
         facts = record.__dict__
@@ -50,7 +50,7 @@ class BuildFormatter(DefaultFormatter):
         return False
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of an event, '' for none."""
+        """The line for an event, or '' to print nothing."""
         event, facts = get_event(record), record.__dict__
         if event == LogEvent.RUN_INFO and not self.dry and not self.total:
             counts = facts.get("stats") or {}
@@ -80,7 +80,7 @@ class BuildFormatter(DefaultFormatter):
         return f"{count} {_last_fact(log) or words}{self._remaining()}"
 
     def _remaining(self) -> str:
-        """From the mean time of the finished jobs of each rule, and from how many ran at once; '' before one of each has ended."""
+        """Estimated from the mean time of each rule's finished jobs and how many ran at once; '' until one of each has ended."""
         left = {rule: count for rule, count in self.left.items() if count}
         if not left or any(rule in _LONG and rule not in self.took for rule in left):
             return ""
@@ -90,10 +90,10 @@ class BuildFormatter(DefaultFormatter):
         return f" | {duration(work * (time.monotonic() - self.began) / busy)} left" if busy and work else ""
 
     def _error(self, facts: dict[str, Any]) -> str:
-        """A failed job and its log; of a job on another machine, which could say nothing here, the log's end as well."""
+        """A failed job and its log; for a job on another machine, which cannot print here, also the end of the log."""
         _, _, words, log = self.started.pop(facts["jobid"], (0.0, "", None, None))
         logs = facts["log"] or [log] * bool(log)
-        reason = " ".join((facts.get("rule_msg") or "").split())  # what a cluster says of a job
+        reason = " ".join((facts.get("rule_msg") or "").split())  # as reported by a cluster
         line = f"failed: {words or facts['rule_name']}" + f": {reason}" * bool(reason)
         line += f" (see {', '.join(logs)})" if logs else ""
         return (
@@ -104,7 +104,7 @@ class BuildFormatter(DefaultFormatter):
 
 
 _LONG = {"pretrain", "retrain", "evaluate"}
-"""Rules of which one must have ended before the remaining time is known; the others take seconds."""
+"""Rules of which one job must have ended before the remaining time is known; the others take seconds."""
 _SILENT = {
     LogEvent.PROGRESS,
     LogEvent.SHELLCMD,
@@ -116,7 +116,7 @@ _SILENT = {
 
 
 def say_briefly(workflow: Any, build: Build) -> None:
-    """Give the terminal's handler of this Snakemake process its short form, unless somebody asked for more."""
+    """Use the short format in this Snakemake process's terminal handler, unless more output was requested."""
     settings = workflow.output_settings
     if settings.verbose or settings.printshellcmds or settings.debug_dag:
         return
@@ -133,7 +133,7 @@ def _overview(jobs: Counter[str]) -> str:
 
 
 def _last_fact(log: str | None) -> str | None:
-    """The last line of a job's log, where it says how the work ended."""
+    """The last line of a job's log if it states how the job ended."""
     lines = _lines(log)
     found = _FACT.match(lines[-1]) if lines else None
     return found.group(1) if found else None

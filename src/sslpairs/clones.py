@@ -1,5 +1,5 @@
-"""What a clone of the published commit would lack: changes that were not committed, commits that no branch holds, a remote that
-only this machine knows."""
+"""What a clone of the published commit would lack: uncommitted changes, commits on no branch, a remote that only this machine
+knows."""
 
 import shlex
 from collections import Counter
@@ -14,11 +14,11 @@ INPUTS = (
     *("config", "src", "workflow", "profiles", "Snakefile", "Makefile", "pyproject.toml", "requirements*.txt"),
     *("environment.yml", ".gitignore", ".dvcignore", ".dvc/.gitignore"),
 )
-"""What a build reads of the project; data.dvc and .dvc/config are staged with the results."""
+"""Project files that a build reads; data.dvc and .dvc/config are staged with the results."""
 
 
 def uncommitted(root: Path) -> list[str]:
-    """Those files of ``INPUTS`` that the index holds otherwise or not at all, relative to ``root``."""
+    """Files of ``INPUTS`` that differ from the index or are not in it, relative to ``root``."""
     words = (
         "status",
         "--porcelain",
@@ -36,7 +36,7 @@ def uncommitted(root: Path) -> list[str]:
         ignored = state == "!!" and file.startswith("config/") and file.endswith((".yaml", ".yml"))
         if entry and (ignored or (state != "!!" and state[1] != " ")):
             found.append(file)
-    # Who tells git not to look at a file means to keep a change of it here.
+    # Files that git was told not to check (assume-unchanged, skip-worktree) usually hide a local change.
     hidden = [
         line[2:] for line in ask(root, "ls-files", "-v", "-z", "--", *INPUTS).split("\0") if line[:1] in ("h", "S")
     ]
@@ -49,15 +49,15 @@ def _differs(root: Path, file: str) -> bool:
 
 
 def to_add(files: list[str]) -> str:
-    """The words after ``git add``: the files, or the folders and files at the top where they are many."""
+    """Arguments for ``git add``: the files, or their top-level folders and files if there are more than three."""
     if len(files) > 3:
         files = list(dict.fromkeys(file.partition("/")[0] for file in files))
     return shlex.join(files)
 
 
 def unreachable(root: Path, receipts: Iterable[Receipt]) -> dict[str, tuple[int, bool]]:
-    """Commits that receipts name and no branch or tag leads to: how many receipts, and whether the commit is here.
-    Nothing in a shallow clone, which does not know."""
+    """Commits named by receipts that no branch or tag reaches: how many receipts, and whether the commit is here.
+    Empty in a shallow clone, where this is unknown."""
     named = Counter(commit for receipt in receipts if (commit := (receipt.get("git") or {}).get("commit")))
     if not named or ask(root, "rev-parse", "--is-shallow-repository").strip() == "true":
         return {}
@@ -70,21 +70,21 @@ def unreachable(root: Path, receipts: Iterable[Receipt]) -> dict[str, tuple[int,
 
 
 def notes(root: Path, receipts: Iterable[Receipt], files: list[str]) -> list[str]:
-    """Lines on ``files`` that are not committed and on commits that a clone would not have."""
+    """Notes on uncommitted ``files`` and on commits that a clone would not have."""
     found = []
     if files:
         more = f" and {len(files) - 5} more" if len(files) > 5 else ""
         found.append(
-            f"a clone would not have what is not committed of {', '.join(files[:5])}{more}: it would plan other runs or show other "
-            f"tables. `git add {to_add(files)}` before you commit"
+            f"a clone would not have the uncommitted changes of {', '.join(files[:5])}{more}: it would plan different runs or show "
+            f"different tables. `git add {to_add(files)}` before you commit"
         )
     for commit, (number, here) in unreachable(root, receipts).items():
         found.append(
             f"{counted(number, 'receipt names')} commit {commit[:12]}, which "
             + (
-                f"no branch or tag leads to, so that a clone does not have it; `git tag trained-{commit[:12]} {commit[:12]}` keeps it"
+                f"no branch or tag reaches, so a clone does not have it; `git tag trained-{commit[:12]} {commit[:12]}` keeps it"
                 if here
-                else "is not in this repository: push it from where they were trained, then `git fetch --tags`"
+                else "is not in this repository: push it from where the runs were trained, then `git fetch --tags`"
             )
         )
     return found

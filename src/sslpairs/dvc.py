@@ -1,4 +1,4 @@
-"""What is used of DVC 3.67: its command line to track a folder, and the internals that no release promises. All of it is here."""
+"""All uses of DVC 3.67: its command line to track a folder, and internals that are not a stable API."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ from sslpairs.words import redact
 
 
 def add(target: str, root: Path) -> str | None:
-    """Let DVC track a file or folder; returns None, or DVC's own words for what went wrong."""
+    """Track a file or folder with DVC; returns None, or DVC's error message."""
     _mend_rwlock(root)
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "add", target]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
@@ -24,7 +24,7 @@ def add(target: str, root: Path) -> str | None:
 
 
 def _mend_rwlock(root: Path) -> None:
-    """DVC lists who reads and writes in a file that it writes in place; killed in that moment it would never start again."""
+    """Remove a damaged rwlock file: DVC writes it in place, and would never start again if killed during the write."""
     import zc.lockfile
 
     path = root / ".dvc" / "tmp" / "rwlock"
@@ -32,7 +32,7 @@ def _mend_rwlock(root: Path) -> None:
         json.loads(path.read_text())
     except ValueError:
         with contextlib.suppress(zc.lockfile.LockError):
-            lock = zc.lockfile.LockFile(str(path.with_suffix(".lock")))  # as DVC holds it while it writes
+            lock = zc.lockfile.LockFile(str(path.with_suffix(".lock")))  # held by DVC while it writes
             path.unlink(missing_ok=True)
             lock.close()
     except OSError:
@@ -45,21 +45,21 @@ class Storage:
 
     name: str
     files: Any
-    """Its file system, of fsspec's kind."""
+    """Its fsspec file system."""
     path: str
-    """Where its objects lie."""
+    """Path of its objects."""
     cache: Path
     url: str
     settings: dict[str, Any]
-    """Of this remote."""
+    """Settings of this remote."""
     shared: dict[str, Any]
     """All settings that are in git."""
     path_of: Any
-    """Object's id -> its path there."""
+    """Object id -> its path on the remote."""
 
 
 def storage(root: Path, name: str | None = None) -> Storage:
-    """The remote of that name, or the default one. ``UserError`` where there is none, or a library for it is missing."""
+    """The remote with this name, or the default one. ``UserError`` if there is none, or if a library for it is missing."""
     from dvc.config import NoRemoteError, RemoteNotFoundError
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.fs import RemoteMissingDepsError
@@ -74,8 +74,8 @@ def storage(root: Path, name: str | None = None) -> Storage:
         raise UserError(f"{root}: no .dvc/ here; run `git init && dvc init`") from None
     except NoRemoteError:
         raise UserError(
-            "no remote is set: `dvc remote add --default store ../sslpairs-store` takes a folder; docs/publishing.md "
-            "says how to use ssh and s3"
+            "no remote is set: run `dvc remote add --default store ../sslpairs-store` for a folder; see docs/publishing.md "
+            "for ssh and s3"
         ) from None
     except RemoteNotFoundError:
         known = ", ".join(repo.config["remote"]) or "none"
@@ -88,7 +88,7 @@ def storage(root: Path, name: str | None = None) -> Storage:
             f"remote '{name}' ({url}): a library is missing; run `.venv/bin/uv pip install --python .venv/bin/python '{extra}'`"
         ) from None
     except DvcException as error:
-        raise UserError(f".dvc/config: {' '.join(str(error).split())}; correct it with `dvc remote`") from None
+        raise UserError(f".dvc/config: {' '.join(str(error).split())}; fix it with `dvc remote`") from None
     settings = repo.config["remote"][name]
     return Storage(
         name,

@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read, and how values and choices are shown in it."""
+"""The one exception meant for the user, and how values and choices are shown in it."""
 
 import re
 import sys
@@ -8,21 +8,20 @@ from typing import NoReturn
 from sslpairs.words import redact
 
 SHOWN = 60
-"""Characters of a value, a key or a name that a message shows."""
+"""Maximum characters of a value, a key or a name in a message."""
 LONGEST_WORD = 1000
-"""Characters without a space that a message holds: more than any sensible path has."""
+"""Maximum characters of a word in a message: longer than any sensible path."""
 LONGEST = 5000
-"""Characters of a whole message."""
+"""Maximum characters of a message."""
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Characters that move the cursor, change how the text around them is shown, break a line unseen, or are half a character."""
+"""Characters that move the cursor, change how the text around them is shown, break a line invisibly, or are lone surrogates."""
 
 
 class UserError(Exception):
-    """Something that the user can mend: the message says what was found, where, and what to do.
+    """An error the user can fix: the message says what was found, where, and what to do.
 
-    The command line prints it in one or two lines, without a traceback, and exits with code 2. Whatever a value in it holds, the
-    message can be printed: control characters are written as escapes, and very long texts are shortened, and
-    passwords and keys hidden.
+    The command line prints it in one or two lines, without a traceback, and exits with code 2. The message can always be
+    printed: control characters are escaped, very long texts are shortened, and passwords and keys are hidden.
     """
 
     def __init__(self, message: object = ""):
@@ -30,7 +29,7 @@ class UserError(Exception):
 
 
 class Unreadable(UserError):
-    """A file that is there and cannot be read: nobody knows whether it is whole, so that nothing may replace it."""
+    """A file that exists but cannot be read: it may be intact, so nothing may replace it."""
 
 
 def _printable(text: str) -> str:
@@ -41,13 +40,13 @@ def _printable(text: str) -> str:
 
 
 def shown(text: object, longest: int = SHOWN) -> str:
-    """A value, key or name as a message shows it: its beginning and its end, where it is very long."""
+    """A value, key or name for a message: its beginning and its end if it is very long."""
     text = str(text)
     return text if len(text) <= longest else f"{text[: longest * 2 // 3]} ... {text[-(longest // 4) :]}"
 
 
 def listed(choices: Iterable[object], most: int = 40) -> str:
-    """Names for a message, joined by commas; of very many only the first ones."""
+    """Names for a message, joined by commas; at most the first ``most``."""
     names = [shown(choice) for choice in choices]
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
@@ -62,6 +61,6 @@ def nearest(word: str, choices: Iterable[str], cutoff: float = 0.5) -> str:
 
 
 def stop(error: UserError | str) -> NoReturn:
-    """End a build with one or two lines."""
+    """Print an error in one or two lines and exit with code 2."""
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)

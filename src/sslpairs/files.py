@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, records that know when they were altered, and locks that end with their process."""
+"""Atomic file writes, sealed records that detect changes, and checks of file dates."""
 
 import contextlib
 import errno
@@ -14,18 +14,18 @@ from typing import Any
 from sslpairs.errors import Unreadable, UserError
 
 SEAL = "seal"
-"""Key of a record that holds the sha256 over all its other keys."""
+"""Key of a record for the sha256 over all its other keys."""
 FORMATS = (1, 2)
-"""Of records. Evaluations are of the second one since they name what they measured."""
+"""Formats of records. Evaluations have format 2 since they name what they measured."""
 FUTURE = 60.0
-"""Seconds by which a file may be dated ahead of the clock: file servers and their clients differ a little."""
+"""Seconds by which a file may be dated ahead of the clock: file servers and their clients differ slightly."""
 
 
 def write_atomic(path: Path | str, content: bytes | str | memoryview, durable: bool = True) -> None:
-    """Write ``content`` so that ``path`` never holds half of it: temporary file beside it, fsync, rename.
+    """Write ``content`` so that ``path`` never holds half of it: temporary file next to it, fsync, rename.
 
     Without ``durable`` there is no fsync: a killed process still leaves the old or the new file, a power cut may not.
-    ``UserError`` when the disk is full or does not let itself be written.
+    ``UserError`` if the disk is full or not writable.
     """
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
@@ -49,7 +49,7 @@ def write_atomic(path: Path | str, content: bytes | str | memoryview, durable: b
 
 
 def unwritable(path: Path | str, error: OSError, what: str = "written") -> str:
-    """What to say of a file that cannot be written (or read): the cause, and the remedy."""
+    """Error message for a file that cannot be written (or read): the cause and the remedy."""
     # NumPy reports a full disk without a number: "1048576 requested and 4096 written".
     full = error.errno in (None, errno.ENOSPC, errno.EDQUOT)
     remedy = (
@@ -64,7 +64,7 @@ def write_json(path: Path | str, value: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The keys and values in a JSON file, or None when it is missing or holds anything else."""
+    """The object in a JSON file, or None if it is missing or holds anything else."""
     try:
         value = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
@@ -76,7 +76,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def write_record(path: Path | str, value: dict[str, Any]) -> dict[str, Any]:
-    """Write a receipt or an evaluation with its seal, atomically; answers what was written."""
+    """Write a receipt or an evaluation with its seal, atomically; returns what was written."""
     record = {key: item for key, item in value.items() if key != SEAL}
     record[SEAL] = _seal(record)
     write_json(path, record)
@@ -84,9 +84,9 @@ def write_record(path: Path | str, value: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_record(path: Path | str, root: Path) -> dict[str, Any] | None:
-    """A receipt or an evaluation, None where there is none.
+    """A receipt or an evaluation, or None if there is none.
 
-    ``UserError`` when it is cut off, altered, or no record: it is never used then; ``Unreadable`` when it cannot be read.
+    ``UserError`` if it is truncated, altered, or not a record: it is never used then; ``Unreadable`` if it cannot be read.
     """
     try:
         with open(path, "rb") as file:
@@ -98,18 +98,18 @@ def read_record(path: Path | str, root: Path) -> dict[str, Any] | None:
     except ValueError as error:  # not JSON, or not UTF-8
         name = Path(path).relative_to(root)
         raise UserError(
-            f"{name}: damaged ({error}); get it back with `git checkout {name}` where it was committed, else remove it: "
-            "the next build makes it anew"
+            f"{name}: damaged ({error}); restore it with `git checkout {name}` if it was committed, else remove it: "
+            "the next build recreates it"
         ) from None
 
 
 def unsealed(content: bytes) -> dict[str, Any]:
-    """The record in a file's bytes; ``ValueError`` says why it is none, or not the one that was written."""
+    """The record in a file's bytes; ``ValueError`` says why it is not a record, or not the one that was written."""
     value = json.loads(content)
     if not isinstance(value, dict) or value.get("format") not in FORMATS:
         raise ValueError("it is not of format 1 or 2")
     if value.get(SEAL) != _seal({key: item for key, item in value.items() if key != SEAL}):
-        raise ValueError("its seal does not fit: it was altered")
+        raise ValueError("its seal does not match: it was altered")
     return value
 
 
@@ -118,7 +118,7 @@ def _seal(value: dict[str, Any]) -> str:
 
 
 def canonical(value: Any) -> str:
-    """The one JSON text of a value: sorted keys, no spaces. Equal values have equal texts."""
+    """The canonical JSON text of a value: sorted keys, no spaces. Equal values have equal texts."""
     return _CANONICAL.encode(value)
 
 
@@ -137,7 +137,7 @@ def sha256_file(path: Path | str) -> str:
 
 
 def both_digests(path: Path | str) -> tuple[str, str]:
-    """sha256 (receipts) and md5 (DVC's name of a file) of a file's bytes, in one reading."""
+    """sha256 (receipts) and md5 (DVC's name of a file) of a file's bytes, in one pass."""
     sha, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -150,7 +150,7 @@ def both_digests(path: Path | str) -> tuple[str, str]:
 
 
 def dated_ahead(paths: Iterable[Path | str], by: float = FUTURE) -> list[Path | str]:
-    """Those of the files that are dated more than ``by`` seconds in the future: the clock was wrong when they were written, or is now."""
+    """Files that are dated more than ``by`` seconds in the future: the clock was wrong when they were written, or is now."""
     limit, found = time.time() + by, []
     for path in paths:
         with contextlib.suppress(OSError):
@@ -160,7 +160,7 @@ def dated_ahead(paths: Iterable[Path | str], by: float = FUTURE) -> list[Path | 
 
 
 def date_now(paths: Iterable[Path | str]) -> None:
-    """Date files as of now. Snakemake fails a job whose output is older than its input, and removes the output."""
+    """Set files' dates to now. Snakemake fails a job whose output is older than its input, and removes the output."""
     for path in paths:
         with contextlib.suppress(OSError):
             os.utime(path)

@@ -1,4 +1,4 @@
-"""Runs that no current table needs: what they take, whether they can be had again, and their removal."""
+"""Runs that no current table needs: their size, whether they can be restored, and their removal."""
 
 import contextlib
 import time
@@ -19,34 +19,34 @@ from sslpairs.plan.pointers import pointer_of, read_pointer
 from sslpairs.plan.records import PlannedRun, Receipt
 
 LARGE = ("checkpoint.pt", "last.ckpt")
-"""What is removed of a run; its receipt, metrics, pointer and evaluations are small and stay."""
+"""Files that are removed from a run; its receipt, metrics, pointer and evaluations are small and stay."""
 ABANDONED = 600.0
-"""Seconds for which nobody wrote to a temporary file, before it counts as left by a killed process."""
+"""Seconds without a write after which a temporary file counts as left by a killed process."""
 
 
 @dataclass
 class Waste:
-    """A run that no current table needs, and that has something large here."""
+    """A run that no current table needs, with large files here."""
 
     run: str
     bytes: int
     why: str
     receipt: Receipt | None
     pointer: bool
-    """Whether these weights were published; whether the remote still holds them, only the remote knows."""
+    """Whether these weights were published. Only the remote knows whether it still holds them."""
 
     @property
     def kind(self) -> str:
-        """For people."""
+        """State of the run, as shown to the user."""
         if self.receipt is None:
             return "unfinished"
         return "published" if self.pointer else "not published"
 
 
 def current(root: Path, overrides: dict[str, Any]) -> tuple[dict[str, PlannedRun], list[str]]:
-    """Every run of every table at every scale, with the chosen seeds; and the mistakes for which some could not be planned.
+    """All runs of all tables at all scales, with the chosen seeds; and the errors of scales that could not be planned.
 
-    A run of another scale is not garbage only because ``config.yaml`` names this one. A data set that was never prepared
+    A run of another scale is not garbage just because ``config.yaml`` names this one. A data set that was never prepared
     has no runs.
     """
     runs: dict[str, PlannedRun] = {}
@@ -57,12 +57,12 @@ def current(root: Path, overrides: dict[str, Any]) -> tuple[dict[str, PlannedRun
             config = read_config(root, overrides | {"scale": file.stem, "papers": "every", "tables": "every"})
             runs |= make_plan(config, dict.fromkeys(config.datasets, "never prepared") | known, strict=True).runs
         except UserError as error:
-            mistakes.append(f"scale {file.stem} cannot be planned, so that its runs would count as garbage: {error}")
+            mistakes.append(f"scale {file.stem} cannot be planned, so its runs would count as garbage: {error}")
     return runs, mistakes
 
 
 def waste(root: Path, runs: dict[str, PlannedRun]) -> list[Waste]:
-    """Runs below ``results/runs`` that are not among ``runs`` and hold something large."""
+    """Runs below ``results/runs`` that are not among ``runs`` and have large files."""
     found = []
     for folder in sorted((root / RUNS).glob("*")):
         sizes = [(folder / name).stat().st_size for name in LARGE if (folder / name).exists()]
@@ -72,13 +72,13 @@ def waste(root: Path, runs: dict[str, PlannedRun]) -> list[Waste]:
         with contextlib.suppress(UserError):
             receipt = read_record(folder / "run.json", root)
             pointer = receipt is not None and read_pointer(folder.name, root) == pointer_of(receipt)
-        why = _why(receipt, runs) if receipt else "no whole receipt here"
+        why = _why(receipt, runs) if receipt else "no intact receipt here"
         found.append(Waste(folder.name, sum(sizes), why, receipt, pointer))
     return found
 
 
 def leftovers(root: Path) -> list[Path]:
-    """What killed processes left: half-written files, and resumable states of runs that are whole."""
+    """Leftovers of killed processes: half-written files, and resumable states of complete runs."""
     results, found = root / "results", []
     for path in results.rglob(".*.tmp"):
         with contextlib.suppress(OSError):
@@ -95,13 +95,15 @@ def _ended(run: str, root: Path) -> bool:
 
 
 def remove_leftovers(root: Path, found: list[Path]) -> list[str]:
-    """Remove them, but of no run that another process holds; answers what was kept, with the reason."""
+    """Remove leftovers, except those of runs that another process holds; returns what was kept and why."""
     kept = []
     for path in found:
         run = path.parent.name
         try:
             if path.parent.parent == root / RUNS:
-                with exclusive(path.parent / ".lock", f"{run}: another process trains or restores it", patient=False):
+                with exclusive(
+                    path.parent / ".lock", f"{run}: another process is training or restoring it", patient=False
+                ):
                     if path.name != "last.ckpt" or _ended(run, root):
                         path.unlink(missing_ok=True)
             else:
@@ -135,10 +137,10 @@ def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, 
 
 
 def remove(root: Path, found: list[Waste], unpublished: bool, remote: Callable[[], Any]) -> tuple[int, list[str]]:
-    """Remove what is large of runs that the remote holds, and DVC's copies of it on this machine; with ``unpublished`` also of
-    those that only this machine has. Answers the freed bytes and what was kept, with the reason.
+    """Remove the large files of runs that the remote holds, and DVC's copies of them on this machine; with ``unpublished`` also those
+    of runs that only this machine has. Returns the bytes freed, and what was kept and why.
 
-    ``remote`` opens the remote. Every object is read back from it and compared before its copy here goes: it is the last one.
+    ``remote`` opens the remote. Every object is read back from it and compared before the last local copy is removed.
     """
     freed, kept = 0, []
     held, sizes = None, {}
@@ -149,15 +151,15 @@ def remove(root: Path, found: list[Waste], unpublished: bool, remote: Callable[[
             held.find_folder()
             sizes = held.sizes(pointer_of(one.receipt).md5 for one in published)
         except UserError as error:
-            kept.append(f"the remote cannot be asked, so that published runs count as unpublished ({error})")
+            kept.append(f"the remote cannot be reached, so published runs count as unpublished ({error})")
     for one in found:
         folder = root / run_folder(one.run)
         try:
-            with exclusive(folder / ".lock", f"{one.run}: another process trains or restores it", patient=False):
+            with exclusive(folder / ".lock", f"{one.run}: another process is training or restoring it", patient=False):
                 pointer = pointer_of(one.receipt) if one in published else None
                 whole = pointer and sizes.get(pointer.md5) == pointer.size and held.md5(pointer.md5) == pointer.md5
                 if not whole and not unpublished:
-                    what = "the remote does not hold it, or not whole" if pointer and sizes else one.kind
+                    what = "the remote does not hold a complete copy" if pointer and sizes else one.kind
                     raise UserError(f"{one.run}: {what}: --unpublished removes it for good")
                 gone = [folder / name for name in LARGE]
                 gone += [held.cache / pointer.md5[:2] / pointer.md5[2:]] if whole else []

@@ -1,4 +1,4 @@
-"""What git says of a folder, and why it says nothing: there is no git, no repository, or git refuses the folder."""
+"""Queries to git, and why they can fail: there is no git, no repository, or git refuses the folder."""
 
 import os
 import re
@@ -8,20 +8,20 @@ from typing import Any
 
 from sslpairs.errors import UserError
 
-NO_REPOSITORY = re.compile(r"not a git repository \(or any")  # a broken `.git` is told in other words
+NO_REPOSITORY = re.compile(r"not a git repository \(or any")  # a broken `.git` is reported differently
 UNTRUSTED = re.compile(r"dubious ownership|unsafe repository|safe\.directory")
 
 
 class NoRepository(UserError):
-    """There is no git on this machine, or the folder is in no repository."""
+    """There is no git on this machine, or the folder is not in a repository."""
 
 
 def ask(root: Path, *words: str, environment: dict[str, str] | None = None, **how: Any) -> str:
-    """What a git command prints. Takes no locks that it can do without, since jobs ask side by side.
+    """Output of a git command. It takes no optional locks, since jobs run in parallel.
 
-    ``NoRepository`` where there is nothing to ask; ``UserError`` with git's reason and the remedy when it fails or refuses.
+    ``NoRepository`` if there is no git or no repository; ``UserError`` with git's reason and the remedy if it fails or refuses.
     """
-    own = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}  # the reasons are read below
+    own = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}  # the reasons are parsed below
     command = ["git", "-C", str(root), *words]
     try:
         how |= {"capture_output": True, "encoding": "utf-8", "errors": "surrogateescape"}
@@ -38,17 +38,17 @@ def ask(root: Path, *words: str, environment: dict[str, str] | None = None, **ho
             f"git refuses {root}, which belongs to another user; if you trust it: git config --global --add safe.directory "
             f"{_refused_folder(done.stderr) or root}"
         )
-    raise UserError(f"git {words[0]}: {reason[:300]}; mend that and run the same command again")
+    raise UserError(f"git {words[0]}: {reason[:300]}; fix that and run the same command again")
 
 
 def _refused_folder(text: str) -> str | None:
-    """The folder that git's own remedy names; the repository may begin above the project."""
+    """The folder named in git's own remedy; the repository may begin above the project."""
     found = re.search(r"--add safe\.directory (.+)", text)
     return found[1].strip() if found else None
 
 
 def git_state(root: Path) -> dict[str, Any]:
-    """Commit, and whether tracked files differ from it; nulls where there is no git. ``refused`` says why git does not tell."""
+    """Commit, and whether tracked files differ from it; None for both without git. ``refused`` gives git's reason if it refuses."""
     try:
         lines = ask(root, "status", "--porcelain=v2", "--branch", "--untracked-files=no").splitlines()
     except NoRepository:
@@ -63,14 +63,14 @@ def git_state(root: Path) -> dict[str, Any]:
 
 
 def commit_words(known: dict[str, Any]) -> str:
-    """The commit of a receipt, and what is known of it, for people."""
+    """The commit of a receipt, and whether there were uncommitted changes, as text."""
     if known.get("refused"):
         return "no commit: git refused the folder"
     return (known["commit"] or "no commit") + (" with uncommitted changes" if known["dirty"] else "")
 
 
 def health(root: Path) -> tuple[bool, str]:
-    """For ``doctor``: whether receipts can name the commit, in words."""
+    """For ``doctor``: whether receipts can name the commit, and a message."""
     try:
         ask(root, "status", "--porcelain")
     except NoRepository as error:

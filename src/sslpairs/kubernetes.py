@@ -1,4 +1,4 @@
-"""Snakemake's Kubernetes executor (0.5) is made for data in an object store; here it works in a folder that all pods mount."""
+"""Snakemake's Kubernetes executor (0.5) is made for data in an object store; here it works in a folder mounted by all pods."""
 
 import shlex
 from pathlib import Path
@@ -9,7 +9,7 @@ from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
 
 class InSharedFolder(Executor):
-    """The published executor, whose pods begin in the project's folder."""
+    """The published executor, with pods that start in the project's folder."""
 
     def __post_init__(self):
         volumes = self.workflow.executor_settings.persistent_volumes
@@ -17,17 +17,17 @@ class InSharedFolder(Executor):
             paths = ", ".join(volume.unparse() for volume in volumes) or "none"
             raise WorkflowError(f"kubernetes-persistent-volumes: {Path.cwd()} is on none of them ({paths})")
         super().__post_init__()
-        # It asks for the log of the container before a failed one, which there is not, and that would end the whole build.
+        # It asks for the log of the container before a failed one; there is none, and the error would end the whole build.
         log = self.kubeapi.read_namespaced_pod_log
         self.kubeapi.read_namespaced_pod_log = lambda previous=False, **pod: log(**pod)
 
     def get_job_exec_prefix(self, job) -> str:
-        """What comes before a job's command."""
+        """Prefix of a job's command."""
         return f"cd {shlex.quote(str(Path.cwd()))}"
 
 
 def share_folder() -> None:
-    """To be called while the Snakefile is parsed: afterwards Snakemake asks whether files are shared, and for the executor."""
+    """Call while the Snakefile is parsed: afterwards Snakemake asks whether files are shared, and for the executor."""
     plugin = ExecutorPluginRegistry().get_plugin("kubernetes")
     plugin.executor = InSharedFolder
     plugin.common_settings.implies_no_shared_fs = plugin.common_settings.job_deploy_sources = False

@@ -1,7 +1,7 @@
-"""Locks between processes: the kernel drops one when its process ends, however that ends, so that none is ever stale.
+"""Locks between processes: the kernel releases a lock when its process ends, however it ends, so no lock is ever stale.
 
-Some cluster file systems are mounted without locks, or keep them to one host: there ``exclusive`` holds nothing, and who asks
-whether a lock is held looks at something else, too.
+Some cluster file systems are mounted without locks, or keep them to one host: there ``exclusive`` holds nothing, and callers
+that check whether a lock is held also check something else.
 """
 
 import contextlib
@@ -18,19 +18,21 @@ from sslpairs.errors import UserError
 
 @contextlib.contextmanager
 def exclusive(path: Path, waiting: str, patient: bool = True) -> Iterator[None]:
-    """Hold the lock file ``path``; while another process holds it, say ``waiting`` on stderr and wait, or, when not
-    ``patient``, raise that as a ``UserError``."""
+    """Hold the lock file ``path``. While another process holds it, print ``waiting`` to stderr and wait, or raise it as a
+    ``UserError`` if not ``patient``."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _locked(path, waiting, patient)
     except OSError as error:
-        from sslpairs.files import unwritable  # jobs ask for a lock before they import anything
+        from sslpairs.files import unwritable  # jobs take a lock before they import anything
 
         raise UserError(unwritable(path if path.parent.is_dir() else path.parent, error)) from error
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # still held: who waits sees that the file is another one and opens it anew
+        path.unlink(
+            missing_ok=True
+        )  # still held: a waiting process sees that the file is a different one and reopens it
         file.close()
 
 
@@ -42,7 +44,7 @@ def _locked(path: Path, waiting: str, patient: bool) -> IO[str]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             tries += 1
-            if tries < 5:  # it may only be one who looks whether somebody holds it
+            if tries < 5:  # it may only be a process that checks whether the lock is held
                 file.close()
                 time.sleep(0.02)
                 continue
@@ -62,14 +64,14 @@ def _locked(path: Path, waiting: str, patient: bool) -> IO[str]:
 
 
 def keep(file: IO) -> None:
-    """Lock an open file for as long as it is open; waits while another process holds it."""
+    """Lock an open file until it is closed; waits while another process holds the lock."""
     with contextlib.suppress(OSError):
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def is_held(file: IO) -> bool | None:
-    """Whether a process holds the lock of an open file; None where there are no locks. Looking shares the lock for a moment, so
-    that two who look do not deceive each other."""
+    """Whether a process holds the lock of an open file; None where there are no locks. The check takes a shared lock for a moment,
+    so that two concurrent checks do not mislead each other."""
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         fcntl.flock(file, fcntl.LOCK_UN)
@@ -81,7 +83,7 @@ def is_held(file: IO) -> bool | None:
 
 
 def is_alive(process: int) -> bool:
-    """Whether there is a process of this number on this machine."""
+    """Whether a process with this id exists on this machine."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Whose code runs: one virtual environment may serve several clones."""
+"""Which code runs: one virtual environment may serve several clones."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ RUNNING = Path(__file__).parent
 
 
 def check_own_code(root: Path) -> None:
-    """``UserError`` when the folder has code of its own in ``src/`` and other code runs, since the virtual environment was made for
-    another clone. Equal code may lie anywhere."""
+    """``UserError`` if the folder has its own code in ``src/`` but different code runs, because the virtual environment was created
+    for another clone. Equal code may be anywhere."""
     own = root / "src" / "sslpairs"
     if not own.is_dir() or own.samefile(RUNNING) or _content(own) == _content(RUNNING):
         return
     raise UserError(
-        f"{root}: has code of its own in src/, but {RUNNING} would run, which differs: the virtual environment is another clone's. Use "
-        f"`make`, or `export PYTHONPATH={root / 'src'}`, or an environment of its own (`make setup`, `. .venv/bin/activate`)"
+        f"{root}: has its own code in src/, but the different code in {RUNNING} would run: the virtual environment belongs to another "
+        f"clone. Use `make`, or `export PYTHONPATH={root / 'src'}`, or an environment of its own (`make setup`, `. .venv/bin/activate`)"
     )
 
 

@@ -1,4 +1,4 @@
-"""What Snakemake's Slurm executor (2.8) leaves to us: jobs whose build was killed."""
+"""What Snakemake's Slurm executor (2.8) leaves to us: cancelling the jobs of a killed build."""
 
 import getpass
 import os
@@ -12,15 +12,15 @@ from sslpairs.errors import UserError
 from sslpairs.plan.paths import checkpoint_file, evaluation_file
 
 PATIENCE = 60
-"""Seconds until cancelled jobs are gone: Slurm gives them some to end by themselves."""
+"""Seconds to wait for cancelled jobs: Slurm gives them some time to end by themselves."""
 
 
 def cancel_orphans(root: Path, at_work: Callable[[], list[dict]]) -> int:
-    """Cancel jobs that this user has in the queue for this folder and that no build at work waits for; answers how many.
+    """Cancel this user's queued jobs for this folder that no active build waits for; returns how many.
 
-    Snakemake knows nothing of them when it starts again, and would submit each a second time; such a job would begin by removing
-    what the other has made. ``at_work`` gives the announcements of builds at work; it is asked after the queue, since a build
-    announces itself before it submits. Trainings go on from their last epoch.
+    Snakemake does not know them after a restart and would submit each a second time; such a job would begin by removing the output
+    of the first. ``at_work`` returns the announcements of active builds; it is called after the queue is read, since a build
+    announces itself before it submits. Trainings resume from their last epoch.
     """
     queued = _queued(root)
     made = {file for other in at_work() for file in other["outputs"]}
@@ -29,16 +29,16 @@ def cancel_orphans(root: Path, at_work: Callable[[], list[dict]]) -> int:
         return 0
     subprocess.run(["scancel", *orphans], capture_output=True)
     print(
-        f"note: {len(orphans)} Slurm jobs of an earlier build in this folder, which is gone, were cancelled; their trainings go on from "
-        "their last epoch",
+        f"note: {len(orphans)} Slurm jobs of an earlier build in this folder, which has ended, were cancelled; their trainings resume "
+        "from their last epoch",
         file=sys.stderr,
     )
     end = time.monotonic() + PATIENCE
     while left := {job for job, _ in _queued(root)} & set(orphans):
         if time.monotonic() > end:
             raise UserError(
-                f"{len(left)} Slurm jobs of an earlier build in this folder do not end: scancel {' '.join(sorted(left)[:5])}; then run the "
-                "same command again"
+                f"{len(left)} Slurm jobs of an earlier build in this folder have not ended: scancel {' '.join(sorted(left)[:5])}; then run "
+                "the same command again"
             )
         time.sleep(1)
     return len(orphans)
@@ -61,7 +61,7 @@ def _queued(root: Path) -> list[tuple[str, str]]:
 
 
 def _output_of(comment: str) -> set[str]:
-    """What a job makes, from the comment that the executor gave it."""
+    """Output files of a job, from the comment set by the executor."""
     rule, _, wildcards = comment.removeprefix("rule_").partition("_wildcards_")
     if rule == "evaluate":
         run, _, key = wildcards.rpartition("_")

@@ -1,7 +1,7 @@
-"""Named random streams: everything random flows from the run's seed through a name.
+"""Named random streams: all randomness is derived from the run's seed and a name.
 
-Switching on one strategy therefore never shifts the draws of another, and since the epoch is part of the name, a run
-that resumes at an epoch's start draws what it would have drawn anyway.
+Switching on one strategy therefore never shifts the draws of another. The epoch is part of the name, so a run that resumes at
+the start of an epoch makes the same draws as an uninterrupted one.
 """
 
 import hashlib
@@ -18,13 +18,13 @@ def stream_seed(seed: int, *words: str | int) -> int:
 
 
 def generator(seed: int, *words: str | int):
-    """A ``torch.Generator`` of the CPU at the start of the named stream."""
+    """A CPU ``torch.Generator`` at the start of the named stream."""
     import torch
 
     return torch.Generator().manual_seed(stream_seed(seed, *words))
 
 
 def sent(values: "torch.Tensor", device: "torch.device") -> "torch.Tensor":
-    """Values of the CPU, such as draws, on a device, without waiting for it. Draws are made on the CPU, so that they are the same
-    ones wherever a run trains."""
+    """Copy CPU values, such as draws, to a device without blocking. Draws are made on the CPU so that they are the same on every
+    device."""
     return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)

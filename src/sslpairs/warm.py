@@ -1,12 +1,12 @@
 """Warm processes for the many short jobs of a local build.
 
-Importing torch, lightly and what they need takes several seconds, as long as a small run trains. So the first job of a
-build starts a server that has imported them and does nothing else; every job then is a fork of it. A forked job is an
-ordinary process: it has the job's arguments, environment, folder and output, and it ends with the job. The server ends
-with the build that owns it, so that it can never run older code than what lies on disk when the build starts.
+Importing torch, lightly and their dependencies takes several seconds, as long as a small run trains. So the first job of a
+build starts a server that only imports them; every job is then a fork of it. A forked job is an ordinary process: it has
+the job's arguments, environment, folder and output, and it ends with the job. The server ends with the build that owns it,
+so it never runs older code than what is on disk when the build starts.
 
-Only local builds use it (the workflow sets ``SSLPAIRS_WARM`` to a folder that it has just made, which only this user may
-enter and whose name ends in its process); everything works without.
+Only local builds use it (the workflow sets ``SSLPAIRS_WARM`` to a newly created folder that only this user can enter and
+whose name ends in its process id); everything works without it.
 """
 
 import contextlib
@@ -26,11 +26,11 @@ from typing import IO
 from sslpairs.locks import is_alive, keep
 
 ROOMS = {"train": "training", "evaluate": "training", "tables": "paper", "figure": "paper", "restore": "store"}
-"""Commands that are worth a server, and which one they share."""
+"""Commands that are worth a server, and the server that they share."""
 
 PRELOAD = {
     "training": (
-        "torch._dynamo",  # torch's optimisers import it when the first one is made
+        "torch._dynamo",  # imported by torch's optimisers when the first one is created
         "sslpairs.cli",
         "sslpairs.config.reading",
         "sslpairs.data.record",
@@ -52,8 +52,8 @@ PRELOAD = {
 
 
 def end_with_build() -> None:
-    """Let this job end when the build that it belongs to has ended, however that ended: a build that was killed leaves no
-    training behind that the next one would meet."""
+    """End this job when its build has ended, however it ended: a killed build leaves no training behind that would collide with the
+    next build."""
     folder = os.environ.get("SSLPAIRS_WARM")
     if not folder:
         return
@@ -73,7 +73,7 @@ def _owner(folder: Path) -> int:
 
 
 def _wait(owner: int, *files: socket.socket) -> bool:
-    """Wait until one of the files can be read; False once the owner has ended, be it as a zombie that nobody has waited for."""
+    """Wait until one of the files can be read; False once the owner has ended, even as a zombie."""
     try:
         end = os.pidfd_open(owner)
     except ProcessLookupError:
@@ -90,7 +90,7 @@ def _wait(owner: int, *files: socket.socket) -> bool:
 
 
 def run_warm(arguments: list[str]) -> int | None:
-    """Run a command in a fork of the build's server and answer its exit code; None when there is none to be used."""
+    """Run a command in a fork of the build's server and return its exit code; None if there is no server to use."""
     folder = os.environ.get("SSLPAIRS_WARM")
     room = ROOMS.get(arguments[0]) if arguments else None
     if not folder or not room or "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun's processes must be its own
@@ -104,14 +104,14 @@ def run_warm(arguments: list[str]) -> int | None:
         worker = int.from_bytes(_receive(connection, 8), "big")
     except OSError:
         return None
-    if not worker:  # the server could not fork, or is ending: nothing was begun
+    if not worker:  # the server could not fork, or is ending: nothing was started
         return None
     with connection:
         connection.settimeout(None)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, _: _forward(worker, number))
         answer = _receive(connection, 8)
-    # A worker that is killed says nothing: its end of the connection just closes.
+    # A killed worker sends nothing: its end of the connection just closes.
     return int.from_bytes(answer, "big") if answer else 128 + signal.SIGKILL
 
 
@@ -131,22 +131,22 @@ def _receive(connection: socket.socket, count: int) -> bytes:
 
 
 def _connect(folder: Path, room: str) -> socket.socket:
-    """A connection to the server; the first one to ask starts it. ``OSError`` when there is none to be had.
+    """A connection to the server; the first caller starts it. ``OSError`` if there is none.
 
-    Everything happens inside the folder itself: its path may be longer than an address of a socket may be, and no link that
-    somebody else puts in its place is followed.
+    Everything happens inside the folder itself: its path may be too long for a socket address, and a link that someone else
+    puts in its place is not followed.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         facts = os.fstat(descriptor)
         if facts.st_uid != os.getuid() or facts.st_mode & 0o077:
-            raise OSError(f"{folder} is somebody else's")  # they would get the job's environment
+            raise OSError(f"{folder} belongs to another user")  # who would get the job's environment
         before = Path.cwd()
         with contextlib.chdir(descriptor), open(f"{room}.lock", "w") as lock:
             keep(lock)  # without locks two servers may start, and one is used
             failed = Path(f"{room}.failed")
             if failed.exists():
-                raise OSError("an earlier job has seen that the server does not start")
+                raise OSError("an earlier job found that the server does not start")
             with contextlib.suppress(OSError):
                 return _dial(room)
             with open(f"{room}.log", "wb") as errors:
@@ -159,7 +159,7 @@ def _connect(folder: Path, room: str) -> socket.socket:
             failed.touch()
     finally:
         os.close(descriptor)
-    print(f"note: jobs cannot share a process, so that each imports its libraries anew ({reason})", file=sys.stderr)
+    print(f"note: jobs cannot share a process, so each imports its libraries again ({reason})", file=sys.stderr)
     raise OSError("the server did not start")
 
 
@@ -175,7 +175,7 @@ def _start(folder: Path, room: str, cwd: Path, errors: IO[bytes]) -> subprocess.
 
 
 def _dial(room: str) -> socket.socket:
-    """A connection to the server of the folder that is the working folder."""
+    """A connection to the server of the current working directory."""
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.connect(f"{room}.socket")
@@ -196,7 +196,7 @@ def serve(path: Path, room: str, owner: int) -> None:
         importlib.import_module(name)
     from sslpairs.terminal.screen import accept_any_encoding
 
-    accept_any_encoding()  # a fork cannot: its standard output is another file than the one that Python opened
+    accept_any_encoding()  # a fork cannot: its standard output is not the file that Python opened
     os.chdir(path.parent)
     listener = socket.socket(socket.AF_UNIX)
     temporary, file = Path(f"{room}.starting"), Path(path.name)
@@ -214,7 +214,7 @@ def serve(path: Path, room: str, owner: int) -> None:
                     _work(connection)  # never returns
     finally:
         file.unlink(missing_ok=True)
-    shutil.rmtree(path.parent, ignore_errors=True)  # the build has ended, and did not remove it if it was killed
+    shutil.rmtree(path.parent, ignore_errors=True)  # a killed build did not remove it
 
 
 def _work(connection: socket.socket) -> None:
@@ -259,7 +259,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _end_with(connection: socket.socket) -> None:
-    """End this worker when the process that asked for it is gone (killed, it could not forward anything)."""
+    """End this worker when the requesting process is gone (if killed, it could not forward a signal)."""
 
     def watch() -> None:
         select.select([connection], [], [])

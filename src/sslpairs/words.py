@@ -1,4 +1,4 @@
-"""Words for people: numbers with their nouns, and texts without what is secret in them."""
+"""Text helpers: counted nouns, durations, and texts without secrets."""
 
 import os
 import re
@@ -9,13 +9,13 @@ SECRET = re.compile(
     r"password|passwd|passphrase|secret|token|api_?key|access_?key|account_?key|connection_?string|credential|custom_auth_header"
     r"|signature|customer_key|key_id"
 )
-"""In the name of a setting, of a part of an address or of an environment variable, in lower case: its value is nobody else's."""
+"""Matches the lower-case name of a setting, a part of a URL or an environment variable with a secret value."""
 
 _WORD = r"(?<![\w.~%-])[\w.~%-]{1,80}"
 _PASSWORD = re.compile(
-    # scheme://user:password@, where the password may hold slashes and @ that nobody encoded; in host:8080/ there is none
+    # scheme://user:password@, where the password may contain unencoded slashes and @; host:8080/ has none
     r"(?P<before>\b[a-z][\w+.-]{0,20}://[^\s/?#:@'\"\[]{0,100}:)(?!\d{0,9}(?:[/?#\s'\"]|$))[^\s'\"]{0,300}@"
-    # scheme://token@, but not where it can only be a user's name
+    # scheme://token@, except where it can only be a user name
     r"|(?P<scheme>\b(?!(?:ssh|sftp|hdfs|webhdfs|azure|abfss?|gs|s3)://)[a-z][\w+.-]{0,20}://)[^\s/?#:@'\"\[]{1,300}@"
     r"|(?P<header>\b(?:Basic|Bearer) )[\w.~+/=-]{6,}",
     re.IGNORECASE,
@@ -43,10 +43,10 @@ def counted(number: int, noun: str) -> str:
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """The text without passwords and keys: those in addresses, behind names such as ``token=``, in variables of the environment
-    whose names say so, and ``secrets``."""
+    """The text without passwords and keys: those in URLs, after names such as ``token=``, in environment variables whose names
+    suggest a secret, and ``secrets``."""
     known = [value for name, value in os.environ.items() if SECRET.search(name.lower())]
-    known = [value for value in known if len(value) >= 8]  # a shorter one may be a word like any other
+    known = [value for value in known if len(value) >= 8]  # a shorter one may be an ordinary word
     for value in sorted(filter(None, {*known, *secrets}), key=len, reverse=True):
         text = text.replace(value, HIDDEN)
     text = _PASSWORD.sub(lambda found: next(filter(None, found.groups())) + HIDDEN + "@" * (not found["header"]), text)
@@ -54,7 +54,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def duration(seconds: float) -> str:
-    """For people, for example '2 h 05 min'."""
+    """Readable duration, for example '2 h 05 min'."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -1,1 +1,1 @@
-"""Networks: images in, one feature vector an image out."""
+"""Networks: images in, one feature vector per image out."""

@@ -1,4 +1,4 @@
-"""Backbones: images in, one feature vector an image out."""
+"""Backbones: images in, one feature vector per image out."""
 
 from importlib import import_module
 
@@ -11,5 +11,5 @@ from sslpairs.config.backbones import Backbone
 def build_backbone(how: Backbone, channels: int) -> tuple[nn.Module, int]:
     """A network ``[B, channels, H, W] -> [B, D]`` with fresh weights from torch's global generator, and D."""
     network, width = import_module(f"sslpairs.backbones.{how.kind}").build(how, channels)
-    # Convolutions over channels-last memory are faster on the CPU (1.1 to 1.8 times here) and on tensor cores.
+    # Convolutions in channels-last format are faster on the CPU (1.1 to 1.8 times here) and on tensor cores.
     return network.to(memory_format=torch.channels_last), width

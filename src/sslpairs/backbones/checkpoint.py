@@ -1,4 +1,4 @@
-"""Checkpoint files: tensors and plain values only, so that reading one can never run code."""
+"""Checkpoint files: only tensors and plain values, so reading one can never run code."""
 
 import hashlib
 import io
@@ -16,25 +16,25 @@ from sslpairs.files import read_record, sha256_file, write_atomic
 
 
 def to_bytes(content: dict[str, Any]) -> memoryview:
-    """A checkpoint file's bytes. Equal contents give equal bytes."""
+    """The bytes of a checkpoint file. Equal contents give equal bytes."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getbuffer()
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read a checkpoint, weights only; ``UserError`` when it is missing or damaged."""
+    """Read a checkpoint, weights only; ``UserError`` if it is missing or damaged."""
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
-        raise UserError(f"{path}: missing; build again, which trains the run anew") from None
-    except Exception:  # damage shows as many kinds of error; reading weights runs no code of ours that could fail
+        raise UserError(f"{path}: missing; build again to retrain the run") from None
+    except Exception:  # damage raises many kinds of error; reading weights runs no code of ours that could fail
         raise UserError(f"{path}: not a readable checkpoint; delete it and build again") from None
 
 
 def save_state(path: Path, content: dict[str, Any]) -> None:
     """Write a resumable state: its sha256, then the state. Not fsynced, since it is written every epoch: a power cut may
-    damage it, which its digest then shows."""
+    damage it, which the digest detects."""
     buffer = io.BytesIO()
     buffer.write(bytes(32))
     torch.save(content, buffer)
@@ -44,15 +44,15 @@ def save_state(path: Path, content: dict[str, Any]) -> None:
 
 
 def load_state(path: Path, device: torch.device | str) -> dict[str, Any]:
-    """Read a resumable state, weights only; ``UserError`` when it is damaged."""
+    """Read a resumable state, weights only; ``UserError`` if it is damaged."""
     data = path.read_bytes()
     if hashlib.sha256(data[32:]).digest() != data[:32]:
-        raise UserError(f"{path}: damaged, so that it is not used.")
+        raise UserError(f"{path}: damaged, so it is not used.")
     return torch.load(io.BytesIO(data[32:]), map_location=device, weights_only=True)
 
 
 def check_digest(path: Path, root: Path) -> dict[str, Any]:
-    """The receipt beside a checkpoint; ``UserError`` unless the checkpoint is the one that it names."""
+    """The receipt of a checkpoint; ``UserError`` unless the checkpoint is the one that it names."""
     run = path.parent.name
     receipt = read_record(path.parent / "run.json", root)
     if receipt is None:
@@ -61,23 +61,23 @@ def check_digest(path: Path, root: Path) -> dict[str, Any]:
         )
     if not path.exists():
         raise UserError(
-            f"{path.relative_to(root)}: missing: `sslpairs restore {run}` where it was published, else `sslpairs train {run}`"
+            f"{path.relative_to(root)}: missing: `sslpairs restore {run}` if it was published, else `sslpairs train {run}`"
         )
     if sha256_file(path) != receipt["checkpoint"]["sha256"]:
         raise UserError(
-            f"{path.relative_to(root)}: damaged, or not the checkpoint that run.json names; `sslpairs restore {run}` fetches it where "
-            f"it was published, `sslpairs train {run}` makes it anew"
+            f"{path.relative_to(root)}: damaged, or not the checkpoint that run.json names; `sslpairs restore {run}` fetches it if "
+            f"it was published, `sslpairs train {run}` recreates it"
         )
     return receipt
 
 
 def load_backbone(path: Path, channels: int) -> nn.Module:
-    """The trained backbone of a checkpoint, on the CPU. ``UserError`` for images of other channels than it was trained on."""
+    """The trained backbone of a checkpoint, on the CPU. ``UserError`` if it was trained on images with other channels."""
     content = load(path)
     try:
         first = next(iter(content["backbone"].values()))
         if first.ndim == 4 and first.shape[1] != channels:
-            raise UserError(f"{path}: trained on images of {first.shape[1]} channels, and these have {channels}")
+            raise UserError(f"{path}: trained on images of {first.shape[1]} channels, but these have {channels}")
         network, _ = build_backbone(TypeAdapter(Backbone).validate_python(content["architecture"]), channels)
         network.load_state_dict(content["backbone"])
     except (AttributeError, KeyError, StopIteration, TypeError, ValueError, RuntimeError):

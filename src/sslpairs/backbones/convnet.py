@@ -1,4 +1,4 @@
-"""A small plain network."""
+"""A small plain convolutional network."""
 
 from torch import Tensor, nn
 
@@ -6,7 +6,7 @@ from sslpairs.config.backbones.convnet import ConvNet
 
 
 class Layers(nn.Sequential):
-    """Layers in a row, with a ``forward`` of its own: torch passes over that of ``nn.Sequential`` when it compiles."""
+    """Sequential layers with their own ``forward``: torch.compile skips that of ``nn.Sequential``."""
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         return super().forward(x)

@@ -1,4 +1,4 @@
-"""Features of images: under a frozen network, or their pixels."""
+"""Features of images: from a frozen network, or their pixels."""
 
 import math
 
@@ -15,14 +15,14 @@ from sslpairs.views.augment import normalize
 def features(network: nn.Module, images: Images, mean: Tensor, std: Tensor, block: int = 1024) -> Tensor:
     """Features ``[N, D]``, float32, of all un-augmented images in evaluation mode.
 
-    Blocks bound the memory. The network is left in the mode in which it came.
+    Blocks bound the memory. The network's mode is restored afterwards.
     """
     training = network.training
     network.eval()
     parts = []
     for part in images.blocks(block):
         x = normalize(part.float() / 255, mean, std).contiguous(memory_format=torch.channels_last)
-        # Past ``torch.compile``, which would compile anew for evaluation mode and for each size of a block.
+        # Bypasses ``torch.compile``, which would recompile for evaluation mode and for each block size.
         parts.append(network.forward(x).float())
     network.train(training)
     return torch.cat(parts)
@@ -31,13 +31,13 @@ def features(network: nn.Module, images: Images, mean: Tensor, std: Tensor, bloc
 def pixels(images: Images, block: int = 1024) -> Tensor:
     """All images flattened, on the scale 0 to 1: float32 ``[N, CHW]`` on their device.
 
-    UserError where that does not fit, as for large photographs.
+    UserError if they do not fit, as for large photographs.
     """
     shape = (len(images), math.prod(images.shape[1:]))
     needed, free = 4 * math.prod(shape), free_on(images.device)
     if needed > free:
         raise UserError(
-            f"the pixels of {len(images):,} images as features take {in_bytes(needed)}, and {images.device} has "
+            f"the pixels of {len(images):,} images as features take {in_bytes(needed)}, but {images.device} has "
             f"{in_bytes(free)} free; use another guide, such as a random network or a checkpoint"
         )
     made, start = torch.empty(shape, device=images.device), 0

@@ -1,1 +1,1 @@
-"""``sslpairs bench``: how fast trainings are, as ratios of things measured side by side in one process."""
+"""``sslpairs bench``: training speed, as ratios measured side by side in one process."""

@@ -1,9 +1,9 @@
-"""The three things that are measured side by side; each answers the seconds of some steps.
+"""The three arms that are measured side by side; each returns the seconds per step.
 
 Ours: the loop that ``sslpairs train`` runs: views, the step, the online classifier, the schedule. Bare: the same networks,
-optimiser, precision and batch on views that are there already, and nothing else. Stock: what lightly's documentation has a
-user write for SimCLR (examples/pytorch/simclr.py of lightly-ai/lightly): Pillow images, its transform, a DataLoader. The
-transforms have the same parameters in both; lightly's hue goes through HSV, ours through YIQ.
+optimiser, precision and batch on precomputed views, and nothing else. Stock: the code in lightly's documentation for SimCLR
+(examples/pytorch/simclr.py of lightly-ai/lightly): Pillow images, its transform, a DataLoader. The transforms have the same
+parameters in both; lightly's hue uses HSV, ours YIQ.
 """
 
 import os
@@ -25,13 +25,13 @@ from sslpairs.training.trainer import Trainer
 
 
 def wait(device: str) -> None:
-    """Until the device has done what it was given."""
+    """Wait until the device has finished its work."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize()
 
 
 def cores() -> int:
-    """That this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -44,7 +44,7 @@ def random_views(setting: Setting, count: int = 2) -> list[Tensor]:
 
 
 class Ours:
-    """Trainings of a label, an epoch of ``setting.steps`` steps at a time (more where a strategy adds items)."""
+    """Trainings of a label, one epoch of ``setting.steps`` steps at a time (more if a strategy adds items)."""
 
     def __init__(self, label: str, setting: Setting):
         self.setting = setting
@@ -55,7 +55,7 @@ class Ours:
         self.epochs = 0
 
     def seconds(self) -> float:
-        """Of one step, over an epoch, whose beginning and end are counted in."""
+        """Seconds per step, over an epoch including its start and end."""
         wait(self.setting.device)
         started = time.perf_counter()
         self.trainer._epoch(self.epochs)
@@ -64,7 +64,7 @@ class Ours:
         return (time.perf_counter() - started) / self.trainer.steps_per_epoch
 
     def step(self) -> None:
-        """The training step alone, on views that are there, for whoever counts its operations."""
+        """Only the training step, on precomputed views, for counting operations."""
         trainer = self.trainer
         train_step(
             trainer.method,
@@ -93,7 +93,7 @@ class Bare:
         self.clock = Clock(0, 1_000_000, 0)
 
     def seconds(self) -> float:
-        """Of one step."""
+        """Seconds per step."""
         wait(self.setting.device)
         started = time.perf_counter()
         for _ in range(self.setting.steps):
@@ -118,7 +118,7 @@ class Bare:
 
 
 class _PillowImages(torch.utils.data.Dataset):
-    """Images in memory, given as Pillow's, as torchvision's CIFAR10 does."""
+    """Images in memory, returned as Pillow images, as in torchvision's CIFAR10."""
 
     transform = None  # LightlyDataset sets it
 
@@ -135,7 +135,7 @@ class _PillowImages(torch.utils.data.Dataset):
 
 
 class Stock:
-    """SimCLR as lightly's documentation writes it in plain PyTorch, with the same network, head, loss and optimiser."""
+    """SimCLR as in lightly's documentation, in plain PyTorch, with the same network, head, loss and optimiser."""
 
     def __init__(self, setting: Setting, workers: int | None = None):
         from lightly.data import LightlyDataset
@@ -154,7 +154,7 @@ class Stock:
             self.model.parameters(), how.lr, momentum=how.momentum, weight_decay=how.weight_decay
         )
         workers = cores() if workers is None else workers
-        # Batches that are never used, so that to the last measured step the workers have as much to do as in a long epoch.
+        # Extra unused batches, so that until the last measured step the workers are as busy as in a long epoch.
         batches = 1 + setting.stock_steps + 2 * max(1, workers)
         images = random_images(setting.size, batches * setting.batch, "cpu").train.images.tensor
         base = _PillowImages(images.permute(0, 2, 3, 1).contiguous().numpy())
@@ -178,8 +178,8 @@ class Stock:
         return network.to(memory_format=torch.contiguous_format), width
 
     def seconds(self) -> float:
-        """Of one step, from the end of the first one on: the start of the workers is not counted."""
-        with torch.backends.cudnn.flags(enabled=True, deterministic=False, allow_tf32=True):  # as a user has them
+        """Seconds per step after the first one: the start of the workers is not counted."""
+        with torch.backends.cudnn.flags(enabled=True, deterministic=False, allow_tf32=True):  # the user's defaults
             return self._seconds()
 
     def _seconds(self) -> float:

@@ -22,17 +22,17 @@ from sslpairs.plan.fingerprint import training_code
 from sslpairs.training.provenance import code_and_versions
 
 Rounds = dict[str, list[float]]
-"""Arm -> seconds of a step, one value a round."""
+"""Arm -> seconds per step, one value per round."""
 Say = Callable[[str], None]
 ENOUGH = 3
-"""Rounds below which a median and extremes tell little."""
+"""Rounds below which a median and extremes say little."""
 
 
 class Clock:
-    """The time that a benchmark may take, and how far it is.
+    """The time limit of a benchmark, and its progress.
 
-    ``until`` is a time of ``time.monotonic``, None for a benchmark that takes what it takes. ``tick`` is told the rounds that are
-    done, those of the whole benchmark, and what is measured.
+    ``until`` is a time of ``time.monotonic``, or None for no limit. ``tick`` is called with the rounds done, those of the whole
+    benchmark, and what is being measured.
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class Clock:
         self.rounds, self.until, self.tick, self.done = rounds, until, tick, 0
 
     def share(self, part: float) -> float | None:
-        """The end of a part of the time that is left."""
+        """The end of a share ``part`` of the time left."""
         if self.until is None:
             return None
         now = time.monotonic()
         return now + max(0.0, self.until - now) * part
 
     def step(self, text: str, rounds: int = 1) -> None:
-        """Some rounds more are done, or left out."""
+        """Count rounds that are done or left out."""
         self.done += rounds
         if self.tick:
             self.tick(self.done, self.rounds, text)
@@ -65,7 +65,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> dict[str, float]:
-    """``spread`` of the ratio in each round: what slows a whole round down leaves it as it is."""
+    """``spread`` of the ratio in each round: a slowdown of a whole round does not change it."""
     return spread([a / b for a, b in zip(above, below, strict=True)])
 
 
@@ -75,9 +75,9 @@ def measure_rounds(
     until: float | None = None,
     each: Callable[[], None] = lambda: None,
 ) -> Rounds:
-    """Call every arm once a round, one after the other, after one round that does not count.
+    """Call every arm once per round, one after the other, after one warm-up round.
 
-    No round begins that would last beyond ``until`` (a time of ``time.monotonic``), but for the first one. ``each`` is called after
+    No round except the first begins if it would last beyond ``until`` (a time of ``time.monotonic``). ``each`` is called after
     every round.
     """
     for arm in arms.values():
@@ -97,7 +97,7 @@ def measure_rounds(
 
 
 def count_flops(step: Callable[[], None]) -> int:
-    """Floating-point operations of convolutions and matrix products in ``step``, forwards and backwards."""
+    """Floating-point operations of convolutions and matrix products in ``step``, forward and backward."""
     counter = FlopCounterMode(display=False)
     counter.mod_tracker = _NoModules()
     with torch.compiler.set_stance("force_eager"), counter:
@@ -106,7 +106,7 @@ def count_flops(step: Callable[[], None]) -> int:
 
 
 class _NoModules:
-    """In the place of torch's tracker of modules, whose hooks refuse the ``torch.autograd.grad`` of CLAE's attack."""
+    """Replaces torch's module tracker, whose hooks do not allow the ``torch.autograd.grad`` of CLAE's attack."""
 
     parents = ("Global",)
 
@@ -120,8 +120,8 @@ def measure_base(
 ) -> list[dict[str, Any]]:
     """Rows of a base method and of ``labels`` under it, measured in the same rounds.
 
-    Speeds are spreads over rounds. Only SimCLR has a stock pipeline beside it. ``over_base`` compares whole steps of
-    training, ``flops_over_base`` their convolutions and matrix products. Takes ``part`` of the time that the clock has left.
+    Speeds are spreads over rounds. Only SimCLR has a stock pipeline to compare with. ``over_base`` compares whole training
+    steps, ``flops_over_base`` their convolutions and matrix products. Takes the share ``part`` of the clock's remaining time.
     """
     clock = clock or Clock()
     until, text = clock.share(part), f"{setting.size} px, {base}"
@@ -167,12 +167,12 @@ def bench(
     until: float | None = None,
     tick: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Any]:
-    """The whole report, as JSON values; ``say`` is told of every base method that is begun, ``tick`` of every round (``Clock``).
+    """The whole report, as JSON values; ``say`` is called at the start of every base method, ``tick`` after every round (``Clock``).
 
-    ``labels`` are put under their base methods, which are measured whether they are named or not; of those in ``memory``
-    the peak memory is measured too. With ``until``, a time of ``time.monotonic``, a slow machine measures fewer rounds than the
-    settings say, and leaves memory out; the report's notes say so. Raises ``UserError`` for labels without a meaning and sizes that
-    cannot be trained.
+    ``labels`` are grouped under their base methods, which are always measured; peak memory is also measured for labels in
+    ``memory``. With ``until``, a time of ``time.monotonic``, a slow machine measures fewer rounds than the settings say, and
+    leaves memory out; the report's notes say so. Raises ``UserError`` for invalid labels and for sizes that cannot be
+    trained.
     """
     groups: dict[str, list[str]] = {}
     for label in labels:
@@ -223,36 +223,36 @@ def bench(
 
 
 MEMORY = 3
-"""Arms that take about as long as measuring the memory of one label, whose process imports torch again."""
+"""Number of arms that take about as long as measuring the memory of one label, whose process imports torch again."""
 
 
 def _arms(group: tuple[str, list[str]]) -> int:
-    """What is measured side by side for a base method and the labels under it."""
+    """Number of arms measured side by side for a base method and the labels under it."""
     base, under = group
     return len(under) + 2 + (base == "simclr")
 
 
 def _few_rounds(rows: list[dict[str, Any]], setting: Setting, bases: Iterable[str]) -> list[str]:
-    """What to say where there was no time for all rounds."""
+    """Notes if there was no time for all rounds."""
     found = {row["label"]: row["rounds"] for row in rows if row["label"] in bases and row["rounds"] < setting.repeats}
     if not found:
         return []
     measured = ", ".join(f"{count} for {base}" for base, count in found.items())
     text = f"{setting.size} px: this machine is too slow for {setting.repeats} rounds in the time given: measured were {measured}"
-    return [text + (f"; fewer than {ENOUGH} tell little" if min(found.values()) < ENOUGH else "")]
+    return [text + (f"; fewer than {ENOUGH} say little" if min(found.values()) < ENOUGH else "")]
 
 
 def check(setting: Setting) -> None:
-    """Raise ``UserError`` where a setting cannot be measured."""
+    """Raise ``UserError`` if a setting cannot be measured."""
     for name, least in (("size", 8), ("batch", 4), ("repeats", 1), ("steps", 1), ("stock_steps", 1)):
         if getattr(setting, name) < least:
-            raise UserError(f"--{name} {getattr(setting, name)}: must be {least} at least")
+            raise UserError(f"--{name} {getattr(setting, name)}: must be at least {least}")
     if setting.batch % 2:
-        raise UserError(f"--batch {setting.batch}: MixCo mixes the two halves of a batch; write an even number")
+        raise UserError(f"--batch {setting.batch}: MixCo mixes the two halves of a batch; use an even number")
 
 
 def machine(device: str, load: float | None) -> dict[str, Any]:
-    """Hardware, code, versions, and how busy the machine was before: processes that wanted to run, mean of a minute."""
+    """Hardware, code, versions, and how busy the machine was before: runnable processes, mean of a minute."""
     threads = torch.get_num_threads()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     return {

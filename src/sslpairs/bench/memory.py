@@ -1,4 +1,4 @@
-"""Peak memory of a training. On the CPU a process of its own measures it: ``python -m sslpairs.bench.memory``."""
+"""Peak memory of a training. On the CPU a separate process measures it: ``python -m sslpairs.bench.memory``."""
 
 import json
 import subprocess
@@ -14,22 +14,22 @@ from sslpairs.errors import UserError
 
 
 def peak_memory(label: str, setting: Setting) -> dict[str, float] | None:
-    """``peak_here``: on a GPU in this process, on the CPU in one of its own, with as many threads as this one."""
+    """``peak_here``: on a GPU in this process, on the CPU in a separate one with the same number of threads."""
     if torch.device(setting.device).type == "cuda":
         return peak_here(label, setting)
     asked = json.dumps({"label": label, "threads": torch.get_num_threads(), "setting": setting.plain()})
     done = subprocess.run([sys.executable, "-m", __name__, asked], capture_output=True, text=True, check=False)
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise UserError(f"the memory of {label} was not measured: its process ended with {done.returncode} ({reason})")
     return json.loads(done.stdout)
 
 
 def peak_here(label: str, setting: Setting) -> dict[str, float] | None:
-    """Peak while a label is built and trained for one epoch, in MB (10^6 bytes), and of that what was there before.
+    """Peak while a label is built and trained for one epoch, in MB (10^6 bytes), and the part used before.
 
     On a GPU: ``torch.cuda.max_memory_allocated``. On the CPU: the largest resident size of this process, of which the
-    interpreter and the libraries are ``before``; None where the system does not tell.
+    interpreter and the libraries are ``before``; None if the system does not report it.
     """
     if torch.device(setting.device).type == "cuda":
         torch.cuda.empty_cache()

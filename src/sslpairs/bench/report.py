@@ -17,14 +17,14 @@ COLUMNS = {
 }
 """Key of a cell -> its heading."""
 EXPLAINED = {
-    "speed": "images that the training loop sees a second; each gives two views",
+    "speed": "images per second in the training loop; each gives two views",
     "share": "time of the bare step over that of ours. Bare: the same networks, loss, optimiser, precision and "
-    "batch on views that are already there, and nothing else",
-    "stock": "images a second of ours over those of lightly's documented pipeline for SimCLR (Pillow, "
-    "SimCLRTransform, DataLoader with a worker a core), same network, head, loss, optimiser and precision; the start of its "
+    "batch on precomputed views, and nothing else",
+    "stock": "images per second of ours over those of lightly's documented pipeline for SimCLR (Pillow, "
+    "SimCLRTransform, DataLoader with one worker per core), same network, head, loss, optimiser and precision; the start of its "
     "workers is not counted",
     "step": "time of a step of the training loop over that of the base method alone",
-    "flops": "the same for floating-point operations of convolutions and matrix products, forwards and backwards, "
+    "flops": "the same for floating-point operations of convolutions and matrix products, forward and backward, "
     "counted in one step",
     "memory": "on the CPU the largest resident size of a process that trains this alone, in brackets what it took beyond "
     "interpreter and libraries; on a GPU what torch allocated",
@@ -80,16 +80,16 @@ def facts(report: dict[str, Any]) -> list[str]:
         f"date: {report['date']}, {report['seconds']:,.0f} s",
     ]
     if where["load_before"] is not None:
-        lines.append(f"load before: {where['load_before']:.2f} processes that wanted to run (mean of a minute)")
+        lines.append(f"load before: {where['load_before']:.2f} runnable processes (mean of a minute)")
         if where["load_before"] > where["cores"] / 4:
             lines.append(
-                "the machine was busy with other work: ratios hold less well than their spread, speeds not at all"
+                "the machine was busy with other work: ratios are less reliable than their spread suggests, speeds are not reliable"
             )
     return lines + report["notes"]
 
 
 def to_terminal(report: dict[str, Any]) -> list[Table]:
-    """One table a size, 80 columns wide: spreads below their medians."""
+    """One table per size, 80 columns wide: spreads below their medians."""
     tables = []
     for size in report["sizes"]:
         rows = [cells(row) for row in size["rows"]]
@@ -104,7 +104,7 @@ def to_terminal(report: dict[str, Any]) -> list[Table]:
 
 
 def to_markdown(report: dict[str, Any]) -> str:
-    """A page of Markdown, whose tables `benchmarks/RESULTS.md` holds."""
+    """A Markdown page, whose tables are in `benchmarks/RESULTS.md`."""
     lines = ["# Speed", "", "Written by `sslpairs bench --markdown`; every number was measured in one run.", ""]
     lines += [f"- {line}" for line in facts(report)]
     for size in report["sizes"]:
@@ -116,8 +116,8 @@ def to_markdown(report: dict[str, Any]) -> str:
         "## How it is measured",
         "",
         "Everything that is compared is measured in one process, one after the other, in rounds; a ratio is taken within each",
-        "round, so that a machine that slows down for a while changes it little, and its median and extremes over the rounds",
-        "are shown. One round before them does not count. Images are random, uint8, in memory.",
+        "round, so a machine that slows down for a while changes it little, and its median and extremes over the rounds are",
+        "shown. One warm-up round before them does not count. Images are random, uint8, in memory.",
         "",
     ]
     lines += [f"- **{COLUMNS[key]}**: {text}." for key, text in EXPLAINED.items()]

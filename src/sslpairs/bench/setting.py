@@ -1,7 +1,7 @@
-"""What is measured: sizes, a recipe's methods and strategies, and random images in the place of a data set.
+"""Benchmark settings: sizes, a recipe's methods and strategies, and random images instead of a data set.
 
-Of a recipe's values only sizes decide the speed: rates, temperatures and momenta do not. Views and optimiser are the benchmark's own,
-as lightly's pipeline beside it has them.
+Of a recipe's values only sizes affect speed: rates, temperatures and momenta do not. Views and optimiser are the benchmark's own,
+the same as in lightly's pipeline.
 """
 
 import copy
@@ -28,9 +28,9 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 CLASSES = 10
 QUICK = ["simclr", "simclr+mixco", "simclr+clae", "byol"]
-"""What ``--quick`` measures."""
+"""Labels measured by ``--quick``."""
 QUICK_SECONDS = 60.0
-"""How long ``--quick`` takes from the start of the command, at most: a slow machine measures fewer rounds."""
+"""Maximum seconds that ``--quick`` takes from the start of the command: a slow machine measures fewer rounds."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Setting:
     size: int = 16
     """Edge of the images in pixels."""
     batch: int = 256
-    """Images a step; each gives two views."""
+    """Images per step; each gives two views."""
     steps: int = 12
     """Steps in one measurement of ours, and of the bare step."""
     stock_steps: int = 5
@@ -51,7 +51,7 @@ class Setting:
     network: Literal["convnet", "resnet18"] = "convnet"
     precision: Literal["float32", "bfloat16"] = "float32"
     compiled: bool = False
-    """Whether torch compiles the networks of ours."""
+    """Whether our networks are compiled with torch."""
 
     def plain(self) -> dict[str, Any]:
         """As JSON values."""
@@ -60,14 +60,14 @@ class Setting:
 
 RECIPE = "config/recipes/cifar10-mini.yaml"
 OTHERWISE: dict[str, dict[str, Any]] = {
-    # As lightly's SimCLRProjectionHead, which is measured beside it: a batch norm after the last layer too.
+    # As lightly's SimCLRProjectionHead, which is measured for comparison: also a batch norm after the last layer.
     "simclr": {"projector": {"hidden": [128], "output": 64, "batch_norm": True, "last_batch_norm": True}},
     # Random images have no groups: all pairs of the quantile would make an epoch ten times as long.
     "spps": {"max_partners": 1},
 }
-"""What the benchmark changes in the recipe; and whatever guides a strategy, here it is the pixels."""
+"""The benchmark's changes to the recipe; strategies with a guide always use pixels here."""
 AUGMENTATION: dict[str, Any] = {
-    # Those of lightly's SimCLRTransform(cj_strength=0.5, gaussian_blur=0.0), which is measured beside it.
+    # Those of lightly's SimCLRTransform(cj_strength=0.5, gaussian_blur=0.0), which is measured for comparison.
     "crop": {"scale": [0.08, 1.0], "ratio": [0.75, 4 / 3]},
     "flip": 0.5,
     "rotation": 0.0,
@@ -86,19 +86,19 @@ def recipe() -> Recipe:
 
 
 def all_labels() -> list[str]:
-    """What is measured unless methods are named: every base method of the recipe, and every strategy of it under SimCLR."""
+    """Default labels: every base method of the recipe, and each of its strategies under SimCLR."""
     found = [name for name in METHODS if getattr(recipe().methods, name)]
     return found + [f"simclr+{name}" for name in STRATEGIES if recipe().strategy("simclr", name)]
 
 
 def bench_spec(label: str, setting: Setting) -> RunSpec:
-    """The training of a label such as ``byol+gps``. Raises ``UserError`` for a label without a meaning, or without values."""
+    """The training of a label such as ``byol+gps``. Raises ``UserError`` for an invalid label, or one without values."""
     asked = parse_label(label)
     found = {asked.base: getattr(recipe().methods, asked.base)}
     found |= {name: recipe().strategy(asked.base, name) for name in asked.strategies}
     if missing := [name for name, settings in found.items() if settings is None]:
         raise UserError(
-            f"'{label}': {RECIPE} has no values for '{missing[0]}', with which it is measured; write them there"
+            f"'{label}': {RECIPE} has no values for '{missing[0]}', which the benchmark needs; add them there"
         )
     values = {name: settings.model_dump() | OTHERWISE.get(name, {}) for name, settings in found.items()}
     for name in asked.strategies:
@@ -112,7 +112,7 @@ def bench_spec(label: str, setting: Setting) -> RunSpec:
         "augmentation": AUGMENTATION,
         "optimizer": {"name": "sgd", "lr": 1e-3, "reference_batch": None, "momentum": 0.9, "weight_decay": 5e-4},
         "schedule": {"name": "cosine", "warmup_epochs": 10, "final": 0.0},
-        # Tested in the last epoch only, which no measurement reaches.
+        # Evaluated in the last epoch only, which no measurement reaches.
         "online": {"lr": 1e-3, "weight_decay": 0.0, "every": 1_000_000},
         "precision": setting.precision,
         "batch_size": setting.batch,

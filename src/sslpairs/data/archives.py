@@ -1,4 +1,4 @@
-"""What lies in a folder or archive: its entries in one pass, in the order of storage, with the bytes that are asked for."""
+"""Entries of a folder or archive in one pass, in storage order, with the bytes of the requested files."""
 
 import bz2
 import contextlib
@@ -21,7 +21,7 @@ from sslpairs.data.names import shown
 from sslpairs.errors import UserError
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".zip")
-"""Of names of archives. Which of them a file is, its first bytes decide: a browser may have unpacked a .tar.gz."""
+"""Suffixes of archives. The first bytes decide which type a file is: a browser may have unpacked a .tar.gz."""
 OPENERS: dict[bytes, Callable[..., IO[bytes]]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 """First bytes of a compressed tar archive."""
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm", ".tif", ".tiff"})
@@ -34,9 +34,9 @@ DESCRIPTIONS = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
 )
-"""Kinds of a tar archive's entries that only describe the next one."""
+"""Types of tar entries that only describe the next one."""
 MAX_DESCRIPTION = 1 << 20
-"""Bytes that such an entry may have: tarfile reads them at once."""
+"""Maximum bytes of such an entry: tarfile reads it at once."""
 
 
 class Member(NamedTuple):
@@ -45,15 +45,15 @@ class Member(NamedTuple):
     name: str
     """Path within the folder or archive, parts separated by /, without a leading ./"""
     kind: str
-    """'file', 'folder', or words for what else it is, such as a link in an archive: those are never followed."""
+    """'file', 'folder', or a description of anything else, such as a link in an archive: those are never followed."""
     data: bytes | None
-    """A file's bytes where they were asked for."""
+    """A file's bytes if they were requested."""
 
 
 def members(where: str, path: Path, wanted: Collection[str] = ()) -> Iterator[Member]:
-    """All entries in the order of storage, with the bytes of the ``wanted`` ones, in one sequential pass.
+    """All entries in storage order, with the bytes of the ``wanted`` ones, in one sequential pass.
 
-    ``UserError`` where the source is damaged or cannot be read, and where an image has more than ``MAX_BYTES``: in an archive
+    ``UserError`` if the source is damaged or cannot be read, or if an image has more than ``MAX_BYTES``: in an archive
     before any is read.
     """
     try:
@@ -63,7 +63,7 @@ def members(where: str, path: Path, wanted: Collection[str] = ()) -> Iterator[Me
                 continue
             if parts[0] == "/" or ".." in parts:
                 raise UserError(
-                    f"{where}: the name '{shown(member.name)}' leads out of the archive; pack it again without it"
+                    f"{where}: the name '{shown(member.name)}' points outside the archive; pack it again without it"
                 )
             if not any(part.startswith(".") or part in JUNK for part in parts):
                 yield member._replace(name="/".join(parts))
@@ -72,7 +72,7 @@ def members(where: str, path: Path, wanted: Collection[str] = ()) -> Iterator[Me
     # RuntimeError and NotImplementedError: zipfile, for a password or an unknown compression.
     except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, RuntimeError) as error:
         raise UserError(f"{where} is damaged or cut off ({shown(str(error))}); get it again") from error
-    except OSError as error:  # gzip and bz2 have errors of their own of this kind, without a number
+    except OSError as error:  # gzip and bz2 raise OSErrors without a number
         if error.errno is None:
             raise UserError(f"{where} is damaged or cut off ({error}); get it again") from error
         raise UserError(f"{where} cannot be read ({shown(str(error))}); check the disk and the permissions") from error
@@ -81,16 +81,16 @@ def members(where: str, path: Path, wanted: Collection[str] = ()) -> Iterator[Me
 
 
 class _TooLarge(Exception):
-    """A file that is larger than any image."""
+    """A file that is too large for an image."""
 
 
 def _check_size(name: str, size: int) -> None:
     if size > MAX_BYTES:
-        raise _TooLarge(f"{shown(name)} has {in_bytes(size)}, and an image file may have {in_bytes(MAX_BYTES)} at most")
+        raise _TooLarge(f"{shown(name)} has {in_bytes(size)}; an image file may have at most {in_bytes(MAX_BYTES)}")
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's name says that it is an image."""
+    """Whether a file name has the suffix of an image."""
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
@@ -105,7 +105,7 @@ def _reader(path: Path) -> Callable[[Path, Collection[str]], Iterator[Member]]:
         start = file.read(262)
     zipped = start.startswith((b"PK\3\4", b"PK\5\6"))
     if path.name.lower().endswith(".zip") and not start.startswith(tuple(OPENERS)) and start[257:] != b"ustar":
-        zipped = True  # a program that unpacks it may stand before it
+        zipped = True  # a self-extracting archive begins with a program
     opener = next((opener for magic, opener in OPENERS.items() if start.startswith(magic)), open)
     return _read_zip if zipped else partial(_read_tar, opener)
 
@@ -122,7 +122,7 @@ def _read_folder(path: Path, wanted: Collection[str]) -> Iterator[Member]:
             name = "/".join(inner)
             kind = _kind(entry)
             yield Member(name, kind, _bytes(entry.path, name) if name in wanted else None)
-            # Only as deep as wrapper/train/<class>/*, so that a wrong path, such as ~, is not searched as a whole.
+            # Only as deep as wrapper/train/<class>/*, so that a wrong path, such as ~, is not searched completely.
             near = len(inner) == 1 or (len(inner) <= 3 and _in_a_split(name))
             if kind == "folder" and near and not entry.name.startswith("."):
                 yield from walk(Path(entry.path), inner)
@@ -139,9 +139,9 @@ def _kind(entry: os.DirEntry) -> str:
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-        return "a link that leads in a circle"
+        return "a circular link"
     if entry.is_symlink() and not os.path.exists(entry.path):
-        return f"a link to {shown(os.readlink(entry.path))}, which is not there"
+        return f"a link to {shown(os.readlink(entry.path))}, which does not exist"
     return "a pipe, a socket or a device"
 
 
@@ -157,7 +157,7 @@ def _bytes(path: str, name: str) -> bytes:
 def _read_zip(path: Path, wanted: Collection[str]) -> Iterator[Member]:
     with zipfile.ZipFile(path) as archive:
         infos = archive.infolist()
-        # Some programs for Windows separate with backslashes, against the rule.
+        # Some Windows programs separate with backslashes, against the standard.
         windows = not any("/" in info.filename for info in infos)
         for info in infos:
             name = _zip_name(info, windows)
@@ -168,13 +168,13 @@ def _read_zip(path: Path, wanted: Collection[str]) -> Iterator[Member]:
                 _check_size(name, info.file_size)
             data = None
             if name in wanted and kind == "file":
-                data = archive.read(info)  # compares the CRC, and gives no more than the size
+                data = archive.read(info)  # checks the CRC, and returns no more than the size
             yield Member(name, kind, data)
 
 
 def _zip_name(info: zipfile.ZipInfo, windows: bool) -> str:
     name = info.filename
-    if not info.flag_bits & 0x800:  # zipfile took it for MS-DOS's characters; most are UTF-8 all the same
+    if not info.flag_bits & 0x800:  # zipfile decoded it as MS-DOS characters; most are UTF-8 anyway
         with contextlib.suppress(UnicodeError):
             name = name.encode("cp437").decode()
     return name.replace("\\", "/") if windows else name
@@ -194,16 +194,16 @@ def _read_tar(opener: Callable[..., IO[bytes]], path: Path, wanted: Collection[s
                 data = archive.extractfile(info).read() if name in wanted and kind == "file" else None
                 yield Member(name, kind, data)
             # tarfile takes a cut between two files, or a damaged header, for the end. The true end is a block of
-            # zeros with nothing but zeros after it. Reading on also makes gzip, bz2 and xz compare their checksums.
+            # zeros with only zeros after it. Reading on also makes gzip, bz2 and xz verify their checksums.
             while tail.read(1 << 20):
                 pass
             rest = tail.total - archive.offset
             if rest < tarfile.BLOCKSIZE or tail.zeros < rest:
-                raise tarfile.ReadError("it does not end as a tar archive does")
+                raise tarfile.ReadError("it does not end like a tar archive")
 
 
 class _Info(tarfile.TarInfo):
-    """An entry whose description does not fill the memory."""
+    """An entry whose description cannot fill the memory."""
 
     @classmethod
     def frombuf(cls, *arguments) -> tarfile.TarInfo:
@@ -218,7 +218,7 @@ def _plain(name: str) -> str:
 
 
 class _Tail:
-    """A stream that counts its bytes, and the zeros that it ends with so far."""
+    """A stream that counts its bytes, and the zeros at its end so far."""
 
     def __init__(self, file: IO[bytes]):
         self.file, self.total, self.zeros = file, 0, 0

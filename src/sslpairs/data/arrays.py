@@ -1,4 +1,4 @@
-"""Prepared data sets as tensors: uint8, on the device that trains where it has room, augmented there in batches."""
+"""Prepared data sets as tensors: uint8, on the training device if they fit, augmented there in batches."""
 
 import errno
 import logging
@@ -23,14 +23,14 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 RESIDENCES = ("auto", "device", "host", "stream")
-"""Where images may be: on the device that trains, in the machine's memory, or encoded in their files."""
+"""Where images may be: on the training device, in the machine's memory, or encoded in their files."""
 DEVICE_SHARE, HOST_SHARE = 0.5, 0.75
-"""Of the free memory of a GPU, and of the machine, that images may take: networks and activations need the rest."""
+"""Share of the free memory of a GPU, and of the machine, that images may use: networks and activations need the rest."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images, uint8 ``[N, C, H, W]``, and their labels, int64 ``[N]``, which always lie on the device."""
+    """Images, uint8 ``[N, C, H, W]``, and their labels, int64 ``[N]``, which are always on the device."""
 
     images: Images
     labels: Tensor
@@ -45,11 +45,11 @@ class ImageData:
     classes: list[str]
     """Name of each label."""
     mean: Tensor
-    """Of each channel over the training images, in the scale 0..1: float32 ``[C]``."""
+    """Of each channel over the training images, on the scale 0..1: float32 ``[C]``."""
     std: Tensor
     """Likewise, the standard deviation."""
     content: str
-    """The content hash that run ids are made of."""
+    """The content hash that is part of run ids."""
     title: str
 
 
@@ -61,16 +61,16 @@ def load(
     residence: str | None = None,
     workers: int | None = None,
 ) -> ImageData:
-    """The prepared data set ``root/data/<name>`` for ``device``.
+    """Load the prepared data set ``root/data/<name>`` for ``device``.
 
-    ``residence`` is one of ``RESIDENCES``, by default what the environment variable ``SSLPAIRS_RESIDENCE`` says, or 'auto':
-    on the device if the images fit, else in the machine's memory, else streamed. What is chosen is logged, with its bytes,
-    before they are taken. ``workers`` processes decode what is streamed (``decode_workers``).
+    ``residence`` is one of ``RESIDENCES``, by default the environment variable ``SSLPAIRS_RESIDENCE`` or 'auto': on the
+    device if the images fit, else in the machine's memory, else streamed. The choice is logged, with its bytes, before
+    memory is allocated. ``workers`` processes decode streamed images (``decode_workers``).
 
-    Digests, shapes and types are compared with the receipt, and its content hash with ``content``, where given: that of a run.
-    Of packs only the size is compared here, and the checksums of each image whenever it is decoded.
-    UserError where the data set is not prepared or differs, so that nothing is trained on damaged or other images, and
-    where no memory holds it.
+    Digests, shapes and types are compared with the receipt, and its content hash with ``content`` (that of a run) if given.
+    For packs only the size is compared here, and the checksums of each image whenever it is decoded.
+    UserError if the data set is not prepared or differs, so that nothing is trained on damaged or different images, and
+    if no memory can hold it.
     """
     device = torch.device(device)
     receipt = read_receipt(name, root)
@@ -79,7 +79,7 @@ def load(
     if content not in (None, receipt["content"]):
         raise UserError(
             f"data/{name}: not the images of this run (content {receipt['content'][:12]}, not {content[:12]}); prepare those "
-            f"again with `sslpairs fetch {name}`, or build anew: with other images its runs are others"
+            f"again with `sslpairs fetch {name}`, or rebuild: different images give different runs"
         )
     packed = stored_as(receipt) == "files"
     if workers is None:
@@ -105,12 +105,12 @@ def load(
 
 
 def _residence(name: str, receipt: dict, device: torch.device, residence: str | None, workers: int) -> str:
-    """Where the images are to be, logged; UserError where they fit nowhere."""
+    """Choose and log where the images are kept; UserError if they fit nowhere."""
     if residence is None:
         residence = os.environ.get("SSLPAIRS_RESIDENCE", "auto")
         if residence not in RESIDENCES:
             raise UserError(
-                f"SSLPAIRS_RESIDENCE: '{residence}' is none of {', '.join(RESIDENCES)}; write one, or unset it"
+                f"SSLPAIRS_RESIDENCE: '{residence}' is not one of {', '.join(RESIDENCES)}; set one of them, or unset it"
             )
     counts, packed = receipt["counts"], stored_as(receipt) == "files"
     needed = (counts["train"] + counts["test"]) * int(np.prod(receipt["image"]))
@@ -124,20 +124,20 @@ def _residence(name: str, receipt: dict, device: torch.device, residence: str | 
         residence = None
     elif residence == "stream" and not packed:
         raise UserError(
-            f"data set '{name}': it is stored as arrays, which are not streamed; write 'storage: files' under its source in "
+            f"data set '{name}': it is stored as arrays, which cannot be streamed; set 'storage: files' under its source in "
             f"config/datasets.yaml, then: sslpairs fetch {name}"
         )
     facts = f"{counts['train']:,} + {counts['test']:,} images, {in_bytes(needed)}"
     if residence is None:
         room = "; ".join(
-            f"{places[place]}: {in_bytes(free)} free, of which {share:.0%} may be taken"
+            f"{places[place]}: {in_bytes(free)} free, of which {share:.0%} may be used"
             for place, (free, share) in limits.items()
             if place == "device" or device.type == "cuda"
         )
         remedy = (
-            "unset SSLPAIRS_RESIDENCE: they are streamed then"
+            "unset SSLPAIRS_RESIDENCE to stream them"
             if packed
-            else f"write 'storage: files' under its source in config/datasets.yaml, then: sslpairs fetch {name}"
+            else f"set 'storage: files' under its source in config/datasets.yaml, then: sslpairs fetch {name}"
         )
         raise UserError(f"data set '{name}': its {facts}, do not fit ({room})\n{remedy}")
     if residence == "stream":
@@ -157,7 +157,7 @@ def _decoded(
     name: str, root: Path, receipt: dict, which: str, device: torch.device, residence: str, workers: int
 ) -> Images:
     shape = (receipt["counts"][which], *receipt["image"])
-    # Mapped, where it is copied to a GPU or only gathered from; 'c': PyTorch wants arrays that it might write to.
+    # Memory-mapped if it is copied to a GPU or only gathered from; 'c': PyTorch requires writable arrays.
     mapped = residence == "host" or device.type == "cuda"
     array = _array(name, root, receipt, f"{which}_images.npy", np.uint8, shape, mmap_mode="c" if mapped else None)
     tensor = torch.from_numpy(array)
@@ -194,7 +194,7 @@ def _array(
     def read() -> np.ndarray:
         _same_size(path, receipt)
         if sha256_file(path) != receipt["files"][file]["sha256"]:
-            raise ValueError("its sha256 is not the one in its receipt: it was altered")
+            raise ValueError("its sha256 differs from its receipt: it was altered")
         array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
         if array.dtype != dtype or array.shape != shape:
             raise ValueError(f"it holds {array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}")
@@ -210,7 +210,7 @@ def _same_size(path: Path, receipt: dict) -> None:
 
 
 def _checked(name: str, path: Path, read: Callable[[], T]) -> T:
-    """What ``read`` reads from a file; UserError where it is damaged, or cannot be read."""
+    """The result of ``read``; UserError if the file is damaged or cannot be read."""
     try:
         return read()
     except (OSError, ValueError, EOFError) as error:

@@ -1,4 +1,4 @@
-"""From the bytes of an image file to pixels: one way for all, within fixed limits of size."""
+"""From the bytes of an image file to pixels: one code path for all, with fixed size limits."""
 
 import io
 import warnings
@@ -9,27 +9,27 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL import Image
 
-# Pillow knows formats, such as EPS, that run other programs: a file that is only called .jpg must not reach them.
+# Pillow supports formats, such as EPS, that run other programs: a file that is only named .jpg must not reach them.
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "PPM", "TIFF")
 MAX_PIXELS = 178_956_970
-"""Pixels that an image may have: where Pillow itself speaks of a decompression bomb. Decoded they take up to 0.7 GB."""
+"""Maximum pixels of an image: where Pillow itself raises a decompression bomb error. Decoded they take up to 0.7 GB."""
 MAX_BYTES = 1 << 30
-"""Bytes that an image file may have: ``MAX_PIXELS``, uncompressed, with three channels of 16 bits."""
+"""Maximum bytes of an image file: ``MAX_PIXELS``, uncompressed, with three channels of 16 bits."""
 LONGEST = 64
-"""Sides of which one is longer than so many times the other are cropped before they are resized, else afterwards."""
+"""Images with one side longer than this many times the other are cropped before they are resized, else afterwards."""
 
 
 def decode(data: bytes, size: int, channels: int) -> np.ndarray:
-    """An encoded image as uint8 ``[channels, size, size]``: turned upright, shorter side resized to ``size`` (bicubic),
-    centre cropped. ValueError, with the reason, for bytes that are no whole image, or one whose pixels are not defined."""
+    """Decode an image to uint8 ``[channels, size, size]``: turned upright, shorter side resized to ``size`` (bicubic),
+    centre cropped. ValueError, with the reason, if the bytes are not a complete image, or if its pixel values are not defined."""
     from PIL import Image, ImageOps
 
     try:
-        with warnings.catch_warnings(action="ignore"):  # Pillow's are for programmers, and name files of its own
+        with warnings.catch_warnings(action="ignore"):  # Pillow's warnings are for programmers, and name its own files
             image = Image.open(io.BytesIO(data), formats=FORMATS)
             image.load()
             if reason := _undefined(image):
-                raise ValueError(f"{reason}: save it with 8 bits a channel, or with 16 without a sign")
+                raise ValueError(f"{reason}: save it with 8 bits per channel, or with unsigned 16 bits")
             if image.format == "PNG":
                 _scale_transparency(image, depth=data[24])
             image = _eight_bits(ImageOps.exif_transpose(image))
@@ -58,15 +58,15 @@ def _reason(error: Exception) -> str:
 
 
 def _middle(image: "Image.Image") -> "Image.Image":
-    """The image without the ends that the centre crop will not show, where resizing them would take gigabytes."""
+    """Crop the ends that the centre crop will not show, if resizing them would take gigabytes."""
     most = LONGEST * min(image.size)
-    # As much from either end, so that the centre stays where it is.
+    # The same amount from both ends, so that the centre stays in place.
     left, top = (max(0, side - most) // 2 for side in image.size)
     return image.crop((left, top, image.width - left, image.height - top)) if left or top else image
 
 
 def _undefined(image: "Image.Image") -> str | None:
-    """What makes it unknown which values of an opened image are black and white; Pillow would take any for granted."""
+    """Why the values of black and white in an opened image are unknown, or None; Pillow would just assume them."""
     if image.mode == "F":
         return "its pixels are fractions, whose range is unknown"
     if image.format != "TIFF":
@@ -75,14 +75,14 @@ def _undefined(image: "Image.Image") -> str | None:
     if max(bits) not in (1, 2, 4, 8, 16):
         return f"its pixels have {max(bits)} bits, and their range is unknown"
     if set(signs) != {1}:
-        return "its pixels are numbers with a sign, whose range is unknown"
+        return "its pixels are signed numbers, whose range is unknown"
     if max(bits) == 16 and image.tag_v2.get(262) == 0:
         return "its pixels have 16 bits, and 0 is white"
     return None
 
 
 def _scale_transparency(image: "Image.Image", depth: int) -> None:
-    """Give the transparent colour of a PNG the 8 bits that Pillow gives its pixels, of ``depth`` bits in the file."""
+    """Scale the transparent colour of a PNG to 8 bits, as Pillow does for the pixels, which have ``depth`` bits in the file."""
     colour = image.info.get("transparency")
     if colour is not None and image.mode == "L" and depth < 8:
         image.info["transparency"] = colour * 255 // (2**depth - 1)
@@ -91,7 +91,7 @@ def _scale_transparency(image: "Image.Image", depth: int) -> None:
 
 
 def _eight_bits(image: "Image.Image") -> "Image.Image":
-    """The image with 8 bits a channel; 16-bit greys are scaled, transparent parts become white."""
+    """The image with 8 bits per channel; 16-bit greys are scaled, transparent parts become white."""
     from PIL import Image
 
     if image.mode.startswith("I"):
@@ -103,4 +103,4 @@ def _eight_bits(image: "Image.Image") -> "Image.Image":
             image = image.convert("LA")
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB") if image.mode == "LAB" else image  # from LAB there is no way to grey
+    return image.convert("RGB") if image.mode == "LAB" else image  # LAB cannot be converted to grey directly

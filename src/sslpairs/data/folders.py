@@ -1,6 +1,6 @@
-"""The folders of prepared data, ``data/<name>/``: how one comes to its place, its receipt ``dataset.json``, and the lock on all.
+"""Folders of prepared data, ``data/<name>/``: how they are put in place, their receipt ``dataset.json``, and the lock on all.
 
-Without numpy: planning reads receipts.
+No numpy here: planning reads receipts.
 """
 
 import os
@@ -26,15 +26,15 @@ T = TypeVar("T")
 
 
 def place(name: str, root: Path, fill: Callable[[Path], T]) -> T:
-    """Let ``fill`` write the files of ``root/data/<name>/`` into a folder; returns what it returns.
+    """Let ``fill`` write the files of ``root/data/<name>/`` into a folder; returns its result.
 
-    All is written beside the final place and moved there by renaming: after an error, Ctrl-C, SIGTERM or on a full
-    disk, what was prepared before is still there, and nothing else.
-    Raises UserError for a disk that cannot be written.
+    Everything is written next to the final place and moved there by renaming: after an error, Ctrl-C, SIGTERM or a full
+    disk, only the previously prepared data is there.
+    UserError if the disk cannot be written.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise UserError(
-            f"data set '{name}': this name cannot be a folder's; use letters, digits, '-', '_' and '.', "
+            f"data set '{name}': this name cannot be used for a folder; use letters, digits, '-', '_' and '.', "
             "and begin with a letter or digit (config/datasets.yaml)"
         )
     data = root / "data"
@@ -45,7 +45,7 @@ def place(name: str, root: Path, fill: Callable[[Path], T]) -> T:
             (work / "new").mkdir(parents=True)
             found = fill(work / "new")
             _swap(work / "new", data / name, work / "old")
-        except OSError as error:  # those of the source are UserErrors already
+        except OSError as error:  # errors of the source are already UserErrors
             raise UserError(unwritable(data, error)) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -53,7 +53,7 @@ def place(name: str, root: Path, fill: Callable[[Path], T]) -> T:
 
 
 def read_receipt(name: str, root: Path, folder: Path | None = None) -> dict | None:
-    """The receipt of a prepared data set, None where there is none; UserError where it is damaged."""
+    """The receipt of a prepared data set, or None if there is none; UserError if it is damaged."""
     path = (folder or root / "data" / name) / "dataset.json"
     try:
         receipt = unsealed(path.read_bytes())
@@ -69,7 +69,7 @@ def read_receipt(name: str, root: Path, folder: Path | None = None) -> dict | No
 
 
 def verify(name: str, root: Path, folder: Path | None = None) -> dict:
-    """Compare every prepared file with the digest in the receipt, which it returns; UserError names the first that differs."""
+    """Compare every prepared file with its digest in the receipt, and return the receipt; UserError names the first that differs."""
     folder = folder or root / "data" / name
     receipt = read_receipt(name, root, folder)
     if receipt is None:
@@ -84,23 +84,23 @@ def verify(name: str, root: Path, folder: Path | None = None) -> dict:
 
 
 def stored_as(receipt: dict) -> str:
-    """'arrays', decoded, or 'files', encoded as the source has them."""
+    """'arrays', decoded, or 'files', encoded as in the source."""
     return receipt.get("storage", "arrays")
 
 
 def again(name: str) -> str:
-    """The remedy for damage."""
+    """Remedy for damaged data."""
     return f"prepare it again: sslpairs fetch {name} --force"
 
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Keep other processes from preparing or recording under ``root``. May be nested, in one thread."""
+    """Keep other processes from preparing or recording under ``root``. May be nested in one thread."""
     data = (root / "data").resolve()
     if data in _held:
         yield
         return
-    with exclusive(data / ".lock", "waiting for another process that prepares data"):
+    with exclusive(data / ".lock", "waiting for another process that is preparing data"):
         _held.add(data)
         try:
             yield
@@ -109,7 +109,7 @@ def locked(root: Path) -> Iterator[None]:
 
 
 def _swap(new: Path, place: Path, old: Path) -> None:
-    """Move ``new`` to ``place``, and what was there to ``old``; when that fails, what was there comes back."""
+    """Move ``new`` to ``place``, and the old content to ``old``; if that fails, the old content is restored."""
     try:
         if os.path.lexists(place):
             os.rename(place, old)
@@ -121,7 +121,7 @@ def _swap(new: Path, place: Path, old: Path) -> None:
 
 
 def _remove_leftovers(data: Path) -> None:
-    """Remove what killed processes left behind. The lock is held, but not every file system keeps locks."""
+    """Remove what killed processes left behind. The lock is held, but not every file system supports locks."""
     for folder in data.glob(".preparing-*"):
         pid = folder.name.rpartition("-")[2]
         if pid.isdecimal() and (int(pid) == os.getpid() or not is_alive(int(pid))):
@@ -133,7 +133,7 @@ def _remove_leftovers(data: Path) -> None:
 
 @contextmanager
 def _sigterm_raises() -> Iterator[None]:
-    """Within it SIGTERM (a scheduler's time limit) raises SystemExit, so that clean-up runs as after Ctrl-C."""
+    """Let SIGTERM (a scheduler's time limit) raise SystemExit, so that clean-up runs as after Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return

@@ -1,7 +1,7 @@
-"""The images of a split, wherever they are: on the device, in the machine's memory, or still encoded in a file.
+"""Images of a split, wherever they are: on the device, in the machine's memory, or still encoded in a file.
 
-The three kinds give the same batches, bit for bit. They differ in memory and in speed, and a training need not know
-which it has.
+The three kinds give the same batches, bit for bit. They differ in memory and speed, and training code does not need to
+know which one it uses.
 """
 
 import math
@@ -27,14 +27,14 @@ from sslpairs.errors import UserError
 from sslpairs.streams import sent
 
 PIECE = 4 << 20
-"""Bytes that a worker decodes at once, at most (but one image at least): small, so that all share in the first batch."""
+"""Maximum bytes that a worker decodes at once (but at least one image): small, so that all workers share the first batch."""
 AHEAD = 2
-"""Batches (of the host's memory) and pieces a worker (streamed) that are made ready before they are asked for."""
+"""Batches (machine's memory) or pieces per worker (streamed) that are prepared in advance."""
 T, S = TypeVar("T"), TypeVar("S")
 
 
 class Images(ABC):
-    """uint8 images of one size, which arrive in batches on ``device``."""
+    """uint8 images of one size, delivered in batches on ``device``."""
 
     def __init__(self, shape: Sequence[int], device: torch.device):
         self.shape, self.device = torch.Size(shape), device
@@ -47,8 +47,8 @@ class Images(ABC):
     def batches(self, indices: Iterable[Tensor]) -> Iterator[Tensor]:
         """For each int64 index batch ``[B]`` (on the CPU) its images, uint8 ``[B, C, H, W]``, on the device, in order.
 
-        Indices may be asked for a few batches ahead of the images. An image that stands in a batch twice is read once.
-        UserError for an image that is damaged.
+        Indices may be requested a few batches ahead of the images. Duplicates in a batch are read once.
+        UserError for a damaged image.
         """
 
     def blocks(self, size: int) -> Iterator[Tensor]:
@@ -57,7 +57,7 @@ class Images(ABC):
 
 
 class Resident(Images):
-    """Images that lie on the device. No step waits for the host."""
+    """Images on the device. No step waits for the host."""
 
     def __init__(self, tensor: Tensor):
         """``tensor`` is uint8 ``[N, C, H, W]``."""
@@ -72,8 +72,8 @@ class Resident(Images):
 
 
 class Hosted(Images):
-    """Images that lie in the machine's memory (or a mapped file) while a GPU trains: a thread gathers the next batches in
-    pinned memory, and they are transferred without waiting."""
+    """Images in the machine's memory (or a mapped file) for training on a GPU: a thread gathers the next batches in pinned memory,
+    and they are transferred without blocking."""
 
     def __init__(self, tensor: Tensor, device: torch.device):
         """``tensor`` is uint8 ``[N, C, H, W]`` on the CPU."""
@@ -91,16 +91,16 @@ class Hosted(Images):
 
 
 class Streamed(Images):
-    """Images that stay encoded in a pack: worker processes decode them as they are needed.
+    """Images that stay encoded in a pack: worker processes decode them as needed.
 
-    The workers, 0 for this process itself, change nothing but the speed. They start with each pass and end with it.
+    The number of workers (0: this process) only affects the speed. They start and end with each pass.
     """
 
     def __init__(self, pack: Pack, device: torch.device, workers: int):
         super().__init__(pack.shape, device)
         self.pack, self.workers = pack, workers
         self.rows = max(1, PIECE // math.prod(self.shape[1:]))
-        """Images in a piece."""
+        """Images per piece."""
 
     def batches(self, indices: Iterable[Tensor]) -> Iterator[Tensor]:  # noqa: D102
         asked: deque[tuple[int, Tensor | None]] = deque()
@@ -130,19 +130,19 @@ class Streamed(Images):
                     raise piece
                 yield piece
         except (RuntimeError, EOFError, OSError) as error:
-            # The last two where it ended while an image's shared memory was being handed over.
+            # The last two: the worker ended while it was handing over an image's shared memory.
             if not self.workers or (isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker")):
                 raise
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(
-                f"{self.pack.path}: a process that decodes images was ended from outside ({reason})\n"
-                "memory, or shared memory (/dev/shm), may be short; take fewer of them: SSLPAIRS_WORKERS=2"
+                f"{self.pack.path}: a decode worker was killed ({reason})\n"
+                "memory, or shared memory (/dev/shm), may be short; use fewer workers: SSLPAIRS_WORKERS=2"
             ) from error
 
     def _loader(self, pieces: Iterable[list[int]]) -> Iterator[Tensor | UserError]:
         before = signal.getsignal(signal.SIGCHLD)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: as asked for
+            warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: as requested
             loader = iter(
                 DataLoader(
                     _Decoder(self.pack),
@@ -153,11 +153,11 @@ class Streamed(Images):
                     pin_memory=self.device.type == "cuda",
                     prefetch_factor=AHEAD if self.workers else None,
                     multiprocessing_context="fork" if self.workers else None,
-                    generator=torch.Generator(),  # it draws a number that nobody uses: not from the training's stream
+                    generator=torch.Generator(),  # it draws a number that is not used: not from the training's stream
                 )
             )
-        # Without torch's handler, whichever loader has set it: it would raise in the middle of a training step, wherever that is,
-        # when a worker is killed. The loader itself notices it too, within five seconds.
+        # Without torch's handler, whichever loader set it: when a worker is killed, it would raise in the middle of a training step.
+        # The loader itself also notices, within five seconds.
         if threading.current_thread() is threading.main_thread():
             torchs = str(getattr(before, "__module__", "")).startswith("torch.")
             signal.signal(signal.SIGCHLD, signal.SIG_DFL if torchs or before is None else before)
@@ -165,7 +165,7 @@ class Streamed(Images):
 
 
 class _Decoder(Dataset):
-    """A pack as a ``DataLoader`` wants it: many indices in, one tensor or an error out (raised, it would come as a traceback)."""
+    """A pack as expected by ``DataLoader``: many indices in, one tensor or an error out (if raised, it would come as a traceback)."""
 
     def __init__(self, pack: Pack):
         self.pack = pack
@@ -185,8 +185,8 @@ class _Decoder(Dataset):
 
 
 def _end_with(parent: int, _: int) -> None:
-    """Let this worker end when its parent has ended, however that ended. The loader's own watch misses a parent that is killed
-    before it begins, and such a worker would stay for ever."""
+    """End this worker when its parent has ended, however it ended. The loader's own watchdog misses a parent that is killed before
+    it starts, and such a worker would stay forever."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -201,8 +201,8 @@ def _as_it_is(piece: T) -> T:
 
 
 def decode_workers(shape: Sequence[int]) -> int:
-    """How many processes decode images of ``shape`` ``[..., C, H, W]``: ``SSLPAIRS_WORKERS``, or one for each core that this
-    process may use, up to 16; fewer where shared memory, through which the images come, has no room for more."""
+    """Number of processes that decode images of ``shape`` ``[..., C, H, W]``: ``SSLPAIRS_WORKERS``, or one per core available to
+    this process, up to 16; fewer if shared memory, which passes the images, has no room for more."""
     text = os.environ.get("SSLPAIRS_WORKERS")
     if text is None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -210,7 +210,7 @@ def decode_workers(shape: Sequence[int]) -> int:
     elif text.isdecimal() and text.isascii():
         wanted = int(text)
     else:
-        raise UserError(f"SSLPAIRS_WORKERS: '{text}' is no number of processes; write one, such as 8, or unset it")
+        raise UserError(f"SSLPAIRS_WORKERS: '{text}' is not a number of processes; set one, such as 8, or unset it")
     piece = max(PIECE, math.prod(shape[-3:]))
     return min(wanted, free_shared_memory() // (2 * AHEAD * piece))
 
@@ -219,7 +219,7 @@ def decode_workers(shape: Sequence[int]) -> int:
 
 
 def _distinct(batch: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The rows to read for a batch and, where some stand in it more than once, the place of each item among them."""
+    """The rows to read for a batch and, if it has duplicates, the position of each item among them."""
     rows, place = batch.unique(return_inverse=True)
     return (batch, None) if len(rows) == len(batch) else (rows, place)
 
@@ -229,7 +229,7 @@ def _expanded(images: Tensor, place: Tensor | None) -> Tensor:
 
 
 def _ahead(work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
-    """``work`` for each item in order, done by a thread for the next ``AHEAD`` items already."""
+    """``work`` for each item in order; a thread works on the next ``AHEAD`` items in advance."""
     with ThreadPoolExecutor(1) as thread:
         waiting: deque = deque()
         for item in items:

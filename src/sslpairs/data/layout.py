@@ -7,7 +7,7 @@ from sslpairs.data.names import same_spelling, shown, unusable_as_class
 from sslpairs.errors import UserError, nearest
 
 Listing = dict[str, dict[str, list[str]]]
-"""Split -> class (accents in one spelling) -> sorted names of its images (spelt as they are stored)."""
+"""Split -> class (accents normalised) -> sorted names of its images (spelt as stored)."""
 
 
 def listing(where: str, members: Iterable[Member]) -> Listing:
@@ -33,7 +33,7 @@ def listing(where: str, members: Iterable[Member]) -> Listing:
         if len(inner) == 1 and kind == "file":
             continue  # notes
         if len(inner) > 2 or (len(inner) == 2 and kind == "folder"):
-            raise UserError(f"{where}: {shown(name)} lies too deep; images lie directly in {split}/<class>/")
+            raise UserError(f"{where}: {shown(name)} is nested too deeply; images belong directly in {split}/<class>/")
         if len(inner) == 2 and not is_image(name):
             raise UserError(
                 f"{where}: {shown(name)} is not an image ({', '.join(sorted(IMAGE_SUFFIXES))}); remove it from the class"
@@ -44,7 +44,7 @@ def listing(where: str, members: Iterable[Member]) -> Listing:
 
 
 def _class(where: str, split: str, folder: str, folders: dict[tuple[str, str], str]) -> str:
-    """The class of a folder in ``split``; ``folders`` remembers which folder each one is."""
+    """The class of a folder in ``split``; ``folders`` maps each class to its folder."""
     c = same_spelling(folder)
     if (known := folders.setdefault((split, c), folder)) == folder:
         return c
@@ -55,7 +55,7 @@ def _class(where: str, split: str, folder: str, folders: dict[tuple[str, str], s
 
 
 def _prefix(where: str, names: Collection[str]) -> str:
-    """``""``, or ``wrapper/`` where one folder lies around train/ and test/."""
+    """``""``, or ``wrapper/`` if train/ and test/ are inside one folder."""
     parts = [name.split("/") for name in names]
     if any(part[0] in SPLIT_FOLDERS for part in parts):
         return ""
@@ -70,7 +70,7 @@ def _prefix(where: str, names: Collection[str]) -> str:
 
 
 def _checked(where: str, prefix: str, found: Listing) -> Listing:
-    """Train and test with the same classes, none empty, all in the order of names."""
+    """Train and test with the same classes, none empty, all sorted by name."""
     around = shown(prefix)
     held_out = [split for split in ("test", "val") if split in found]
     if "train" not in found:
@@ -106,7 +106,7 @@ def _checked(where: str, prefix: str, found: Listing) -> Listing:
 
 
 def _order(name: str) -> tuple[str, str]:
-    """Images have one order, and so one content hash, however accents in their names are spelt."""
+    """Images have one order, and so one content hash, regardless of how accents in their names are encoded."""
     return same_spelling(name), name
 
 

@@ -1,4 +1,4 @@
-"""Images that are encoded files of a folder or archive: which ones, and their bytes in the order of storage."""
+"""Images that are encoded files of a folder or archive: their names, and their bytes in storage order."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from sslpairs.errors import UserError
 
 @dataclass(frozen=True)
 class Listed:
-    """What is to be read of a folder or archive."""
+    """Files to read from a folder or archive."""
 
     where: str
     """How errors name it."""
@@ -27,9 +27,9 @@ class Listed:
 
 
 def encoded(name: str, listed: Listed, doing: str) -> Iterator[tuple[str, int, Member]]:
-    """The second pass: split, place in the split and bytes of each listed image, in the order of storage.
+    """The second pass: split, position in the split and bytes of each listed image, in storage order.
 
-    ``doing`` is the word that progress shows. UserError for a source that is damaged or changes meanwhile.
+    ``doing`` is the verb shown as progress. UserError if the source is damaged or changes meanwhile.
     """
     slots = {file: (split, place) for split, files in listed.files.items() for place, file in enumerate(files)}
     unread = set(slots)
@@ -44,5 +44,5 @@ def encoded(name: str, listed: Listed, doing: str) -> Iterator[tuple[str, int, M
 
 
 def unusable(where: str, file: str, reason: object) -> str:
-    """What to say of a file of the source that cannot be decoded."""
+    """Error message for a file of the source that cannot be decoded."""
     return f"{where}: {shown(file)} cannot be read as an image ({reason}); replace it or remove it"

@@ -1,4 +1,4 @@
-"""How much memory is free here: of the machine, of the job's control group, of a GPU."""
+"""Free memory: of the machine, of the job's control group, of a GPU."""
 
 import os
 from collections.abc import Iterator
@@ -6,16 +6,16 @@ from pathlib import Path
 
 
 def free_memory(root: Path = Path("/")) -> int:
-    """Bytes of main memory that this process may still take, caches that the system would give up counted as free.
+    """Bytes of main memory that this process can still allocate, counting reclaimable caches as free.
 
     The machine's, or what the limits of its control groups (containers, Slurm jobs) leave, whichever is less.
-    ``root`` is for tests: where ``proc`` and ``sys`` lie.
+    ``root`` is for tests: the folder of ``proc`` and ``sys``.
     """
     return min([_machine(root), *_control_groups(root)])
 
 
 def free_on(device) -> int:
-    """Bytes that are free on a torch device: a GPU's own memory, or the machine's."""
+    """Free bytes on a torch device: a GPU's own memory, or the machine's."""
     if device.type == "cuda":
         import torch
 
@@ -24,16 +24,16 @@ def free_on(device) -> int:
 
 
 def free_shared_memory() -> int:
-    """Bytes that processes may still hand to one another; Docker's containers get no more than 64 MB by default."""
+    """Bytes of shared memory left; Docker containers get only 64 MB by default."""
     try:
-        facts = os.statvfs("/dev/shm")  # noqa: S108 - it is no temporary file
+        facts = os.statvfs("/dev/shm")  # noqa: S108 - not a temporary file
     except OSError:  # not Linux
         return free_memory()
     return facts.f_bavail * facts.f_frsize
 
 
 def in_bytes(count: float) -> str:
-    """For people, for example '0.5 MB' or '192.9 GB'."""
+    """Readable size, for example '0.5 MB' or '192.9 GB'."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
@@ -41,12 +41,12 @@ def _machine(root: Path) -> int:
     try:
         lines = (root / "proc/meminfo").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):  # not Linux: what is free is not told, so all that there is
+    except (OSError, StopIteration):  # not Linux: free memory is not reported, so the total
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _control_groups(root: Path) -> Iterator[int]:
-    """What each limit of version 2 or 1 leaves, of the process's group and of those around it."""
+    """What each limit (version 2 or 1) leaves, of the process's group and of its parents."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -72,5 +72,5 @@ def _control_groups(root: Path) -> Iterator[int]:
                     - int((folder / used).read_text())
                     + int(facts.get(cache, 0)),
                 )
-            except (OSError, ValueError):  # inside a container the outer groups are not shown
+            except (OSError, ValueError):  # inside a container the outer groups are not visible
                 continue

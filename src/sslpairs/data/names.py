@@ -1,22 +1,22 @@
-"""Names of classes and files: how they are compared, and how a terminal and a log can show them."""
+"""Names of classes and files: how they are compared, and how they are shown in a terminal and a log."""
 
 import unicodedata
 
 
 def same_spelling(name: str) -> str:
-    """The name with accents in one spelling (NFC): macOS writes letters and accents apart, and a reader sees no difference."""
+    """The name with normalised accents (NFC): macOS stores letters and accents separately, which readers cannot see."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def shown(name: str) -> str:
-    """The name on one line of printable characters; those that are not are escaped: ``K\\xe4tzchen``, ``a\\nb``."""
+    """The name on one line of printable characters; others are escaped: ``K\\xe4tzchen``, ``a\\nb``."""
     return name if name.isprintable() else "".join(map(_character, name))
 
 
 def _character(character: str) -> str:
     if character.isprintable():
         return character
-    if "\udc80" <= character <= "\udcff":  # Python's sign for a byte that is not UTF-8
+    if "\udc80" <= character <= "\udcff":  # Python's placeholder for a byte that is not UTF-8
         return f"\\x{ord(character) - 0xDC00:02x}"
     return ascii(character)[1:-1]
 

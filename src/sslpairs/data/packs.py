@@ -1,9 +1,8 @@
 """Packs: the encoded images of a split in one file, for data sets whose decoded arrays are too large to keep.
 
 ``<split>.pack`` holds the files' bytes one after the other, as the source stores them; ``<split>_index.npy``, int64
-``[N, 4]`` in the order of the labels, where each image begins, its length, the CRC-32 of these bytes, and that of the
-pixels they decode to. The last one makes sure that a training sees the images that its content hash names, bit for bit, even
-with another version of Pillow.
+``[N, 4]`` in label order, holds each image's offset, its length, the CRC-32 of these bytes, and that of the decoded pixels.
+The last one ensures that a training sees the images of its content hash, bit for bit, even with another version of Pillow.
 """
 
 import os
@@ -20,11 +19,11 @@ from sslpairs.files import unwritable
 
 BEGIN, LENGTH, BYTES_CRC, PIXELS_CRC = range(4)
 UNKNOWN = -1
-"""Stands for the CRC-32 of the pixels until they were decoded once."""
+"""CRC-32 of the pixels until they are first decoded."""
 
 
 def write_packs(name: str, listed: Listed, folder: Path) -> dict[str, np.ndarray]:
-    """Copy all listed images into ``folder/<split>.pack``, in one sequential pass; answers the index of each split."""
+    """Copy all listed images into ``folder/<split>.pack``, in one sequential pass; returns the index of each split."""
     indices = {split: np.full((len(files), 4), UNKNOWN, np.int64) for split, files in listed.files.items()}
     packs = {split: open(folder / f"{split}.pack", "wb") for split in indices}  # noqa: SIM115 - closed below
     try:
@@ -53,8 +52,8 @@ class Pack:
         complaint: Callable[[int, str], str],
         prepared_with: str = "",
     ):
-        """``complaint`` makes an error's text from the number of an image and what is wrong with it; ``prepared_with`` is the
-        ``decoder`` that the checksums of pixels are from."""
+        """``complaint`` makes an error message from an image's number and what is wrong with it; ``prepared_with`` is the
+        ``decoder`` of the pixel checksums."""
         self.path, self.index, self.channels, self.size = path, index, channels, size
         self.complaint, self.prepared_with = complaint, prepared_with
         self.shape = (len(index), channels, size, size)
@@ -64,7 +63,7 @@ class Pack:
         return len(self.index)
 
     def image(self, place: int) -> np.ndarray:
-        """One decoded image, uint8 ``[C, H, W]``; UserError where it is not the one that was packed."""
+        """One decoded image, uint8 ``[C, H, W]``; UserError if it is not the one that was packed."""
         begin, length, bytes_crc, pixels_crc = self.index[place].tolist()
         try:
             data = os.pread(self._file.fileno(), length, begin)
@@ -77,7 +76,7 @@ class Pack:
         except ValueError as error:
             raise UserError(self.complaint(place, str(error))) from error
         if pixels_crc != UNKNOWN and pixel_crc(pixels) != pixels_crc:
-            reason = f"{decoder()} decodes it to other pixels than {self.prepared_with}, with which it was prepared"
+            reason = f"{decoder()} decodes it to different pixels than {self.prepared_with}, with which it was prepared"
             raise UserError(self.complaint(place, reason))
         return pixels
 
@@ -88,7 +87,7 @@ def pixel_crc(pixels: np.ndarray) -> int:
 
 
 def decoder() -> str:
-    """The libraries that turn files into pixels here, with their versions."""
+    """The libraries that decode images here, with their versions."""
     import PIL
     from PIL import features
 

@@ -1,6 +1,6 @@
 """Prepared data sets, ``data/<name>/``: decoded arrays, or packs of the encoded files, and a receipt.
 
-They are whole, or they are absent. How a data set is stored changes neither its pixels nor its content hash.
+They are complete or absent. How a data set is stored changes neither its pixels nor its content hash.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ from sslpairs.files import canonical, sha256_file, write_record
 
 FORMAT = 1
 ARRAYS_LIMIT = 32 << 30
-"""Bytes of decoded images up to which ``storage: auto`` keeps arrays. The same on all machines, so that all store alike."""
+"""Maximum bytes of decoded images for which ``storage: auto`` keeps arrays. The same on all machines, so that all store alike."""
 
 
 def prepare(name: str, dataset: Dataset, root: Path) -> dict:
     """Read the source and write ``root/data/<name>/``; returns the receipt, which is also ``dataset.json`` there.
 
-    The same source gives the same bytes. Raises UserError for a source that cannot be used, and see ``place``.
+    The same source gives the same bytes. UserError for a source that cannot be used; see also ``place``.
     """
 
     def fill(folder: Path) -> dict:
@@ -43,12 +43,12 @@ def prepare(name: str, dataset: Dataset, root: Path) -> dict:
 
 
 def check_expected(name: str, dataset: Dataset, counts: dict[str, int], where: str) -> None:
-    """``UserError`` when the splits do not have as many images as ``config/datasets.yaml`` expects; ``where`` names the source."""
+    """``UserError`` if the splits do not have as many images as ``config/datasets.yaml`` expects; ``where`` names the source."""
     for split, expected in dataset.expected or ():
         if counts[split] != expected:
             raise UserError(
-                f"config/datasets.yaml: datasets.{name}.expected.{split}: {expected:,} images expected, and {where} has "
-                f"{counts[split]:,}; complete the source, or write the number that is meant (or leave 'expected' out)"
+                f"config/datasets.yaml: datasets.{name}.expected.{split}: {expected:,} images expected, but {where} has "
+                f"{counts[split]:,}; complete the source, or correct the number (or remove 'expected')"
             )
 
 
@@ -60,7 +60,7 @@ def _storage(dataset: Dataset, opened: Opened) -> str:
 
 
 def content_hash(arrays: dict[str, np.ndarray], classes: list[str]) -> str:
-    """Hex sha256 of what a training sees: arrays (in the order of their names) with dtypes and shapes, and classes.
+    """Hex sha256 of what a training sees: arrays (sorted by name) with dtypes and shapes, and classes.
 
     It depends neither on the data set's name nor on how or where the arrays are stored.
     """
@@ -73,7 +73,7 @@ def content_hash(arrays: dict[str, np.ndarray], classes: list[str]) -> str:
 
 
 def _content_start(arrays: dict[str, tuple[str, tuple[int, ...]]], classes: list[str]):
-    """The content hash before any array; then the bytes of each follow, in the order of their names."""
+    """The content hash before any array; the bytes of each array follow, sorted by name."""
     header = {"classes": classes, "arrays": [[name, kind, list(shape)] for name, (kind, shape) in arrays.items()]}
     return hashlib.sha256(canonical(header).encode())
 
@@ -103,8 +103,8 @@ def _write(folder: Path, name: str, dataset: Dataset, opened: Opened, read: dict
 def _pack(folder: Path, name: str, dataset: Dataset, opened: Opened, start: float) -> dict:
     """Write packs of the encoded files and, last, the receipt, which it returns. Never holds more than a few images.
 
-    The files are copied in the order of the source, then decoded in the order of their labels, which is that of the
-    content hash, by the very code that will read them in a training.
+    The files are copied in the order of the source, then decoded in label order, which is that of the content hash, by the
+    same code that reads them in a training.
     """
     import torch
 
@@ -165,7 +165,7 @@ def _save(path: Path, array: np.ndarray) -> None:
 
 
 def _finish(folder: Path, name: str, dataset: Dataset, facts: dict, moments: tuple, files: list[str]) -> dict:
-    """Write the receipt of what lies in ``folder``."""
+    """Write the receipt of the files in ``folder``."""
     mean, std = moments
     receipt = {
         "format": FORMAT,
@@ -186,18 +186,18 @@ def _finish(folder: Path, name: str, dataset: Dataset, facts: dict, moments: tup
 
 
 class _Histogram:
-    """Counts of the 256 values in each channel: sums of integers are exact, so all machines agree on what follows from them."""
+    """Counts of the 256 values in each channel: integer sums are exact, so all machines agree on the statistics."""
 
     def __init__(self, channels: int):
         self.counts = np.zeros((channels, 256), np.int64)
 
     def add(self, images: np.ndarray) -> None:
-        """Images ``[B, C, H, W]``; of a few, since counting takes eight times their memory."""
+        """Add images ``[B, C, H, W]``; only a few at once, since counting takes eight times their memory."""
         for channel, counts in enumerate(self.counts):
             counts += np.bincount(images[:, channel].ravel(), minlength=256)
 
     def moments(self, name: str) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation of each channel, in the scale 0..1."""
+        """Mean and standard deviation of each channel, on the scale 0..1."""
         mean, std = [], []
         for counts in self.counts.tolist():
             number = sum(counts)

@@ -1,4 +1,4 @@
-"""What preparing data says on stderr."""
+"""Progress of data preparation on stderr."""
 
 import sys
 import time
@@ -9,12 +9,12 @@ T = TypeVar("T")
 
 
 def say(line: str) -> None:
-    """A line of its own."""
+    """Print one line."""
     print(line, file=sys.stderr, flush=True)
 
 
 def track(items: Iterable[T], total: int, name: str, doing: str) -> Iterator[T]:
-    """Pass images through, showing how many of ``total`` are done: a bar in a terminal, else a line every 10 s."""
+    """Pass items through and show how many of ``total`` are done: a progress bar in a terminal, else a line every 10 s."""
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import track

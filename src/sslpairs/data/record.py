@@ -1,9 +1,9 @@
-"""``data.dvc``: the tracked record of what was prepared. DVC's own hash of ``data/``, and a content hash by name.
+"""``data.dvc``: the tracked record of prepared data. DVC's own hash of ``data/``, and a content hash per data set.
 
-DVC keeps the key ``meta`` of its files as it is. Under it stand three maps, by data set: ``datasets``, the content
-hash that run ids are made of, known on a fresh clone before anything is fetched; ``receipts``, the digest of
-the ``dataset.json`` that DVC holds, written only after DVC succeeded, which tells that its entry is current; and
-``sources``, the digest of the settings in ``config/datasets.yaml`` that gave this content.
+DVC leaves the key ``meta`` of its files unchanged. It holds three maps, by data set: ``datasets``, the content hash that is
+part of run ids, known on a fresh clone before anything is fetched; ``receipts``, the digest of the ``dataset.json`` that DVC
+holds, written only after DVC succeeded, which shows that its entry is current; and ``sources``, the digest of the settings in
+``config/datasets.yaml`` that gave this content.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from sslpairs.errors import UserError
 from sslpairs.files import canonical, sha256_file, sha256_text, write_atomic
 
 BEFORE = "data/.data.dvc.before"
-"""Lies there while DVC writes ``data.dvc``."""
+"""Exists while DVC writes ``data.dvc``."""
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -33,18 +33,18 @@ KNOWN = {
     # cifar10-mini, from the archive of JPEG files that config/datasets.yaml names
     "afbc5b38b7b7b2288fe260817f80ee286db221e0f220bd38b4e8a07414aed360": "a69812a5550d02f5345fe40befc55e58d288c698703c698a3668a71ffb18fff4",
 }
-"""Digest of a source's settings -> content hash that it gave where its results were made: these can be shown without the images."""
+"""Digest of a source's settings -> its content hash where its results were produced: these can be shown without the images."""
 
 
 def contents(root: Path, datasets: Mapping[str, Dataset]) -> dict[str, str]:
-    """Content hash of every data set of which it is known, by name: as recorded here, else as it was where published results were
-    made from the same source."""
+    """Content hash of every data set for which it is known, by name: as recorded here, else as in the published results from the same
+    source."""
     sources = {name: _source(dataset) for name, dataset in datasets.items()}
     return {name: KNOWN[source] for name, source in sources.items() if source in KNOWN} | recorded(root)
 
 
 def changed_sources(root: Path, datasets: dict[str, Dataset]) -> list[str]:
-    """Data sets whose source in ``config/datasets.yaml`` is not the one that their recorded content came from."""
+    """Data sets whose source in ``config/datasets.yaml`` is not the one of their recorded content."""
     known = _meta(_load(root), "sources", root)
     return [name for name, dataset in datasets.items() if known.get(name, _source(dataset)) != _source(dataset)]
 
@@ -54,12 +54,12 @@ def _source(dataset: Dataset) -> str:
 
 
 def record(name: str, content: str, root: Path, datasets: Mapping[str, Dataset] | None = None) -> None:
-    """Note that ``data/<name>`` is prepared with this content hash, and let DVC track it.
+    """Record that ``data/<name>`` is prepared with this content hash, and track it with DVC.
 
-    Does nothing when ``data.dvc`` says both already: the content hash, and the digest of this ``dataset.json``
-    (which holds the digests of all other files). Only this data set is handed to DVC, so that others which
-    are tracked but not fetched here stay tracked; those of ``datasets`` are prepared where DVC cannot do without them.
-    Where DVC cannot be used, the content hash is noted all the same, and one line on stderr tells what to do.
+    No-op if ``data.dvc`` already has both: the content hash, and the digest of this ``dataset.json`` (which holds the
+    digests of all other files). Only this data set is passed to DVC, so that others that are tracked but not fetched here
+    stay tracked; those of ``datasets`` are prepared if DVC requires them.
+    If DVC cannot be used, the content hash is recorded anyway, and one line on stderr gives the remedy.
     """
     with locked(root):
         receipt = _receipt_digest(name, root)
@@ -73,7 +73,7 @@ def record(name: str, content: str, root: Path, datasets: Mapping[str, Dataset] 
             and "outs" in entry
         ):
             return
-        if entry:  # DVC writes its file in place: a kill in that moment leaves half of it, which this mends
+        if entry:  # DVC writes its file in place: a kill at that moment leaves half of it, which this repairs
             for file in (BEFORE, "data.dvc"):
                 write_atomic(root / file, yaml.safe_dump(entry, sort_keys=False, allow_unicode=True))
         problem = None
@@ -101,26 +101,26 @@ def _receipt_digest(name: str, root: Path) -> str:
 
 
 def _track(name: str, entry: dict, root: Path, datasets: Mapping[str, Dataset]) -> str | None:
-    """Add the data set to DVC's entry of ``data/``; returns what went wrong and the remedy, or None."""
+    """Add the data set to DVC's entry of ``data/``; returns the error and the remedy, or None."""
     if not (root / ".dvc").is_dir():
         init = "dvc init" if (root / ".git").exists() else "git init && dvc init"
         return f"there is no .dvc/ in {root}; run: {init}, then: sslpairs fetch {name}"
     if "outs" not in entry:
         problem = dvc.add("data", root)
     elif problem := dvc.add(f"data/{name}", root):
-        # DVC can replace one folder in its listing of data/ while the others are not here, if it has the listing. On a
-        # fresh clone without a remote it has none: all of data/ is added then, with everything that is recorded.
+        # DVC can replace one folder in its listing of data/ while the others are not here, if it has the listing. A fresh
+        # clone without a remote does not: then all of data/ is added, with everything that is recorded.
         others = {other: content for other, content in _meta(entry, "datasets", root).items() if other != name}
         _prepare(_absent(others, root), entry, root, datasets)
         if absent := _absent(others, root):
             problem += f" (tracked, but not here: {', '.join(absent)}; get them: dvc pull, or sslpairs fetch {' '.join(absent)})"
         else:
             problem = dvc.add("data", root)
-    return f"{problem}; mend that, then: sslpairs fetch {name}" if problem else None
+    return f"{problem}; fix that, then: sslpairs fetch {name}" if problem else None
 
 
 def _absent(known: dict[str, str], root: Path) -> list[str]:
-    """Those of the data sets that are not here with the content that is known of them."""
+    """Data sets that are not here with their known content."""
 
     def held(name: str) -> str | None:
         with contextlib.suppress(UserError):
@@ -130,7 +130,7 @@ def _absent(known: dict[str, str], root: Path) -> list[str]:
 
 
 def _prepare(absent: list[str], entry: dict, root: Path, datasets: Mapping[str, Dataset]) -> None:
-    """Prepare data sets that are not here, where the source that is on record is here: that of the digits always is."""
+    """Prepare absent data sets whose recorded source is here: that of the digits always is."""
     from sslpairs.data.prepare import prepare
     from sslpairs.data.sources import is_here
 
@@ -145,7 +145,7 @@ def _prepare(absent: list[str], entry: dict, root: Path, datasets: Mapping[str, 
 
 
 def tracked(root: Path) -> str | None:
-    """DVC's md5 of its listing of ``data/``, None when DVC does not track it (any more)."""
+    """DVC's md5 of its listing of ``data/``, or None if DVC does not track it (any more)."""
     entry = _load(root)
     known, receipts = _meta(entry, "datasets", root), _meta(entry, "receipts", root)
     outs = entry.get("outs") or [{}]
@@ -159,7 +159,7 @@ def untracked(root: Path) -> list[str]:
 
 
 def track_anew(root: Path) -> str | None:
-    """Hand all of ``data/`` to DVC again, whose cache lost its listing; returns what went wrong, or None."""
+    """Hand all of ``data/`` to DVC again, after its cache lost the listing; returns the error, or None."""
     with locked(root):
         entry = _load(root)
         if absent := _absent(_meta(entry, "datasets", root), root):
@@ -168,7 +168,7 @@ def track_anew(root: Path) -> str | None:
 
 
 def _load(root: Path) -> dict:
-    """The record; the one from before, where DVC was killed while it wrote."""
+    """The record; the previous one if DVC was killed while it wrote."""
     if not (root / BEFORE).exists():
         return _read(root / "data.dvc")
     before = _read(root / BEFORE)
@@ -186,7 +186,7 @@ def _load(root: Path) -> dict:
 
 def _read(path: Path) -> dict:
     try:
-        entry = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - it is a safe loader
+        entry = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a safe loader
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, yaml.YAMLError) as error:

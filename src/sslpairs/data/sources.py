@@ -1,4 +1,4 @@
-"""Where images come from, whatever the kind of the data set: opened, then read as uint8 arrays of one size."""
+"""Sources of images, for every kind of data set: opened, then read as uint8 arrays of one size."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Opened:
-    """A source that was looked at; its images are read on demand."""
+    """An inspected source; its images are read on demand."""
 
     where: str
     """How errors name it."""
@@ -27,27 +27,27 @@ class Opened:
     labels: "dict[str, np.ndarray]"
     """Of the splits ``train`` and ``test``: int64 ``[N]``."""
     images: "Callable[[], dict[str, np.ndarray]]"
-    """Reads them: uint8 ``[N, C, H, W]`` a split."""
+    """Reads them: uint8 ``[N, C, H, W]`` per split."""
     listed: "Listed | None" = None
-    """Where images are encoded files: which."""
+    """The files, if images are encoded files."""
     storage: str = "arrays"
     """'arrays', or for encoded files 'files' or 'auto'."""
 
     @property
     def counts(self) -> dict[str, int]:
-        """Images a split."""
+        """Images per split."""
         return {split: len(labels) for split, labels in self.labels.items()}
 
 
 def open_source(name: str, dataset: Dataset, root: Path) -> Opened:
-    """Look at a source. Raises UserError, naming the data set and the file, for one that is absent, damaged or laid out in another way
-    than its kind is."""
+    """Inspect a source. UserError, naming the data set and the file, if it is absent, damaged, or not laid out as its kind
+    requires."""
     return _kind(dataset.source).open_source(name, dataset.source, root)
 
 
 def read(name: str, opened: Opened) -> "dict[str, np.ndarray]":
-    """The images of the splits, as arrays. Progress goes to stderr. Raises UserError for a file that is no image, and for arrays that this
-    machine's memory does not hold."""
+    """The images of the splits as arrays. Progress goes to stderr. UserError for a file that is not an image, and for arrays that do
+    not fit in this machine's memory."""
     start = time.monotonic()
     images = opened.images()
     say_read(name, opened.counts, opened.classes, images["train"].shape[1:], start)
@@ -55,7 +55,7 @@ def read(name: str, opened: Opened) -> "dict[str, np.ndarray]":
 
 
 def say_read(name: str, counts: dict[str, int], classes: list[str], shape: Sequence[int], start: float) -> None:
-    """One line on what was read since ``start`` (``time.monotonic()``)."""
+    """Print what was read since ``start`` (``time.monotonic()``) in one line."""
     say(
         f"{name}: read {counts['train']:,} training and {counts['test']:,} test images of {len(classes)} classes, "
         f"{' x '.join(map(str, shape))}, in {time.monotonic() - start:.0f} s"
@@ -63,12 +63,12 @@ def say_read(name: str, counts: dict[str, int], classes: list[str], shape: Seque
 
 
 def source_path(name: str, dataset: Dataset, root: Path) -> Path | None:
-    """What must be there to prepare the data set, None where nothing must."""
+    """The path that must exist to prepare the data set, or None if none is needed."""
     return _kind(dataset.source).place(name, dataset.source, root)
 
 
 def is_here(name: str, dataset: Dataset, root: Path) -> bool:
-    """Whether there is something to prepare the data set from."""
+    """Whether the source to prepare the data set from is here."""
     path = source_path(name, dataset, root)
     return path is None or path.exists()
 

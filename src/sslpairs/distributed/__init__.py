@@ -1,1 +1,1 @@
-"""One run on several processes: who takes part, on which device, and what of a batch each of them has."""
+"""One run on several processes: the process group, devices, and each process's share of a batch."""

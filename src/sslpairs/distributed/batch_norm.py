@@ -1,4 +1,4 @@
-"""Batch norms over the rows of all processes, so that a batch means what it means on one device."""
+"""Batch norms over the rows of all processes, so that batch statistics are the same as on one device."""
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +10,9 @@ from sslpairs.distributed.processes import current_world
 
 
 def normalise(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """A batch norm by the statistics of the whole batch, of which every process has an equal share ``x`` ``[N/P, C, ...]``.
+    """Batch norm with the statistics of the whole batch, of which every process has an equal share ``x`` ``[N/P, C, ...]``.
 
-    Gives the normalised share, and the whole batch's mean and biased variance ``[C]``, at least in float32.
+    Returns the normalised share, and the whole batch's mean and biased variance ``[C]``, in at least float32.
     """
     wide = x if x.dtype == torch.float64 else x.float()
     own = torch.stack(torch.var_mean(wide, [0, *range(2, x.dim())], correction=0))
@@ -26,7 +26,7 @@ def normalise(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float)
 
 
 def standardise(z: Tensor) -> Tensor:
-    """A batch norm with nothing to learn and no running statistics: ``[N, D]``, of several processes each one's share."""
+    """A batch norm without parameters and running statistics: ``[N, D]``, or each process's share of it."""
     return (
         F.batch_norm(z, None, None, training=True) if current_world().size == 1 else normalise(z, None, None, 1e-5)[0]
     )
@@ -35,7 +35,7 @@ def standardise(z: Tensor) -> Tensor:
 class WholeBatchNorm(_BatchNorm):
     """A batch norm over the rows of all processes, for CPUs, where torch's SyncBatchNorm does not work.
 
-    Every process must have as many rows as the others. Input ``[N/P, C, ...]``; parameters, buffers and their names are
+    Every process must have the same number of rows. Input ``[N/P, C, ...]``; parameters, buffers and their names are
     those of ``BatchNorm1d`` and ``BatchNorm2d``.
     """
 
@@ -48,11 +48,11 @@ class WholeBatchNorm(_BatchNorm):
         return y
 
     def _check_input_dim(self, x: Tensor) -> None:
-        """Whatever has channels."""
+        """Accepts any input with channels."""
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Running statistics, of the unbiased variance as torch's."""
+        """Update the running statistics, with the unbiased variance as in torch."""
         self.num_batches_tracked.add_(1)
         weight = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), weight)
@@ -60,15 +60,15 @@ class WholeBatchNorm(_BatchNorm):
 
 
 def whole_norms(module: nn.Module, device: torch.device) -> None:
-    """Make every batch norm inside one over the rows of all processes, with the same parameters and statistics.
+    """Replace every batch norm in a module by one over the rows of all processes, with the same parameters and statistics.
 
-    So a batch is to a recipe what it is on one device, whatever the number of processes: the base methods' official recipes
-    synchronise their norms (or shuffle between them, MoCo, to the same end).
+    So a recipe sees the same batch as on one device, for any number of processes: the base methods' official recipes
+    synchronise their norms (or, MoCo, shuffle between them for the same purpose).
     """
     for name, child in module.named_children():
         if isinstance(child, _BatchNorm):
             norm = (nn.SyncBatchNorm if device.type == "cuda" else WholeBatchNorm)(child.num_features)
-            norm.__dict__.update(child.__dict__)  # all that a batch norm is
+            norm.__dict__.update(child.__dict__)  # parameters, buffers and settings
             setattr(module, name, norm)
         else:
             whole_norms(child, device)

@@ -1,4 +1,4 @@
-"""Where a run is trained."""
+"""Devices and process settings for training."""
 
 import ctypes
 import os
@@ -17,9 +17,9 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 def pick_device(choice: str) -> torch.device:
-    """The device for 'auto', 'cpu', 'cuda' or 'cuda:1'; ``UserError`` when there is no such GPU.
+    """The device for 'auto', 'cpu', 'cuda' or 'cuda:1'; ``UserError`` if there is no such GPU.
 
-    Of several processes that train together, each takes a GPU of its own.
+    If several processes train together, each takes its own GPU.
     """
     if choice == "auto":
         choice = "cuda" if torch.cuda.is_available() else "cpu"
@@ -27,43 +27,43 @@ def pick_device(choice: str) -> torch.device:
     if device.type == "cuda":
         count = gpus_here()
         if (device.index or 0) >= count:
-            raise UserError(f"device: '{choice}' was asked for, and {_place()} shows {count} GPUs{_remedy(count)}")
+            raise UserError(f"device: '{choice}' was requested, but {_place()} has {count} GPUs{_remedy(count)}")
         if current_world().size > 1:
             return _own_gpu(choice, device, count)
     return device
 
 
 def gpus_here() -> int:
-    """GPUs that torch may use in this process."""
+    """Number of GPUs that torch may use in this process."""
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def _place() -> str:
-    """This machine, for messages; on a cluster its name and the job's, so that the node can be found."""
+    """This machine, for messages; on a cluster the names of the node and the job, so that the node can be found."""
     job = os.environ.get("SLURM_JOB_ID")
     return f"node {os.environ.get('SLURMD_NODENAME') or platform.node()} (Slurm job {job})" if job else "this machine"
 
 
 def _remedy(count: int) -> str:
     if "SLURM_JOB_ID" not in os.environ:
-        return "; write cpu or auto"
+        return "; use cpu or auto"
     shown = os.environ.get("CUDA_VISIBLE_DEVICES")
     facts = f"CUDA_VISIBLE_DEVICES is {'not set' if shown is None else repr(shown)}"
     facts += f", torch {torch.__version__}" + ("" if torch.version.cuda else " is built without CUDA")
     return (
         f" ({facts}).\nCompare gpu_request and slurm_partition of the profile with `sinfo -N -o '%N %G'`; on a cluster without GPUs "
-        "leave gpu_request out or build with DEVICE=cpu"
+        "omit gpu_request or build with DEVICE=cpu"
     )
 
 
 def _own_gpu(choice: str, device: torch.device, count: int) -> torch.device:
-    """The GPU of this process among those that torchrun started on this machine."""
+    """The GPU of this process among those started by torchrun on this machine."""
     here = int(os.environ["LOCAL_WORLD_SIZE"])
     if device.index is not None:
-        raise UserError(f"device: '{choice}' is one GPU, and torchrun started {here} processes here; write cuda")
+        raise UserError(f"device: '{choice}' is one GPU, but torchrun started {here} processes here; use cuda")
     if here > count:
         raise UserError(
-            f"torchrun: {here} processes, and {_place()} shows {count} GPUs; write --nproc-per-node {count}, or device: cpu"
+            f"torchrun: {here} processes, but {_place()} has {count} GPUs; use --nproc-per-node {count}, or device: cpu"
         )
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     torch.cuda.set_device(device)
@@ -71,11 +71,11 @@ def _own_gpu(choice: str, device: torch.device, count: int) -> torch.device:
 
 
 def settle(threads: int) -> None:
-    """Make this process one that computes: so many processor threads; freed memory is kept for the next tensors; convolutions
-    of the GPU that give the same sums every time.
+    """Configure this process for computing: the number of CPU threads; freed memory is kept for the next tensors; GPU convolutions
+    are deterministic.
 
-    By default glibc gives tensors of a few megabytes back to the system as soon as they are freed, and every step then waits
-    for fresh pages: measured on the views, 1.6 to 2 times slower. Without glibc nothing changes.
+    By default glibc returns tensors of a few megabytes to the system as soon as they are freed, and every step then waits for
+    new pages: measured on the views, 1.6 to 2 times slower. Without glibc this has no effect.
     """
     torch.set_num_threads(threads)
     torch.backends.cudnn.deterministic = True
@@ -88,7 +88,7 @@ def settle(threads: int) -> None:
 
 
 def describe(device: torch.device, threads: int) -> str:
-    """For receipts, for example 'cpu (AMD EPYC), 1 thread', or of several processes 'cuda:0 (NVIDIA H100) x 4'."""
+    """Device description for receipts, for example 'cpu (AMD EPYC), 1 thread', or for several processes 'cuda:0 (NVIDIA H100) x 4'."""
     if device.type == "cuda":
         text = f"{device} ({torch.cuda.get_device_name(device)})"
     else:
@@ -98,7 +98,7 @@ def describe(device: torch.device, threads: int) -> str:
 
 
 def memory_used(device: torch.device) -> dict[str, int | None]:
-    """The most bytes that this process has taken so far: of the machine's memory, and of the GPU's (None on the CPU)."""
+    """Peak memory of this process so far in bytes: of the machine, and of the GPU (None on the CPU)."""
     unit = 1 if sys.platform == "darwin" else 1024
     host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     return {"host": host, "gpu": torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None}

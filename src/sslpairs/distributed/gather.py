@@ -1,9 +1,9 @@
 """Shares of a batch's rows, and the whole batch gathered from them.
 
 Rank r of P has the rows r, r + P, r + 2P and so on of every batch. So rows i and i + N/2, which MixCo mixes, are on the same
-rank wherever 2P divides N. Networks see the share, objectives the whole batch: every rank gathers the embeddings of all and
-computes the same loss, whatever a method or strategy makes of them (negatives, queues, centres, codes, correlations). One
-process alone has all rows, and nothing here does anything.
+rank whenever 2P divides N. Networks see the share, objectives the whole batch: every rank gathers the embeddings of all and
+computes the same loss, whatever a method or strategy does with them (negatives, queues, centres, codes, correlations). With
+one process all of this is a no-op.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from sslpairs.distributed.processes import current_world
 
 
 def share(start: int = 0, stop: int | None = None) -> slice:
-    """Which rows of a batch this process has; of a batch that is the rows ``start`` to ``stop`` of something, where given."""
+    """This process's rows of a batch, or of the rows ``start`` to ``stop``."""
     world = current_world()
     return slice(start + world.rank, stop, world.size)
 
@@ -24,7 +24,7 @@ def share(start: int = 0, stop: int | None = None) -> slice:
 class _Gather(torch.autograd.Function):
     """Tensors of one shape from all processes, ``[...]`` to ``[P, ...]``.
 
-    Its gradient is that of the sum of all processes' losses, as in ``torch.distributed.nn``, in one collective each way.
+    Its gradient is that of the sum of all processes' losses, as in ``torch.distributed.nn``, with one collective each way.
     """
 
     @staticmethod
@@ -50,9 +50,9 @@ def gather(own: Tensor) -> Tensor:
 
 
 def whole_rows(shares: Sequence[Tensor]) -> list[Tensor]:
-    """The whole batch of each tensor ``[N/P, ...]`` of which every process has its share: ``[N, ...]``, with gradient.
+    """Gathered rows of tensors ``[N/P, ...]`` of which every process has its share: ``[N, ...]`` each, with gradients.
 
-    All of one type travel together.
+    Tensors of the same dtype are gathered together.
     """
     shares = list(shares)
     world = current_world()

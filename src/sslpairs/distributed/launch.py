@@ -1,4 +1,4 @@
-"""Start a run's processes: this one becomes a torchrun."""
+"""Start a run's processes by re-executing this one as torchrun."""
 
 import logging
 import math
@@ -9,11 +9,12 @@ log = logging.getLogger(__name__)
 
 
 def relaunch_under_torchrun(wanted: int, device: str, words: list[str], run: str) -> None:
-    """Become a torchrun that starts ``sslpairs`` with these words in several processes, where ``wanted`` GPUs are more than one.
+    """Replace this process by a torchrun that starts ``sslpairs`` with these arguments in several processes, if ``wanted`` GPUs are
+    more than one.
 
-    On the device 'auto' there are as many processes as GPUs here allow, on 'cuda' exactly ``wanted``, on 'cpu' as many on the
+    On the device 'auto' there are as many processes as the GPUs here allow, on 'cuda' exactly ``wanted``, on 'cpu' as many on the
     CPU. A job on several nodes of a Slurm cluster (srun has started this process once on each) is one torchrun over all of them.
-    Returns where one process is to train by itself.
+    Returns if one process is to train by itself.
     """
     if wanted == 1 or ":" in device:
         return
@@ -23,12 +24,12 @@ def relaunch_under_torchrun(wanted: int, device: str, words: list[str], run: str
         from sslpairs.distributed.device import gpus_here, pick_device
 
         if device == "cuda":
-            pick_device(f"cuda:{here - 1}")  # says so where they are not there
+            pick_device(f"cuda:{here - 1}")  # raises if they are not available
         else:
             found = max(1, gpus_here())
             here = max(number for number in range(1, min(found, here) + 1) if here % number == 0)
     if here * nodes < wanted:
-        log.warning("%s asks for %d GPUs: trained on %d, since there are no more here", run, wanted, here * nodes)
+        log.warning("%s asks for %d GPUs: trained on %d, since no more are available here", run, wanted, here * nodes)
     if here * nodes == 1:
         return
     meeting = ["--standalone", "--nnodes=1"]

@@ -1,4 +1,4 @@
-"""The processes that torchrun started to train one run (``docs/several-gpus.md``). Imports torch only where needed."""
+"""Processes started by torchrun to train one run (``docs/several-gpus.md``). Imports torch only where needed."""
 
 import os
 import time
@@ -14,18 +14,18 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class World:
-    """The processes that train one run: this one has ``rank`` of ``size`` of them, and is mostly the only one."""
+    """The processes that train one run: this one has ``rank`` of ``size``; usually it is the only one."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def is_rank_zero(self) -> bool:
-        """Whether this process writes the files and speaks."""
+        """Whether this process writes files and output."""
         return self.rank == 0
 
     def broadcast(self, make: Callable[[], Made]) -> Made:
-        """Returns what ``make`` returns on rank 0, on all ranks; the others do not call it. It is pickled on its way."""
+        """Broadcast rank 0's ``make()`` to all ranks (pickled); the others do not call it."""
         if self.size == 1:
             return make()
         import torch
@@ -46,16 +46,16 @@ def current_world() -> World:
 
 
 def under_torchrun() -> bool:
-    """Whether torchrun has started this process."""
+    """Whether this process was started by torchrun."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 @contextmanager
 def process_group() -> Iterator[World]:
-    """Inside, the processes that torchrun started form a process group; a process that was started otherwise is a world of one.
+    """Form a process group of the processes started by torchrun; a process started otherwise is a world of one.
 
-    The first process to fail says why; the others, which fail for the same reason or because that one is gone, end
-    silently. torchrun ends those that still wait for it.
+    The first process to fail reports why; the others, which fail for the same reason or because that one is gone, exit
+    silently. torchrun ends those that are still waiting for it.
     """
     if not under_torchrun() or os.environ.get("WORLD_SIZE") == "1":
         yield World()
@@ -64,7 +64,7 @@ def process_group() -> Iterator[World]:
     import torch.distributed as dist
 
     store, rank, size = next(dist.rendezvous("env://"))
-    # Tensors of either kind of device may be sent, so that the choice of one can wait.
+    # Tensors of either kind of device can be sent, so the device can be chosen later.
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", store=store, rank=rank, world_size=size
     )
@@ -72,12 +72,12 @@ def process_group() -> Iterator[World]:
         yield World(rank, size)
     except Exception as error:
         if _others_have_failed(store):
-            time.sleep(1)  # torchrun ends all as soon as one has ended: let the first one speak
+            time.sleep(1)  # torchrun ends all as soon as one has ended: let the first one report
             raise SystemExit(2) from error
         if isinstance(error, RuntimeError) and (isinstance(error, dist.DistError) or "gloo" in str(error)):
             raise UserError(
-                "a process of this training is gone (torchrun says which, and how it ended); the same command goes on after "
-                "the last whole epoch"
+                "a process of this training is gone (torchrun reports which one and how it ended); the same command resumes after "
+                "the last complete epoch"
             ) from error
         raise
     dist.destroy_process_group()
@@ -86,5 +86,5 @@ def process_group() -> Iterator[World]:
 def _others_have_failed(store) -> bool:
     try:
         return store.add("failed", 1) > 1
-    except Exception:  # torchrun itself, which keeps the store, is going
+    except Exception:  # torchrun itself, which keeps the store, is ending
         return False

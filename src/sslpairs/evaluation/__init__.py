@@ -1,1 +1,1 @@
-"""Protocols: what an encoder is worth. A file each, with settings in the file of the same name in ``sslpairs.config.protocols``."""
+"""Evaluation protocols of an encoder. One file each, with settings in the file of the same name in ``sslpairs.config.protocols``."""

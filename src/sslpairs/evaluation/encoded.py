@@ -1,4 +1,4 @@
-"""What a protocol sees of an encoder."""
+"""The input of a protocol: an encoder's features."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class Encoded:
     classes: int
     seed: int
     receipt: Receipt | None = None
-    """Of the run that trained the encoder, where one did."""
+    """Receipt of the run that trained the encoder, if there is one."""
 
 
 def hits(scores: Tensor, labels: Tensor, count: int) -> Tensor:
@@ -26,5 +26,5 @@ def hits(scores: Tensor, labels: Tensor, count: int) -> Tensor:
 
 
 def percent(right: Tensor) -> float:
-    """Of bools."""
+    """Percentage of True values."""
     return 100 * right.double().mean().item()

@@ -1,4 +1,4 @@
-"""Evaluate one checkpoint under some protocols, in one go."""
+"""Evaluate one checkpoint under several protocols in one pass."""
 
 import hashlib
 from importlib import import_module
@@ -29,7 +29,7 @@ def weights_digest(network: nn.Module) -> str:
 
 
 def measure(protocols: dict[str, Any], encoded: Encoded) -> dict[str, dict[str, float]]:
-    """Protocol -> metric -> value, for protocols with their settings as JSON values (null for one that has none)."""
+    """Protocol -> metric -> value, for protocols with their settings as JSON values (null for a protocol without settings)."""
     chosen = Protocols.model_validate({name: plain for name, plain in protocols.items() if plain is not None}).chosen()
     return {name: import_module(f"sslpairs.evaluation.{name}").measure(chosen.get(name), encoded) for name in protocols}
 
@@ -45,9 +45,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Evaluate a finished run; returns (and writes) its evaluation.
 
-    ``other`` is a data set (name and content hash) to evaluate on instead of the run's own; protocols that are measured while a run
-    trains are then not among the ``protocols``.
-    Raises ``UserError`` when the checkpoint is not the one that the receipt names.
+    ``other`` is a data set (name and content hash) to evaluate on instead of the run's own; ``protocols`` then excludes those that
+    are measured during training.
+    Raises ``UserError`` if the checkpoint is not the one that the receipt names.
     """
     settle(threads)
     path = root / checkpoint_file(run)
@@ -63,7 +63,7 @@ def evaluate(
     encoded = Encoded(train, test, len(data.classes), receipt["seed"], receipt)
     results = measure(protocols, encoded)
     if weights_digest(network) != before:
-        raise RuntimeError(f"{run}: the backbone changed during its evaluation; this is a mistake in the code")
+        raise RuntimeError(f"{run}: the backbone changed during its evaluation; this is a bug")
     result = {
         "format": 2,
         "run": run,

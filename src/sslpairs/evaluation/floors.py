@@ -1,4 +1,4 @@
-"""Floors: what the protocols find in raw pixels and in untrained networks. A training is worth what it adds to them."""
+"""Baselines: the protocols on raw pixels and on untrained networks. A training is worth what it adds to them."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from sslpairs.plan.spec import RunSpec
 def floors(run: PlannedRun, protocols: dict[str, Any], root: Path, device: str, threads: int) -> dict[str, Any]:
     """Protocol -> metric -> value, for ``pixels`` and for the ``untrained`` network.
 
-    ``run`` is a plan's entry of a run; the network is the one with which its training starts. What is measured while training is
+    ``run`` is a plan's entry of a run; the network is the initial one of its training. Protocols that are measured during training are
     left out.
     """
     settle(threads)

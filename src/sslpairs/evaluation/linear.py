@@ -12,18 +12,18 @@ from sslpairs.streams import generator, stream_seed
 from sslpairs.training.optimization import base_rate, build_optimizer, rate_factor, set_rate
 
 GATHERED_ENTRIES = 1 << 20
-"""Features that are brought into the epoch's order at once, at least a batch: 4 MB in float32, to stay in the cache."""
+"""Features that are reordered for an epoch at once (at least one batch): 4 MB in float32, to stay in the cache."""
 LOGITS = 1 << 24
 """Logits of test images held at once: 64 MB in float32."""
 
 
 def measure(settings: Linear, encoded: Encoded) -> dict[str, float]:
-    """Top-1 and top-5 in percent after the last epoch, and top-1 of the best epoch (chosen on the test images, as the released codes
-    do)."""
+    """Top-1 and top-5 in percent after the last epoch, and top-1 of the best epoch (chosen on the test images, as in the released
+    code)."""
     (x, y), (queries, answers) = encoded.train, encoded.test
     if settings.standardize:
         mean, std = x.mean(0), x.std(0, correction=0)
-        # A feature that never varies says nothing; it must not become infinite.
+        # A constant feature has no information; it must not become infinite.
         std = torch.where(std > 1e-6 * std.max(), std, torch.inf)
         x, queries = (x - mean).div_(std), (queries - mean).div_(std)
     correct = []
@@ -37,10 +37,10 @@ def measure(settings: Linear, encoded: Encoded) -> dict[str, float]:
 
 @torch.no_grad()
 def linear_layers(how: Linear, x: Tensor, y: Tensor, classes: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The layer after each epoch, weights ``[C, D]`` and biases ``[C]``: the same two tensors each time, which go on learning.
+    """The layer after each epoch, weights ``[C, D]`` and biases ``[C]``: the same two tensors each time, which continue to learn.
 
-    ``x`` is ``[N, D]``, ``y`` int64 ``[N]``. It minimises the cross-entropy as ``torch.nn.Linear`` and the recipe's
-    optimiser would; the gradient is written out, so that a step is few and large operations.
+    ``x`` is ``[N, D]``, ``y`` int64 ``[N]``. Minimises the cross-entropy as ``torch.nn.Linear`` and the recipe's optimiser
+    would; the gradient is computed directly, so that a step has few and large operations.
     """
     batch = min(how.batch_size, len(x))
     values = _start(x, classes, seed)
@@ -59,7 +59,7 @@ def linear_layers(how: Linear, x: Tensor, y: Tensor, classes: int, seed: int) ->
             labels = y[rows][None]
             for features, right in zip(images.split(batch), labels.split(batch, dim=1), strict=True):
                 size = len(features)
-                # Classes by images: the layout in which all of these are fast on few classes.
+                # Classes by images: the layout in which all of these are fast with few classes.
                 slope = torch.addmm(bias[:, None], weight, features.T).softmax(0)
                 slope.scatter_add_(0, right, minus_one[:, :size])
                 torch.addmm(weight_slope, slope, features, beta=kept, alpha=1 / size, out=weight_slope)
@@ -70,7 +70,7 @@ def linear_layers(how: Linear, x: Tensor, y: Tensor, classes: int, seed: int) ->
 
 
 def _start(x: Tensor, classes: int, seed: int) -> Tensor:
-    """Weights and biases as ``torch.nn.Linear`` draws them, in one row."""
+    """Weights and biases as initialised by ``torch.nn.Linear``, in one row."""
     with torch.random.fork_rng():
         torch.manual_seed(stream_seed(seed, "linear"))
         layer = nn.Linear(x.shape[1], classes)
@@ -85,9 +85,9 @@ def _parts(row: Tensor, classes: int) -> tuple[Tensor, Tensor]:
 def _updater(
     how: Optimizer, values: Tensor, slopes: Tensor, classes: int, batch: int
 ) -> tuple[float, Callable[[float], None]]:
-    """How much of the slopes so far is kept when new ones are added, and what then changes the values at a given rate."""
+    """The factor on the gradients so far when new ones are added, and a function that then updates the values at a given rate."""
     if how.name == "sgd":
-        # torch.optim.SGD's formula, with the slopes as its momentum; its own step takes a third of the time of a small layer's.
+        # torch.optim.SGD's formula, with the gradients as its momentum; its own step takes a third of the time of a small layer's.
         def update(rate: float) -> None:
             if how.weight_decay:
                 slopes.add_(values, alpha=how.weight_decay)
@@ -110,7 +110,7 @@ def _updater(
 
 
 def _predict(queries: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The most probable classes, int64 ``[Q]``."""
+    """Most probable classes, int64 ``[Q]``."""
     return torch.cat([scores.argmax(1) for scores, _ in _scores(queries, queries, weight, bias)])
 
 

@@ -1,4 +1,4 @@
-"""The ``online`` protocol: measured while the run trained (``training/online.py``)."""
+"""The ``online`` protocol: measured during training (``training/online.py``)."""
 
 from sslpairs.config.protocols.online import Online
 from sslpairs.evaluation.encoded import Encoded
@@ -6,5 +6,5 @@ from sslpairs.plan.evaluations import as_metrics
 
 
 def measure(settings: Online | None, encoded: Encoded) -> dict[str, float]:
-    """What the receipt says of the last epoch, and of the best one (chosen on the test images, as the released codes do)."""
+    """The receipt's values for the last epoch, and for the best one (chosen on the test images, as in the released code)."""
     return as_metrics(encoded.receipt["online"])

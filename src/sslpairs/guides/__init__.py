@@ -1,1 +1,1 @@
-"""Frozen encoders from which SPPS and GPS take similarity."""
+"""Frozen encoders that give SPPS and GPS their similarity."""

@@ -1,4 +1,4 @@
-"""What a guide makes of the training images: an embedding, computed once, from un-augmented images."""
+"""A guide's embedding of the training images, computed once, from un-augmented images."""
 
 from pathlib import Path
 
@@ -20,8 +20,8 @@ from sslpairs.plan.spec import RunSpec
 def embed(guide: Guide, spec: RunSpec, data: ImageData, root: Path) -> Tensor:
     """Embedding ``[N, D]`` of all training images under the guide of a run, on the data's device, float32.
 
-    Pixels are flattened on the scale 0 to 1; networks give the features of the backbone, or raw projections where the
-    guide asks for them.
+    Pixels are flattened on the scale 0 to 1; networks give the features of the backbone, or raw projections if the guide
+    requests them.
     """
     images = data.train.images
     if guide.kind == "pixels":
@@ -52,7 +52,7 @@ class Projection(nn.Module):
 
 
 def embed_with(method: BaseMethod, layer: str, data: ImageData) -> Tensor:
-    """Embedding ``[N, D]`` of all training images under the network in training, left as it was."""
+    """Embedding ``[N, D]`` of all training images under the network in training, whose modes are restored."""
     modes = {module: module.training for module in method.modules()}
     network = method.backbone if layer == "backbone" else Projection(method)
     found = features(network, data.train.images, data.mean, data.std)
@@ -62,7 +62,7 @@ def embed_with(method: BaseMethod, layer: str, data: ImageData) -> Tensor:
 
 
 def _load_method(path: Path, receipt: Receipt, channels: int) -> BaseMethod:
-    """The whole method of a checkpoint, from the receipt beside it."""
+    """The whole method of a checkpoint, from its receipt."""
     spec = RunSpec.model_validate(receipt["spec"])
     method = build_method(spec, channels)
     for strategy in build_pairs(spec):

@@ -1,4 +1,4 @@
-"""What a base method offers to the training step and to the pair strategies."""
+"""Interface of a base method to the training step and the pair strategies."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from sslpairs.config.networks import Head
 
 @dataclass(frozen=True)
 class Clock:
-    """Where in its training a run stands; steps and epochs are counted from 0."""
+    """Position of a run in its training; steps and epochs are counted from 0."""
 
     step: int = 0
     steps: int = 1
@@ -27,7 +27,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Emb:
-    """What the networks make of a batch of N images; a part that a method has no use for is None."""
+    """Network outputs for a batch of N images; parts that a method does not use are None."""
 
     h: Tensor | None = None
     """Backbone features ``[N, F]``."""
@@ -36,14 +36,14 @@ class Emb:
     p: Tensor | None = None
     """Predictions made from z ``[N, D]``."""
     t: Tensor | None = None
-    """What the momentum encoder, or a bank, has to say of the images ``[N, D]``, without gradient."""
+    """Targets ``[N, D]`` from the momentum encoder or memory bank, detached."""
     s: Tensor | None = None
-    """Scores of the prototypes ``[N, K]``."""
+    """Prototype scores ``[N, K]``."""
     q: Tensor | None = None
-    """Codes: shares of the prototypes ``[N, K]``, without gradient."""
+    """Codes: prototype assignments ``[N, K]``, detached."""
 
     def parts(self) -> dict[str, Tensor]:
-        """Those that are there, by name."""
+        """The parts that are not None, by name."""
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in found.items() if value is not None}
 
@@ -51,20 +51,20 @@ class Emb:
         return Emb(**{name: change(value) for name, value in self.parts().items()})
 
     def split(self, count: int) -> tuple["Emb", "Emb"]:
-        """The first ``count`` images, and the rest."""
+        """Split into the first ``count`` images and the rest."""
         return self._map(lambda value: value[:count]), self._map(lambda value: value[count:])
 
     def float(self) -> "Emb":
-        """In float32 at least, in which objectives are computed."""
+        """In at least float32, in which objectives are computed."""
         return self._map(lambda value: value if value.dtype == torch.float64 else value.float())
 
     def constant(self, dtype: torch.dtype) -> "Emb":
-        """The same values without gradient, in another precision."""
+        """The same values detached, in another precision."""
         return self._map(lambda value: value.detach().to(dtype))
 
 
 def head(how: Head, width: int) -> ProjectionHead:
-    """A projector or predictor on ``width`` features, from lightly's building block."""
+    """A projector or predictor on ``width`` features, built from lightly's blocks."""
     blocks = []
     for hidden in how.hidden:
         blocks.append((width, hidden, nn.BatchNorm1d(hidden) if how.batch_norm else None, nn.ReLU()))
@@ -75,26 +75,26 @@ def head(how: Head, width: int) -> ProjectionHead:
 
 
 class BaseMethod(nn.Module, ABC):
-    """A method of self-supervised learning on two large views, and perhaps small ones after them.
+    """A self-supervised method on two large views, optionally followed by small ones.
 
     Subclasses own their networks; ``backbone`` is the one that is evaluated. Pair strategies use ``pair_loss`` and the
-    methods below it, and never look inside. Embedding images and computing losses changes nothing but the statistics of
-    batch norms: queues, banks, centres and momentum encoders move in ``before_step`` and ``after_step`` only, which see
-    the clean views and no others.
+    methods below it, and never access internals. Embedding images and computing losses changes only batch norm statistics:
+    queues, banks, centres and momentum encoders are updated only in ``before_step`` and ``after_step``, which see only the
+    clean views.
     """
 
     backbone: nn.Module
     projector: nn.Module
     small = None
-    """Settings of the small views, where a method is trained with them."""
+    """Settings of the small views, if the method is trained with them."""
     mixed_views: tuple[int, ...] = (0, 1)
-    """The views of which MixCo makes mixed images."""
+    """The views from which MixCo makes mixed images."""
     sums_directions = False
     """Whether the base loss is the sum over both directions (True) or their mean; MixCo's terms follow it."""
     attacks_with_anchor = True
-    """Whether ``adversarial_loss`` uses the embedding of the image that is attacked."""
+    """Whether ``adversarial_loss`` uses the embedding of the attacked image."""
     embeds_anchor_again = False
-    """Whether CLAE's term embeds clean view 1 once more, which moves its batch norms once more (Plain's released code)."""
+    """Whether CLAE's term embeds clean view 1 once more, which updates its batch norms once more (Plain's released code)."""
 
     def __init__(self, settings, backbone: nn.Module, width: int):
         super().__init__()
@@ -103,18 +103,18 @@ class BaseMethod(nn.Module, ABC):
         self.projector = head(settings.projector, width)
 
     def embed(self, x: Tensor) -> Emb:
-        """The online network's view of images ``[N, C, H, W]``."""
+        """Outputs of the online network for images ``[N, C, H, W]``."""
         h = self.backbone(x)
         return Emb(h=h, z=self.projector(h))
 
     def project(self, x: Tensor) -> Tensor:
-        """Raw projections ``[N, D]`` alone."""
+        """Only the raw projections ``[N, D]``."""
         return self.projector(self.backbone(x))
 
     def views(self, xs: Sequence[Tensor], mixed: Sequence[Tensor | None]) -> tuple[list[Emb], list[Emb | None]]:
-        """Embeddings of all views, and of the mixed images of each view where there are any.
+        """Embeddings of all views, and of the mixed images of each view if there are any.
 
-        Every tensor is a batch of its own to the batch norms, in the order clean, then mixed.
+        Each tensor is a separate batch for the batch norms, in the order clean, then mixed.
         """
         clean = [self.embed(x) for x in xs]
         return clean, [None if m is None else self.embed(m) for m in mixed]
@@ -122,7 +122,7 @@ class BaseMethod(nn.Module, ABC):
     # --- objectives ----------------------------------------------------------------------------------------------
 
     def loss(self, clean: Sequence[Emb]) -> Tensor:
-        """The method's objective for all its views: a scalar."""
+        """The method's objective over all its views: a scalar."""
         return self.pair_loss(clean[0], clean[1])
 
     @abstractmethod
@@ -131,35 +131,35 @@ class BaseMethod(nn.Module, ABC):
 
     def adversarial_loss(self, adversarial: Emb, anchor: Emb, other: Emb) -> Tensor:
         """The objective between an adversarial view and the clean one it was made from (``anchor``), or, for methods with
-        targets, the clean other view, in that one direction: a scalar."""
+        targets, the clean other view, in that direction only: a scalar."""
         return self.pair_loss(anchor, adversarial)
 
-    # What a mixed image is compared with: a method answers one of the three.
+    # What a mixed image is compared with: a method implements one of the following three.
 
     def relation(self, mixed: Emb, other: Emb, view: int) -> tuple[Tensor, Tensor, Tensor | None] | None:
         """Queries ``[N/2, D]`` of the mixed images of ``view``, keys ``[N, D]`` of the clean other view, and further
-        negatives ``[D, K]`` (normalised columns), all else raw; None for methods that do not contrast."""
+        negatives ``[D, K]`` (normalised columns), everything else raw; None for methods that are not contrastive."""
         return None
 
     def per_sample_loss(self, a: Emb, b: Emb) -> Tensor | None:
-        """One direction of the objective for each image ``[N]``; None for methods that have none."""
+        """One direction of the objective per image ``[N]``; None for methods without one."""
         return None
 
     # --- training ------------------------------------------------------------------------------------------------
 
     def online_modules(self) -> list[nn.Module]:
-        """The networks that are trained by gradient."""
+        """The networks trained by gradient descent."""
         return [self.backbone, self.projector]
 
     def constant_rate_modules(self) -> list[nn.Module]:
-        """Those of them whose learning rate stays at its peak."""
+        """Online modules whose learning rate stays at its peak."""
         return []
 
     def before_step(self, clock: Clock) -> None:
         """Called before the views are embedded."""
 
     def after_backward(self, clock: Clock) -> None:
-        """Called between the gradients and the optimiser's step."""
+        """Called between the backward pass and the optimiser step."""
 
     def after_step(self, clean: Sequence[Emb], clock: Clock) -> None:
-        """Called after the optimiser's step, with the clean views only."""
+        """Called after the optimiser step, with the clean views only."""

@@ -18,7 +18,7 @@ def fresh_backbone(spec: RunSpec, channels: int, stream: str = "backbone") -> tu
 
 
 def build_method(spec: RunSpec, channels: int) -> BaseMethod:
-    """The base method of a run. Equal seeds give equal backbones, whatever the method."""
+    """The base method of a run. Equal seeds give equal backbones for all methods."""
     backbone, width = fresh_backbone(spec, channels)
     settings = getattr(spec.method, spec.base)
     with torch.random.fork_rng():

@@ -1,7 +1,7 @@
 """BYOL (Grill et al. 2020, arXiv 2006.07733): predict the momentum encoder's projection of the other view.
 
-Lightly's NegativeCosineSimilarity is the building block; the scale is solo-learn's, four times that of lightly's examples
-(and 4 higher), because DimCL's weight refers to it.
+Built on lightly's NegativeCosineSimilarity; the scale is solo-learn's, four times that of lightly's examples (and 4 higher),
+because DimCL's weight refers to it.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from sslpairs.methods.momentum import cosine_momentum, follow, follower_of
 def byol_loss(p1: Tensor, p2: Tensor, t1: Tensor, t2: Tensor) -> Tensor:
     """Sum of 2 - 2 cos(p1, t2) and 2 - 2 cos(p2, t1), each a mean over the batch; all ``[N, D]``: a scalar, 0 to 8.
 
-    Gradients flow into whatever is not detached; ``BYOL`` gives targets without gradient.
+    Gradients flow into all inputs that are not detached; ``BYOL`` passes detached targets.
     """
     negative_cosine = NegativeCosineSimilarity()
     return 4 + 2 * negative_cosine(p1, t2) + 2 * negative_cosine(p2, t1)
@@ -62,7 +62,7 @@ class BYOL(BaseMethod):
         return self.per_sample_loss(adversarial, other).mean()
 
     def after_step(self, clean: Sequence[Emb], clock: Clock) -> None:
-        """The target follows the online network; buffers do not follow."""
+        """The target follows the online network; buffers are not updated."""
         momentum = cosine_momentum(*self.settings.momentum, clock.progress)
         follow(self.target_backbone, self.backbone, momentum)
         follow(self.target_projector, self.projector, momentum)

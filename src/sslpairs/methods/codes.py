@@ -1,4 +1,4 @@
-"""Methods whose views predict codes, SwAV's and DINO's common ground: shares of prototypes, compared by cross entropy."""
+"""Methods whose views predict codes (SwAV and DINO): prototype assignments, compared by cross entropy."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,13 @@ from sslpairs.methods.base import BaseMethod, Emb
 def code_loss(codes: Tensor, scores: Tensor, temperature: float) -> Tensor:
     """``-sum_k q_k log softmax(s / T)_k``, mean over the batch; codes and scores ``[N, K]``: a scalar.
 
-    In one log-softmax, so that small temperatures give no NaN (lightly's ``SwaVLoss.subloss`` is the same).
+    One log-softmax, so that small temperatures give no NaN (lightly's ``SwaVLoss.subloss`` is the same).
     """
     return -(codes * F.log_softmax(scores / temperature, dim=1)).sum(1).mean()
 
 
 class CodeMethod(BaseMethod):
-    """A method whose embeddings carry codes for the two large views, and scores for all."""
+    """A method whose embeddings have codes for the two large views, and scores for all."""
 
     attacks_with_anchor = False
 

@@ -1,9 +1,9 @@
 """DINO (Caron et al. 2021, arXiv 2104.14294): a student predicts the centred, sharpened output of its momentum teacher.
 
-The formulas are lightly's and solo-learn's, which agree; the projector is lightly's block, the last layer torch's
-``weight_norm``. Lightly's ``DINOLoss`` moves its centre inside the loss, so that CLAE's attack would move it too, and its
-``DINOProjectionHead`` hides the bottleneck, which DimCL contrasts: both are therefore written out here. Every view goes
-through the networks in a batch of its own, as in solo-learn.
+The formulas are those of lightly and solo-learn, which agree; the projector is lightly's block, the last layer torch's
+``weight_norm``. Lightly's ``DINOLoss`` updates its centre inside the loss, so CLAE's attack would update it too, and its
+``DINOProjectionHead`` hides the bottleneck, which DimCL contrasts: both are therefore implemented here. Every view goes
+through the networks as a separate batch, as in solo-learn.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from sslpairs.methods.momentum import cosine_momentum, follow, follower_of
 
 
 class DINOHead(nn.Module):
-    """Bottleneck, normalisation and the last layer, with lightly's and solo-learn's initialisation."""
+    """Bottleneck, normalisation and last layer, with the initialisation of lightly and solo-learn."""
 
     def __init__(self, settings, width: int):
         super().__init__()
@@ -44,7 +44,7 @@ class DINOHead(nn.Module):
 
 
 class DINO(CodeMethod):
-    """DINO: the mean over both teacher views and all other student views of ``code_loss``.
+    """DINO: the mean of ``code_loss`` over both teacher views and all other student views.
 
     ``center`` ``[K]`` is the running mean of the teacher's outputs.
     """
@@ -80,14 +80,14 @@ class DINO(CodeMethod):
         return self.teacher_projector(self.teacher_backbone(x))[1]
 
     def before_step(self, clock: Clock) -> None:
-        """The teacher's temperature rises over the first epochs."""
+        """Raise the teacher's temperature over the first epochs."""
         first, last = self.settings.teacher_temperature
         steps = self.settings.teacher_warmup_epochs - 1
         reached = min(1.0, clock.epoch / steps) if steps > 0 else float(clock.epoch >= steps + 1)
         self.teacher_temperature = first + (last - first) * reached
 
     def after_backward(self, clock: Clock) -> None:
-        """Clip the backbone's gradients, each parameter's by itself; the last layer stays for the first epochs."""
+        """Clip the backbone's gradients per parameter; the last layer is frozen for the first epochs."""
         if self.settings.clip:
             for parameter in self.backbone.parameters():
                 if parameter.grad is not None:
@@ -98,7 +98,7 @@ class DINO(CodeMethod):
 
     @torch.no_grad()
     def after_step(self, clean: Sequence[Emb], clock: Clock) -> None:
-        """The centre moves towards the teacher's mean output, the teacher towards the student."""
+        """Move the centre towards the teacher's mean output and the teacher towards the student."""
         mean = torch.cat([emb.t for emb in clean[:2]]).to(self.center.dtype).mean(0)
         self.center.lerp_(mean, 1 - self.settings.center_momentum)
         momentum = cosine_momentum(*self.settings.momentum, clock.progress)

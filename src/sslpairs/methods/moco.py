@@ -1,8 +1,8 @@
 """MoCo v2 (Chen et al. 2020, arXiv 2003.04297): contrast queries with keys of a momentum encoder and a queue of old keys.
 
 ``MoCo`` is one-way with one queue, as in MixCo's released code; ``mocoplus.MoCoPlus`` (v2+) is symmetric with two queues, as in
-solo-learn and DimCL's released code. They differ in when the key encoder follows: before the keys are made (MIXCO
-moco/models/encoder.py), or after the optimiser's step (SOLO methods/base.py). Lightly's NTXentLoss has the same form but
+solo-learn and DimCL's released code. They differ in when the key encoder is updated: before the keys are computed (MIXCO
+moco/models/encoder.py), or after the optimiser step (SOLO methods/base.py). Lightly's NTXentLoss has the same form but
 keeps its bank outside checkpoints, so loss and queue are our own.
 """
 
@@ -18,7 +18,7 @@ from sslpairs.methods.queues import enqueue
 
 
 def queue_contrast(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
-    """Cross entropy of each query with its key against the queue: a scalar; rows normalised here.
+    """Cross entropy of each query with its key against the queue: a scalar; rows are normalised here.
 
     ``queries``, ``keys`` are raw ``[N, D]``; ``queue`` holds normalised columns ``[D, K]``.
     """
@@ -28,7 +28,7 @@ def queue_contrast(queries: Tensor, keys: Tensor, queue: Tensor, temperature: fl
 
 
 class MoCo(BaseMethod):
-    """One-way MoCo v2: view 1 asks, view 2 answers through the momentum encoder.
+    """One-way MoCo v2: view 1 gives the queries, view 2 the keys through the momentum encoder.
 
     ``queue`` ``[1, K, D]`` holds normalised keys of view 2 (``[2, K, D]``, of views 1 and 2, in ``MoCoPlus``).
     """
@@ -47,7 +47,7 @@ class MoCo(BaseMethod):
         self.register_buffer("oldest", torch.zeros((), dtype=torch.long))
 
     def before_step(self, clock: Clock) -> None:
-        """The key encoder follows before the keys are made; buffers do not follow."""
+        """Update the key encoder before the keys are computed; buffers are not updated."""
         self._follow(clock)
 
     def _follow(self, clock: Clock) -> None:
@@ -56,7 +56,7 @@ class MoCo(BaseMethod):
         follow(self.key_projector, self.projector, momentum)
 
     def views(self, xs: Sequence[Tensor], mixed: Sequence[Tensor | None]) -> tuple[list[Emb], list[Emb | None]]:
-        """Queries with their mixed images in one batch (so that they share batch norms); keys of the views that answer."""
+        """Queries and their mixed images in one batch (so that they share batch norms); keys of the other views."""
         clean: list[Emb] = []
         extra: list[Emb | None] = []
         for view, (x, m) in enumerate(zip(xs, mixed, strict=True)):
@@ -74,7 +74,7 @@ class MoCo(BaseMethod):
         return self.key_projector(self.key_backbone(x))
 
     def negatives(self, view: int) -> Tensor:
-        """The queue of the keys of a view, ``[D, K]``."""
+        """The queue of a view's keys, ``[D, K]``."""
         return self.queue[self.answering.index(view)].T
 
     def _contrast(self, query: Emb, key: Emb, answering: int) -> Tensor:
@@ -88,7 +88,7 @@ class MoCo(BaseMethod):
         return mixed.z, other.t, self.negatives(1 - view)
 
     def adversarial_loss(self, adversarial: Emb, anchor: Emb, other: Emb) -> Tensor:
-        """Ours: the adversarial image asks, the clean key of the other view answers."""
+        """Ours: the adversarial image is the query, the clean other view its key."""
         return self._contrast(adversarial, other, 1)
 
     def after_step(self, clean: Sequence[Emb], clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""Momentum encoders: networks that follow the trained one."""
+"""Momentum encoders: moving averages of the trained networks."""
 
 import copy
 import math
@@ -16,16 +16,16 @@ def follower_of(online: nn.Module) -> nn.Module:
 
 
 def cosine_momentum(first: float, last: float, progress: float) -> float:
-    """From ``first`` at progress 0 to ``last`` at progress 1, on half a cosine."""
+    """From ``first`` at progress 0 to ``last`` at progress 1, on a half cosine."""
     return last - (last - first) * (math.cos(math.pi * progress) + 1) / 2
 
 
 @torch.no_grad()
 def follow(follower: nn.Module, online: nn.Module, momentum: float) -> None:
-    """Parameters become ``momentum * follower + (1 - momentum) * online``; buffers stay.
+    """Set parameters to ``momentum * follower + (1 - momentum) * online``; buffers are not updated.
 
-    Lightly's ``update_momentum`` pairs parameters by their order; here CLAE's adversarial norms, which the follower has
-    no use for, are left out first.
+    Lightly's ``update_momentum`` pairs parameters by order; here CLAE's adversarial norms, which the follower does not use,
+    are left out first.
     """
     leaders = [value for name, value in online.named_parameters() if ".adversarial." not in name]
     followers = list(follower.parameters())

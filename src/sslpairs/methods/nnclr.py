@@ -1,7 +1,7 @@
 """NNCLR (Dwibedi et al. 2021, arXiv 2104.14548): the positive is the nearest neighbour of the other view in a queue.
 
 The loss is solo-learn's: each neighbour against the predictions of one view, N columns. Lightly's NTXentLoss has 2N - 1
-columns and other values (3.268 against 3.961 on one random batch), and its bank is in no checkpoint; both are our own.
+columns and other values (3.268 versus 3.961 on one random batch), and its bank is not in checkpoints; both are our own.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class NNCLR(BaseMethod):
         return [self.backbone, self.projector, self.predictor]
 
     def embed(self, x: Tensor) -> Emb:
-        """t is the nearest neighbour in the queue of each projection."""
+        """t is each projection's nearest neighbour in the queue."""
         h = self.backbone(x)
         z = self.projector(h)
         return Emb(h=h, z=z, p=self.predictor(z), t=self._neighbours(z))

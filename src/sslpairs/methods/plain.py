@@ -1,4 +1,4 @@
-"""Plain instance discrimination within the batch, as CLAE's released code has it (CLAE Plain/main.py:69-83).
+"""Plain instance discrimination within the batch, as in CLAE's released code (CLAE Plain/main.py:69-83).
 
 Not in lightly, whose NTXentLoss contrasts both views with both.
 """
@@ -13,7 +13,7 @@ from sslpairs.methods.base import BaseMethod, Emb
 def plain_loss(u1: Tensor, u2: Tensor, temperature: float) -> Tensor:
     """Cross entropy of each row of view 1 with its own row of view 2 among all N: a scalar; u normalised ``[N, D]``.
 
-    One direction, gradient into both views.
+    One direction, gradients into both views.
     """
     return F.cross_entropy(u1 @ u2.T / temperature, torch.arange(len(u1), device=u1.device))
 

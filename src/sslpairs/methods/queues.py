@@ -1,7 +1,7 @@
 """Queues of embeddings from earlier batches.
 
-Lightly's memory bank keeps its content in a buffer that no checkpoint holds, so that a resumed run would start with an
-empty one; these are buffers of the method.
+Lightly's memory bank keeps its content in a buffer that is not in checkpoints, so a resumed run would start with an empty
+one; these are buffers of the method.
 """
 
 import torch
@@ -10,9 +10,9 @@ from torch import Tensor
 
 @torch.no_grad()
 def enqueue(queue: Tensor, oldest: Tensor, new: Tensor) -> None:
-    """The newest rows ``[..., N, D]`` replace the oldest ones of a ring ``[..., K, D]``, as many as fit.
+    """Replace the oldest rows of a ring ``[..., K, D]`` with the newest rows ``[..., N, D]``, as many as fit.
 
-    ``oldest`` is a scalar tensor that holds the oldest row's place; both change in place, without waiting for the device.
+    ``oldest`` is a scalar tensor with the oldest row's index; both are updated in place, without waiting for the device.
     """
     size = queue.shape[-2]
     new = new[..., -size:, :]

@@ -10,8 +10,8 @@ from sslpairs.methods.base import BaseMethod, Emb
 def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     """Normalised temperature-scaled cross entropy, mean over the 2N rows; z raw ``[N, D]``.
 
-    The same as lightly's ``NTXentLoss`` and the released code of MixCo, CLAE, DimCL and GPS; written out, because lightly's takes
-    its negatives through a boolean mask, for which the host waits for the GPU, and multiplies four times instead of once.
+    The same as lightly's ``NTXentLoss`` and the released code of MixCo, CLAE, DimCL and GPS; implemented here because lightly's
+    selects its negatives by a boolean mask, for which the host waits for the GPU, and multiplies four times instead of once.
     """
     z = F.normalize(torch.cat([z1, z2]), dim=1)
     rows = torch.arange(len(z), device=z.device)
@@ -26,5 +26,5 @@ class SimCLR(BaseMethod):
         return nt_xent(a.z, b.z, self.settings.temperature)
 
     def relation(self, mixed: Emb, other: Emb, view: int) -> tuple[Tensor, Tensor, None]:
-        """MixCo's released code lets the gradient flow into both sides (simclr/pretrain.py:183-204)."""
+        """As in MixCo's released code, gradients flow into both sides (simclr/pretrain.py:183-204)."""
         return mixed.z, other.z, None

@@ -1,7 +1,7 @@
-"""SimSiam (Chen and He 2021, arXiv 2011.10566): predict the other view's projection, without gradient there.
+"""SimSiam (Chen and He 2021, arXiv 2011.10566): predict the other view's projection, with a stop-gradient on it.
 
-Lightly's loss, and the heads of solo-learn and lightly, which agree (the projector ends in a batch norm with nothing to
-learn). DimCL's released code standardises the projections once more before they are predicted and compared, which
+Lightly's loss, and the heads of solo-learn and lightly, which agree (the projector ends in a batch norm without learnable
+parameters). DimCL's released code standardises the projections once more before they are predicted and compared, which
 ``second_norm`` reproduces; DimCL itself then sees them before that.
 """
 

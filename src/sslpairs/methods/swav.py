@@ -1,9 +1,9 @@
 """SwAV (Caron et al. 2020, arXiv 2006.09882): predict the codes of one view from another, with multi-crop.
 
-Codes are lightly's ``sinkhorn``, the cross entropies are those of lightly's loss. Prototypes and forward order are our own:
-lightly's prototypes carry a bias, which the released code has not, and its loss makes the codes inside, where MixCo cannot
-mix them. As released (MIXCO swav/src/resnet.py), all views of one size go through the backbone in one batch, and all views
-through the head in one; mixed images go through each of them apart.
+Codes are from lightly's ``sinkhorn``, the cross entropies are those of lightly's loss. Prototypes and forward order are our own:
+lightly's prototypes have a bias, which the released code does not, and its loss computes the codes inside, where MixCo cannot
+mix them. As in the released code (MIXCO swav/src/resnet.py), all views of one size go through the backbone in one batch, and all
+views through the head in one; mixed images go through each of them separately.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from sslpairs.methods.codes import CodeMethod
 
 
 class SwAV(CodeMethod):
-    """SwAV: the mean over both large views' codes and all other views of ``code_loss``.
+    """SwAV: the mean of ``code_loss`` over both large views' codes and all other views.
 
     ``queue`` ``[2, K, D]`` holds normalised projections of the large views, the newest first.
     """
@@ -29,7 +29,7 @@ class SwAV(CodeMethod):
         super().__init__(settings, backbone, width)
         self.prototypes = nn.Linear(settings.projector.output, settings.prototypes, bias=False)
         self.queued: int | None = None
-        """Projections in the queue: looked up once, then counted here, so that no step waits for the device."""
+        """Number of projections in the queue: read once, then counted here, so that no step waits for the device."""
         if settings.queue:
             self.register_buffer("queue", torch.zeros(2, settings.queue, settings.projector.output))
             self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "queued", None))
@@ -45,7 +45,7 @@ class SwAV(CodeMethod):
         return self._head(self.backbone(x))
 
     def views(self, xs: Sequence[Tensor], mixed: Sequence[Tensor | None]) -> tuple[list[Emb], list[Emb | None]]:
-        """One batch to the norms is what one forward of the released code takes: see above."""
+        """Each forward pass of the released code is one batch for the batch norms: see above."""
         features = [None if m is None else self.backbone(m) for m in mixed]
         sizes = [[*group] for _, group in groupby(xs, key=lambda x: x.shape[-2:])]
         rest = self._head(torch.cat([self.backbone(torch.cat(group)) for group in sizes]))
@@ -57,9 +57,9 @@ class SwAV(CodeMethod):
 
     @torch.no_grad()
     def codes(self, scores: Tensor, view: int) -> Tensor:
-        """Codes ``[N, K]`` from scores of the same shape, together with those of the view's queue once that is full.
+        """Codes ``[N, K]`` from scores of the same shape, together with those of the view's queue once it is full.
 
-        Codes are balanced over the whole batch, of which several processes have a share each.
+        Codes are balanced over the whole batch, of which each process has a share.
         """
         (scores,) = whole_rows([scores.detach().to(self.prototypes.weight.dtype)])
         count = len(scores)
@@ -75,17 +75,17 @@ class SwAV(CodeMethod):
 
     @torch.no_grad()
     def before_step(self, clock: Clock) -> None:
-        """Prototypes are unit vectors."""
+        """Normalise the prototypes to unit length."""
         self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))
 
     def after_backward(self, clock: Clock) -> None:
-        """Prototypes stay for the first steps."""
+        """Prototypes are frozen for the first steps."""
         if clock.step < self.settings.freeze_steps:
             self.prototypes.weight.grad = None
 
     @torch.no_grad()
     def after_step(self, clean: Sequence[Emb], clock: Clock) -> None:
-        """The newest projections come first."""
+        """Put the newest projections first in the queue."""
         if self.settings.queue and clock.epoch >= self.settings.queue_from_epoch:
             new = torch.stack([F.normalize(emb.z, dim=1) for emb in clean[:2]]).to(self.queue.dtype)
             self.queue.copy_(torch.cat([new, self.queue], dim=1)[:, : self.settings.queue])

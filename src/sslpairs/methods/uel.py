@@ -15,7 +15,7 @@ def uel_loss(u1: Tensor, u2: Tensor, temperature: float, m: float = 1.0) -> Tens
 
     With s_ij = exp(X_i . X_j / T) over the 2N rows of both views and Z_i = s_i,pos + m * (sum of the other s_ij):
     ``-(1/2N) sum_i [log(s_i,pos / Z_i) + m * sum_j log(1 - s_ij / Z_i)]``, j neither i nor its positive. Every inner
-    product has its gradient in the first factor only. At least float32 within.
+    product has its gradient in the first factor only. Computed in at least float32.
     """
     x = torch.cat([u1, u2])
     x = x if x.dtype == torch.float64 else x.float()
@@ -27,7 +27,7 @@ def uel_loss(u1: Tensor, u2: Tensor, temperature: float, m: float = 1.0) -> Tens
     no_negative = own | (rows == positives[:, None])
     weight = torch.full_like(logits, m).masked_fill(no_negative, 1.0)
     logs = logits - torch.logsumexp((logits + weight.log()).masked_fill(own, -torch.inf), 1, keepdim=True)
-    # A share may round to 1 (or exceed it, with m below 1), and log(1 - P) would be infinite or no number.
+    # A share may round to 1 (or exceed it if m is below 1), and log(1 - P) would be infinite or NaN.
     shares = logs.masked_fill(no_negative, -torch.inf).exp().clamp(max=1 - torch.finfo(x.dtype).eps)
     return -(logs[rows, positives].sum() + m * torch.log1p(-shares).sum()) / count
 

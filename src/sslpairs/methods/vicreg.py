@@ -1,8 +1,8 @@
 """VICReg (Bardes et al. 2022, arXiv 2105.04906): invariance, variance and covariance of the projections.
 
-Lightly's loss takes the mean of the two views' variance terms and solo-learn their sum; the weights here are solo-learn's,
-because DimCL's weight refers to them. It is written out, because lightly's takes the covariances through a boolean mask, for
-which the host waits for the GPU.
+Lightly's loss takes the mean of the two views' variance terms, solo-learn their sum; the weights here are solo-learn's, because
+DimCL's weight refers to them. Implemented here because lightly's selects the covariances by a boolean mask, for which the host
+waits for the GPU.
 """
 
 import torch

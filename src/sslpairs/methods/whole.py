@@ -1,4 +1,4 @@
-"""Embeddings of the whole batch, where several processes embed a share of its rows each."""
+"""Embeddings of the whole batch when several processes each embed a share of its rows."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,7 +9,7 @@ from sslpairs.methods.base import Emb
 
 
 def whole_batches(shares: Sequence[Emb | None]) -> list[Emb | None]:
-    """Embeddings of whole batches from those of each process's share."""
+    """Embeddings of whole batches, gathered from each process's share."""
     if current_world().size == 1:
         return list(shares)
     parts = [emb.parts() if emb else {} for emb in shares]

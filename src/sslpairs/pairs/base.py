@@ -1,12 +1,12 @@
-"""The one interface of pair strategies: every hook does nothing until a strategy says otherwise.
+"""The interface of pair strategies: every hook is a no-op unless a strategy overrides it.
 
-Order of composition (only single strategies are defined by the papers; the order of several is ours):
-items: SPPS lengthens the list, GPS then chooses partners for items whose two sources are the same image;
+Order of composition (the papers define only single strategies; the order of several is ours):
+items: SPPS extends the list, GPS then chooses partners for items whose two sources are the same image;
 inputs: MixCo mixes the augmented, normalised views, CLAE attacks view 1 of the same batch;
 loss: (1 - w_D) * [base + w_M * mixed + w_A * adversarial] + w_D * dimensional (for SwAV and DINO, base and mixed cross
 entropies are averaged together).
-Extra views never reach a queue, a bank, a centre, a momentum encoder or DimCL, and each strategy draws from a stream of
-its own.
+Extra views never enter a queue, a bank, a centre, a momentum encoder or DimCL, and each strategy draws from its own random
+stream.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,30 +24,30 @@ from sslpairs.methods.whole import whole_batches
 
 @dataclass
 class Step:
-    """What a strategy may use of a training step."""
+    """The data of a training step that a strategy may use."""
 
     method: BaseMethod
     xs: Sequence[Tensor]
-    """The augmented, normalised views: two large ones ``[N, C, H, W]``, and perhaps small ones after them."""
+    """The augmented, normalised views: two large ones ``[N, C, H, W]``, optionally followed by small ones."""
     clean: Sequence[Emb] = ()
-    """Their embeddings, once they are made: of the whole batch, where several processes have a share of ``xs`` each."""
+    """Their embeddings, once computed: of the whole batch, even if several processes each have a share of ``xs``."""
     mixed: Sequence[Emb | None] = ()
     """Embeddings of the mixed images of each view."""
     draws: dict[str, torch.Generator] = field(default_factory=dict)
-    """Strategy name -> its own random stream, a generator of the CPU."""
+    """Strategy name -> its own random stream, a CPU generator."""
     given: dict[str, Any] = field(default_factory=dict)
-    """Strategy name -> what is to be used instead of a draw: for ``mixco`` shares by view, ``{0: [N/2], 1: [N/2]}``, of the
-    whole batch."""
+    """Strategy name -> values used instead of a draw: for ``mixco`` shares by view, ``{0: [N/2], 1: [N/2]}``, of the whole
+    batch."""
     bounds: tuple[Tensor, Tensor] | None = None
     """Smallest and largest valid normalised pixel of each channel, each ``[C]``."""
     autocast: torch.dtype | None = None
     """A lower precision for the networks."""
     parts: dict[str, Tensor] = field(default_factory=dict)
-    """Terms of the loss by name, detached, for whoever looks: base, mixco, clae, dimcl."""
+    """Terms of the loss by name, detached, for inspection: base, mixco, clae, dimcl."""
 
     @property
     def rows(self) -> int:
-        """N of the whole batch, of which ``xs`` are this process's share."""
+        """N of the whole batch, of which ``xs`` is this process's share."""
         return len(self.xs[0]) * current_world().size
 
     def share(self, whole: Tensor) -> Tensor:
@@ -55,11 +55,11 @@ class Step:
         return whole[share()]
 
     def gather(self, own: Emb) -> Emb:
-        """The embedding of the whole batch from that of each process's share."""
+        """The embedding of the whole batch, gathered from each process's share."""
         return whole_batches([own])[0]
 
     def network_precision(self) -> torch.autocast:
-        """The context in which networks see images; objectives are computed outside of it."""
+        """Autocast context for the networks; objectives are computed outside of it."""
         return torch.autocast(self.xs[0].device.type, self.autocast, enabled=self.autocast is not None)
 
 
@@ -68,28 +68,28 @@ class Pairs:
 
     name: str
     rebuild_every: int | None = None
-    """Epochs after which ``rebuild`` is called again."""
+    """``rebuild`` is called again every this many epochs."""
 
     def wrap(self, method: BaseMethod) -> None:
-        """Change the networks before training."""
+        """Modify the networks before training."""
 
     def unwrap(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The backbone's weights as they are without what ``wrap`` has changed."""
+        """The backbone's weights without the changes made by ``wrap``."""
         return weights
 
     def prepare(self, embed: Callable[[], Tensor], draws: torch.Generator) -> str:
-        """Use the guide's embedding of all training images ``[N, D]``; answers one line for the log."""
+        """Use the guide's embedding of all training images ``[N, D]``; returns one line for the log."""
         return ""
 
     def rebuild(self, embed: Callable[[str], Tensor]) -> None:
-        """Use the embedding of all training images ``[N, D]`` under the network in training, by name of its layer."""
+        """Use the embedding of all training images ``[N, D]`` under the network in training, by layer name."""
 
     def items(self, items: Tensor, draws: torch.Generator) -> Tensor:
         """The list of items, int64 ``[M, 2]``: sources of view 1 and view 2."""
         return items
 
     def partners(self, items: Tensor, draws: torch.Generator) -> Tensor:
-        """Sources of a batch of items ``[B, 2]``, drawn anew at every fetch."""
+        """Sources of a batch of items ``[B, 2]``, drawn again at every fetch."""
         return items
 
     def expand(self, step: Step) -> list[Tensor | None]:
@@ -97,12 +97,12 @@ class Pairs:
         return [None] * len(step.xs)
 
     def combine(self, total: Tensor, step: Step) -> Tensor:
-        """The loss so far, with this strategy's part in it. Strategies are asked in the order of composition."""
+        """Add this strategy's term to the loss so far. Strategies are called in the order of composition."""
         return total
 
     def state(self) -> dict[str, Tensor]:
-        """What changes while a run trains, for resuming."""
+        """State that changes during training, for resuming."""
         return {}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""

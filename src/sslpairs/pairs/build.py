@@ -6,6 +6,6 @@ from sslpairs.plan.spec import RunSpec
 
 
 def build_pairs(spec: RunSpec) -> list[Pairs]:
-    """One object a strategy that the run uses."""
+    """One object per strategy that the run uses."""
     used = {name: getattr(spec.strategies, name) for name in spec.active}
     return [other_half("sslpairs.pairs", name, type(settings))(settings) for name, settings in used.items()]

@@ -1,4 +1,4 @@
-"""CLAE (arXiv 2010.12050): a third view, perturbed to increase the contrastive loss, with batch norms of its own."""
+"""CLAE (arXiv 2010.12050): a third view, perturbed to increase the contrastive loss, with its own batch norms."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -14,10 +14,10 @@ from sslpairs.pairs.base import Pairs, Step
 
 
 def attack(x: Tensor, loss: Callable[[Tensor], Tensor], epsilon: float) -> Tensor:
-    """One step of the fast gradient sign method, upwards: ``x + epsilon * sign(d loss / d x)``, without clipping.
+    """One ascent step of the fast gradient sign method: ``x + epsilon * sign(d loss / d x)``, without clipping.
 
-    ``x`` is ``[N, C, H, W]`` in normalised pixels; ``loss`` maps such a batch to a scalar. Gradients of parameters are
-    left alone. The result is a constant.
+    ``x`` is ``[N, C, H, W]`` in normalised pixels; ``loss`` maps such a batch to a scalar. Parameter gradients are not
+    touched. The result is detached.
     """
     start = x.detach().requires_grad_()
     with torch.enable_grad():
@@ -26,7 +26,7 @@ def attack(x: Tensor, loss: Callable[[Tensor], Tensor], epsilon: float) -> Tenso
 
 
 class TwoNorms(nn.Module):
-    """A batch norm and its adversarial twin, each with statistics and affine parameters of its own."""
+    """A batch norm and its adversarial twin, each with its own statistics and affine parameters."""
 
     def __init__(self, main: _BatchNorm, momentum: float):
         super().__init__()
@@ -40,7 +40,7 @@ class TwoNorms(nn.Module):
 
 
 def double_norms(module: nn.Module, momentum: float) -> None:
-    """Give every batch norm inside a twin."""
+    """Add an adversarial twin to every batch norm in a module."""
     for name, child in module.named_children():
         if isinstance(child, _BatchNorm):
             setattr(module, name, TwoNorms(child, momentum))
@@ -50,7 +50,7 @@ def double_norms(module: nn.Module, momentum: float) -> None:
 
 @contextmanager
 def adversarial_norms(method: nn.Module) -> Iterator[None]:
-    """Inside, every ``TwoNorms`` uses its adversarial twin."""
+    """Use the adversarial twin of every ``TwoNorms`` in this context."""
     twins = [module for module in method.modules() if isinstance(module, TwoNorms)]
     for twin in twins:
         twin.use_adversarial = True
@@ -62,7 +62,7 @@ def adversarial_norms(method: nn.Module) -> Iterator[None]:
 
 
 def main_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A network's weights with the main norms only, under the names that they have without CLAE."""
+    """A network's weights with the main norms only, under the names they have without CLAE."""
     kept = {key: value for key, value in state.items() if ".adversarial." not in key}
     return {key.replace(".main.", "."): value for key, value in kept.items()}
 
@@ -84,13 +84,13 @@ class CLAE(Pairs):
             double_norms(module, self.settings.batch_norm_momentum)
 
     def perturb(self, step: Step) -> Tensor:
-        """The attack on view 1: against the base loss alone, everything in the adversarial norms, in float32 at least.
+        """The attack on view 1: against the base loss only, all in the adversarial norms, in at least float32.
 
-        Only the second argument is differentiated; the first is the same image, embedded apart.
+        Only the second argument is differentiated; the first is the same image, embedded separately.
         """
         x, method = step.xs[0], step.method
         if self.settings.clip and step.bounds is None:
-            raise ValueError("a clipped attack needs the valid range of pixels: give bounds to the step")
+            raise ValueError("a clipped attack needs the valid range of pixels: pass bounds to the step")
         with self._norms(step), torch.autocast(x.device.type, enabled=False):
             with torch.no_grad():
                 anchor = step.gather(method.embed(x)) if method.attacks_with_anchor else Emb()
@@ -107,7 +107,7 @@ class CLAE(Pairs):
 
     @contextmanager
     def _norms(self, step: Step) -> Iterator[None]:
-        """The adversarial norms for the attack, whose running statistics move only if the recipe wants it."""
+        """The adversarial norms for the attack; their running statistics are updated only if the recipe says so."""
         twins = []
         if not self.settings.attack_updates_norms:
             twins = [module.adversarial for module in step.method.modules() if isinstance(module, TwoNorms)]
@@ -123,7 +123,7 @@ class CLAE(Pairs):
                 twin.num_batches_tracked.copy_(counter)
 
     def combine(self, total: Tensor, step: Step) -> Tensor:
-        """Adds the base loss between the clean view in the main norms and the adversarial one in its own."""
+        """Add the base loss between the clean view in the main norms and the adversarial one in its own norms."""
         x, method = self.perturb(step), step.method
         with step.network_precision():
             with adversarial_norms(method):

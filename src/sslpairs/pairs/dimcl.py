@@ -1,4 +1,4 @@
-"""DimCL (arXiv 2309.11782): contrast the dimensions of the embedding over the batch, beside any base loss."""
+"""DimCL (arXiv 2309.11782): contrast the dimensions of the embedding over the batch, in addition to any base loss."""
 
 from torch import Tensor
 
@@ -22,7 +22,7 @@ def _standardise(z: Tensor) -> Tensor:
 
 
 class DimCL(Pairs):
-    """A convex combination with everything else: (1 - w) * rest + w * dimensional contrast."""
+    """A convex combination with all other terms: (1 - w) * rest + w * dimensional contrast."""
 
     name = "dimcl"
 
@@ -30,7 +30,7 @@ class DimCL(Pairs):
         self.settings = settings
 
     def combine(self, total: Tensor, step: Step) -> Tensor:
-        """Raw online projections of the two clean views, gradient into both."""
+        """Uses the raw online projections of the two clean views, with gradients into both."""
         first, second = step.clean[:2]
         term = dimensional_contrast(first.z, second.z, self.settings.temperature)
         step.parts["dimcl"] = term.detach()

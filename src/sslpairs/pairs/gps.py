@@ -17,19 +17,19 @@ log = logging.getLogger(__name__)
 def neighbours(embedding: Tensor, k: int, include_self: bool = False) -> Tensor:
     """The k nearest images of each image by squared Euclidean distance, nearest first.
 
-    ``embedding`` is ``[N, D]``; returns int64 ``[N, k]``. Without ``include_self`` the image is left out by its index, so
-    that an exact duplicate is still its neighbour; with it, the image stands first.
-    Raises ``ValueError`` when there are not k images to choose from.
+    ``embedding`` is ``[N, D]``; returns int64 ``[N, k]``. Without ``include_self`` the image is excluded by its index, so an
+    exact duplicate is still its neighbour; with it, the image comes first.
+    Raises ``ValueError`` if there are fewer than k images to choose from.
     """
     return _nearest(embedding, k, include_self)[0]
 
 
 def _nearest(embedding: Tensor, k: int, include_self: bool) -> tuple[Tensor, Tensor]:
-    """Indices as ``neighbours`` has them, and the squared distances ``[N, k]``."""
+    """Indices as in ``neighbours``, and the squared distances ``[N, k]``."""
     count = len(embedding)
     if not 1 <= k <= count - (not include_self):
         raise ValueError(f"{k} neighbours of {count} images: there are {count - (not include_self)} to choose from")
-    # Distances are the same around the mean, and far less is lost in the differences of squares.
+    # Centring leaves distances unchanged and reduces cancellation in the differences of squares.
     embedding = embedding - embedding.mean(0)
     squares = embedding.square().sum(1, keepdim=True)
     # |a - b|^2 = |a|^2 + [a, 1] . [-2b, |b|^2], and |a|^2 is the same for a whole row.
@@ -41,9 +41,9 @@ def _nearest(embedding: Tensor, k: int, include_self: bool) -> tuple[Tensor, Ten
 
 
 class GPS(Pairs):
-    """Draws the second source among an image's candidates, anew at every fetch.
+    """Draws the second source from an image's candidates, again at every fetch.
 
-    ``table`` is int64 ``[N, C]``; of each row the first ``counts`` ``[N]`` entries are drawn from, uniformly.
+    ``table`` is int64 ``[N, C]``; the first ``counts`` ``[N]`` entries of each row are drawn from, uniformly.
     """
 
     name = "gps"
@@ -57,7 +57,7 @@ class GPS(Pairs):
         return self._build(embed())
 
     def rebuild(self, embed: Callable[[str], Tensor]) -> None:
-        """Build the table anew from the network in training."""
+        """Rebuild the table from the network in training."""
         self._build(embed(self.settings.rebuild.layer))
 
     def _build(self, embedding: Tensor) -> str:
@@ -66,7 +66,7 @@ class GPS(Pairs):
             try:
                 self.table = neighbours(embedding, how.neighbours, how.include_self)
             except ValueError as error:
-                raise UserError(f"strategies.gps.neighbours: {error}; write a smaller number") from None
+                raise UserError(f"strategies.gps.neighbours: {error}; choose a smaller number") from None
             self.counts = torch.full((count,), how.neighbours)
             return f"GPS: {how.neighbours} neighbours of {count} images"
         others = count - (not how.include_self)
@@ -74,7 +74,7 @@ class GPS(Pairs):
         table, distances = _nearest(embedding, most, how.include_self)
         within = (distances <= how.radius).sum(1)
         if how.choice == "farthest":
-            # Open ball, as the abstract has it: strictly nearer than the radius.
+            # Open ball, as in the abstract: strictly nearer than the radius.
             within = (distances < how.radius).sum(1)
             place = (within - 1).clamp_min(0)
             table = table.gather(1, place[:, None])
@@ -86,29 +86,29 @@ class GPS(Pairs):
         alone, full = int((within == 0).sum()), int((within == most).sum())
         if full and most < others:
             log.warning(
-                "GPS: the radius of %g holds all %d candidates that are looked at for %d of %d images; farther ones within it "
+                "GPS: the radius of %g contains all %d candidates that are considered for %d of %d images; farther ones within it "
                 "would never be drawn. Raise strategies.gps.candidates, or lower the radius",
                 how.radius, most, full, count,
             )  # fmt: skip
         return (
-            f"GPS: {within.double().mean():.1f} candidates an image within a squared distance of {how.radius:g} "
+            f"GPS: {within.double().mean():.1f} candidates per image within a squared distance of {how.radius:g} "
             f"({alone} of {count} images have none and keep themselves)"
         )
 
     def partners(self, items: Tensor, draws: torch.Generator) -> Tensor:
-        """A candidate for the second view; items of two different images (SPPS) stay as they are."""
+        """A candidate for the second view; items of two different images (SPPS) are unchanged."""
         anchor, second = items.T
-        # Doubles, so that every candidate of a large table is reached.
+        # Doubles, so that every candidate of a large table can be drawn.
         share = torch.rand(len(items), generator=draws, dtype=torch.float64)
         column = (share * self.counts[anchor]).long()
         drawn = self.table[anchor, column]
         return torch.stack([anchor, torch.where(anchor == second, drawn, second)], dim=1)
 
     def state(self) -> dict[str, Tensor]:
-        """The table, once it comes from the network itself."""
+        """The table, if it comes from the network itself."""
         return {"table": self.table, "counts": self.counts} if self.rebuild_every else {}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """The table of the interrupted run."""
+        """Restore the table of the interrupted run."""
         if state:
             self.table, self.counts = state["table"].cpu(), state["counts"].cpu()

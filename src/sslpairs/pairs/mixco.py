@@ -1,4 +1,4 @@
-"""MixCo (arXiv 2010.06300): a mixed image is similar to both of its parents' other views, in the shares of the mixture."""
+"""MixCo (arXiv 2010.06300): a mixed image is similar to the other views of both its parents, in the mixing proportions."""
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ def mix(x: Tensor, lam: Tensor) -> Tensor:
     """``lam * x_i + (1 - lam) * x_(i + N/2)``: ``x`` is ``[N, ...]`` with N even, ``lam`` is ``[N/2]``; ``[N/2, ...]``."""
     if len(x) % 2:
         raise ValueError(
-            f"MixCo mixes the two halves of a batch, and {len(x)} images have none: use an even batch size"
+            f"MixCo mixes the two halves of a batch, which {len(x)} images do not have: use an even batch size"
         )
     first, second = x.chunk(2)
     lam = lam.to(x.dtype).view(-1, *[1] * (x.dim() - 1))
@@ -29,7 +29,7 @@ def soft_contrast(
 
     ``z_mixed`` is raw ``[N/2, D]``, ``z_other`` raw ``[N, D]``, ``lam`` ``[N/2]``; ``queue`` holds normalised negatives
     ``[D, K]``. Row i has the label lam_i at column i and 1 - lam_i at column i + N/2 (MIXCO simclr/pretrain.py:197,
-    moco/models/encoder.py:213-228). In one log-softmax, so that small temperatures give no NaN.
+    moco/models/encoder.py:213-228). One log-softmax, so that small temperatures give no NaN.
     """
     mixed, other = F.normalize(z_mixed, dim=1), F.normalize(z_other, dim=1)
     logits = mixed @ other.T
@@ -43,11 +43,11 @@ def soft_contrast(
 
 
 class MixCo(Pairs):
-    """Adds mixed images of the views, and what they are to be similar to.
+    """Adds mixed images of the views, and their targets.
 
-    Methods that contrast: soft cross entropy over the other view. Methods with codes: mixed images predict equally mixed
-    codes. Methods with a loss for each image (ours): lam * loss_i + (1 - lam) * loss_j, which is what soft labels mean there,
-    cross entropy being linear in the label. Methods whose loss is of the whole batch (ours): the base's loss between mixed
+    Contrastive methods: soft cross entropy over the other view. Methods with codes: mixed images predict equally mixed codes.
+    Methods with a per-image loss (ours): lam * loss_i + (1 - lam) * loss_j, which is what soft labels mean there, since cross
+    entropy is linear in the label. Methods whose loss is over the whole batch (ours): the base's loss between mixed
     projections and equally mixed clean projections.
     """
 
@@ -65,7 +65,7 @@ class MixCo(Pairs):
         return pair[:, 0] / pair.sum(1).clamp_min(torch.finfo(pair.dtype).tiny)
 
     def expand(self, step: Step) -> list[Tensor | None]:
-        """Mix the views that the method asks for, each with shares of its own, drawn for the whole batch."""
+        """Mix the views that the method requests, each with its own shares, drawn for the whole batch."""
         given = step.given.get("mixco", {})
         self.lam: dict[int, Tensor] = {}
         mixed: list[Tensor | None] = [None] * len(step.xs)
@@ -79,7 +79,7 @@ class MixCo(Pairs):
         """The base's loss and the mixed terms.
 
         Codes: the plain mean over all cross entropies, clean and mixed, as released (swav/main_swav.py:417, :433), mixed ones
-        counting ``weight``. Else the mixed terms follow the base in being summed or averaged over the directions.
+        weighted by ``weight``. Otherwise the mixed terms are summed or averaged over directions like the base loss.
         """
         terms = torch.stack([self._term(step, view) for view in step.method.mixed_views])
         step.parts["mixco"] = terms.detach().mean()

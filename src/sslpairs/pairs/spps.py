@@ -1,6 +1,6 @@
-"""SPPS / SePP-ID (arXiv 2306.16122): different images that a frozen encoder finds similar become positive pairs too.
+"""SPPS / SePP-ID (arXiv 2306.16122): different images that a frozen encoder finds similar also become positive pairs.
 
-No code was released. The abstracts fix the idea; thresholds, the share of mined images, the order of a pair and the
+No code was released. The abstracts define the idea; thresholds, the share of mined images, the order of a pair and the
 number of partners are settings whose values are ours.
 """
 
@@ -20,15 +20,15 @@ log = logging.getLogger(__name__)
 BLOCK_ENTRIES = 1 << 26
 """Cosines held at once: 256 MB in float32, 524 rows at 128,000 images."""
 MOST_PAIRS = 50_000_000
-"""Pairs beyond which a list would no longer fit beside the data (800 MB)."""
+"""Pairs beyond which a list would no longer fit next to the data (800 MB)."""
 NO_PAIR = -2.0
-"""In place of a cosine."""
+"""Placeholder for a cosine."""
 
 
 def _blocks(embedding: Tensor, both: bool = False) -> Iterator[tuple[int, int, Tensor]]:
     """Cosines of all pairs of different images in blocks ``[R, S]``, with the indices of a block's first row and column.
 
-    Each pair stands in one block, at i < j, unless ``both``; what is no pair, or stands elsewhere, holds ``NO_PAIR``.
+    Each pair is in one block, at i < j, unless ``both``; entries that are not a pair, or are in another block, hold ``NO_PAIR``.
     The next block overwrites the last one.
     """
     unit = F.normalize(embedding.detach(), dim=1)
@@ -58,12 +58,12 @@ def semantic_pairs(
 ) -> Tensor:
     """Pairs of different images whose cosine lies within [low, high], or strictly between unless ``inclusive``.
 
-    ``embedding`` is ``[N, D]``; returns int64 ``[P, 2]`` in rising order, with i < j unless ``ordered``, and at most
-    ``max_partners`` pairs with the same first image, the most similar ones. Similarities are made in blocks, so that the
-    memory grows with N and P but not with N * N. Raises ``ValueError`` beyond ``MOST_PAIRS``.
+    ``embedding`` is ``[N, D]``; returns int64 ``[P, 2]`` in ascending order, with i < j unless ``ordered``, and at most
+    ``max_partners`` pairs with the same first image, the most similar ones. Similarities are computed in blocks, so memory
+    grows with N and P but not with N * N. Raises ``ValueError`` beyond ``MOST_PAIRS``.
     """
     found, total = [torch.empty(0, 2, dtype=torch.long, device=embedding.device)], 0
-    low = max(low, -1.5)  # above what is no pair
+    low = max(low, -1.5)  # above NO_PAIR
     for row, column, cosine in _blocks(embedding, ordered):
         hit = cosine >= low if inclusive else cosine > low
         if not inclusive or high < 1:
@@ -84,7 +84,7 @@ def cosine_quantiles(embedding: Tensor, quantiles: list[float], bins: int = 1_00
     """Quantiles of the cosines of all pairs of different images, to 2 / ``bins``: from a histogram, in bounded memory."""
     counts = torch.zeros(bins, dtype=torch.float64)
     for _, _, cosine in _blocks(embedding):
-        counts += torch.histc(cosine.cpu(), bins, -1, 1).double()  # what is no pair is beyond the range, and left out
+        counts += torch.histc(cosine.cpu(), bins, -1, 1).double()  # NO_PAIR is out of range, and left out
     share = counts.cumsum(0) / counts.sum()
     edges = torch.linspace(-1, 1, bins + 1, dtype=torch.float64)
     # The lower edge of the bin in which the quantile falls; the top quantile must include the largest cosine.
@@ -92,7 +92,7 @@ def cosine_quantiles(embedding: Tensor, quantiles: list[float], bins: int = 1_00
 
 
 def limit_partners(pairs: Tensor, similarity: Tensor, most: int) -> Tensor:
-    """At most ``most`` pairs for each first image, the most similar ones; order of the list is kept.
+    """At most ``most`` pairs for each first image, the most similar ones; the order of the list is kept.
 
     ``pairs`` is int64 ``[P, 2]``, ``similarity`` is ``[P]``.
     """
@@ -107,7 +107,7 @@ def limit_partners(pairs: Tensor, similarity: Tensor, most: int) -> Tensor:
 
 
 class SPPS(Pairs):
-    """Lengthens the list of items by the mined pairs."""
+    """Extends the list of items by the mined pairs."""
 
     name = "spps"
 

@@ -1,7 +1,7 @@
 """Figures of a table: a method with and without a strategy, accuracy over batch size, and training curves.
 
-Sizes are those of print: one text column is 3.4 inches wide, two are 6.9, and no letter is smaller than 7 points.
-Colours are seaborn's colour-blind palette, and a marker or line style always says the same.
+Sizes are print sizes: one text column is 3.4 inches wide, two are 6.9, and no letter is smaller than 7 points.
+Colours are seaborn's colour-blind palette, and a marker or line style always has the same meaning.
 """
 
 import csv
@@ -46,7 +46,7 @@ STYLE = {
 def draw(figure: PlannedFigure, table_plan: PlannedTable, root: Path, stem: Path, source: Source = itself) -> None:
     """Draw ``figure`` from the results below ``root`` and write ``stem`` with .pdf, .png (200 dpi) and .svg.
 
-    Equal results give equal bytes. Raises ``UserError`` for results that are missing or damaged.
+    Equal results give equal bytes. Raises ``UserError`` for missing or damaged results.
     """
     import matplotlib as mpl
     import seaborn as sns
@@ -69,7 +69,7 @@ def draw(figure: PlannedFigure, table_plan: PlannedTable, root: Path, stem: Path
             write_atomic(f"{stem}.{kind}", content.getvalue())
 
 
-# --- what all kinds share -------------------------------------------------------------------------------------------
+# --- common parts ---------------------------------------------------------------------------------------------------
 
 
 def _frame(
@@ -85,7 +85,7 @@ def _frame(
 ) -> tuple[Any, list]:
     """A figure with a header (title, paper, scale, legend) above its axes and a note below them.
 
-    ``width`` and ``height`` are in inches, ``height`` that of one row of axes; header and note add what they need.
+    ``width`` and ``height`` are in inches, ``height`` is that of one row of axes; header and note are added to it.
     Returns the figure and ``panels`` axes, at most ``per_row`` side by side.
     """
     from matplotlib.figure import Figure
@@ -203,7 +203,7 @@ def _with_without(figure: dict, table: Table) -> Any:
                 cell = table.cells.get((rows.get((base, strategies), ""), column["id"], metric))
                 if cell:
                     place = x + gap * (number - (count - 1) / 2)
-                    # In a pair the dots stand inside, where thin lines join equal seeds; else to the right of the mean.
+                    # In a pair the dots are on the inside, where thin lines join equal seeds; else to the right of the mean.
                     side = 0 if cell.last.n == 1 else -aside if paired and number else aside
                     cells.append(cell)
                     dots.append(place + side)
@@ -223,7 +223,7 @@ def _with_without(figure: dict, table: Table) -> Any:
 
 
 def _join(axes: Any, x: float, ends: list[float], cells: list[Cell]) -> None:
-    """A thin line for each seed from without to with, and the mean gain above."""
+    """Draw a thin line for each seed from without to with, and the mean gain above."""
     for seed in cells[0].values:
         if seed in cells[1].values:
             axes.plot(ends, [cell.values[seed] for cell in cells], color="0.65", linewidth=0.6, zorder=1)
@@ -259,7 +259,7 @@ def _batch_size(figure: dict, table: Table) -> Any:
         octaves = math.log2(sizes[-1] / sizes[0]) + 0.8
         step = 0.08 * octaves / ((width - 0.5) / min(len(panels), 3))  # 0.08 inches, in octaves
         for index, (row, style) in enumerate(zip(rows, styles, strict=True)):
-            # Methods stand a little beside each other, so that their bars do not hide one another.
+            # Methods are slightly offset, so that their bars do not hide one another.
             factor = 2 ** (2 * step * (index - (len(rows) - 1) / 2))
             cells = {column["settings"]["batch_size"]: (row["id"], column["id"], metric) for column in columns}
             points = [(size * factor, table.cells[cells[size]]) for size in sizes if cells[size] in table.cells]
@@ -290,7 +290,7 @@ def _curves(figure: dict, plan: dict, root: Path) -> Any:
     series = list(dict.fromkeys(tuple(row["strategies"]) for row in rows))
     styles = []
     for index, row in enumerate(rows):
-        # Several base methods: the colour tells the base, the line style the strategy. One base: both tell the row.
+        # Several base methods: the colour shows the base, the line style the strategy. One base: both show the row.
         several = len(bases) > 1
         colour = bases.index(row["base"]) if several else index
         line = series.index(tuple(row["strategies"])) if several else index
@@ -322,7 +322,7 @@ def _curves(figure: dict, plan: dict, root: Path) -> Any:
 
 
 def _curve(root: Path, run: str, quantity: str) -> list[tuple[int, float]]:
-    """(epoch, value) of a run's ``metrics.csv``; epochs in which the quantity was not measured are left out."""
+    """(epoch, value) of a run's ``metrics.csv``; epochs without a value of the quantity are left out."""
     name = metrics_file(run)
     receipt = receipt_of(run, root)
     try:
@@ -332,6 +332,6 @@ def _curve(root: Path, run: str, quantity: str) -> list[tuple[int, float]]:
         lines = list(csv.DictReader(io.StringIO(content.decode())))
         return [(int(line["epoch"]), float(line[quantity])) for line in lines if line[quantity]]
     except FileNotFoundError:
-        raise UserError(f"{name} is missing: `make tables` makes it, or fetches it where it was published") from None
+        raise UserError(f"{name} is missing: `make tables` creates it, or fetches it if it was published") from None
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{name} is damaged ({error!r}): restore it from git, or delete the run's folder") from None

@@ -1,4 +1,4 @@
-"""How a table is laid out: blocks of columns, with what is published beside them."""
+"""Layout of a table: blocks of columns, with published values next to them."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from sslpairs.paper.tables import Table
 from sslpairs.paper.wording import heading, in_full, mean_text, published_text, shared
 
 WIDTH = 4
-"""Columns of numbers that fit beside the method's name in 100 characters, and in the text width of a paper."""
+"""Columns of numbers that fit next to the method's name in 100 characters, and in the text width of a paper."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Block:
 
 
 def layout(table: Table) -> list[Block]:
-    """One block with the metrics side by side for a single column, else a block per metric; wide ones are cut."""
+    """One block with the metrics side by side for a single column, else a block per metric; wide ones are split."""
     columns, metrics = table.plan["columns"], table.plan["metrics"]
     single = len(columns) == 1
     if single:
@@ -43,7 +43,7 @@ def layout(table: Table) -> list[Block]:
 
 
 def _cut(table: Table, items: list[tuple[dict, str]]) -> list[list[tuple[dict, str]]]:
-    """Cut into pieces of about equal width; an item with published values takes two columns."""
+    """Split into pieces of about equal width; an item with published values takes two columns."""
     widths = [2 if _on_record(table, column["id"], metric) else 1 for column, metric in items]
     target = math.ceil(sum(widths) / math.ceil(sum(widths) / WIDTH))
     pieces, used = [[]], 0
@@ -85,7 +85,7 @@ def _entries(table: Table, column: str, metric: str) -> list[Entry]:
     rivals: dict[str, list[float]] = {}
     for row, cell in zip(rows, cells, strict=True):
         if cell:
-            # Compared as printed: of two numbers that look alike, neither is in bold alone.
+            # Compared as printed: of two numbers that print the same, both are bold or none is.
             rivals.setdefault(row["base"], []).append(round(cell.last.mean, 1))
     entries = []
     for row, cell in zip(rows, cells, strict=True):

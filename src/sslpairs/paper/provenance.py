@@ -1,4 +1,4 @@
-"""Where every number comes from: one page made of the receipts."""
+"""The source of every number: one page generated from the receipts."""
 
 import html
 import json
@@ -22,7 +22,7 @@ FIELDS = (
 def provenance_page(plans: list[PlannedTable], root: Path, source: Source = itself) -> str:
     """A self-contained HTML page: each table's runs and evaluations, then each run's recipe, code, machine and time.
 
-    Reads the receipts and evaluations below ``root/results``; raises ``UserError`` for one that is missing or damaged.
+    Reads the receipts and evaluations below ``root/results``; raises ``UserError`` for a missing or damaged one.
     """
     receipts: dict[str, Receipt] = {}
     for run in dict.fromkeys(one["run"] for plan in plans for one in replicates(plan)):
@@ -44,7 +44,7 @@ def _receipt(run: str, root: Path) -> Receipt:
 
 
 def _overview(receipts: dict[str, Receipt]) -> str:
-    """What all runs share, and what deserves a second look."""
+    """What all runs share, and what needs attention."""
     runs = list(receipts.values())
     if not runs:
         return "<p>No runs.</p>"

@@ -1,4 +1,4 @@
-"""All numbers in one tidy table: a row a run x protocol x metric x seed."""
+"""All numbers in one tidy table: one row per run x protocol x metric x seed."""
 
 import csv
 import io
@@ -19,12 +19,12 @@ COLUMNS = (
     *("scale", "run", "method", "base", "strategies", "dataset", "evaluated_on", "backbone", "batch_size", "epochs"),
     *("augmentation", "seed", "protocol", "metric", "value", "best", "evaluation"),
 )
-"""``value`` and ``best`` are in percent for accuracies; ``best`` is that of the best epoch, chosen on test images, where there are
+"""``value`` and ``best`` are in percent for accuracies; ``best`` is that of the best epoch, chosen on test images, for protocols with
 epochs. ``strategies`` are joined by +."""
 
 
 def rows(build: Build) -> Iterator[dict[str, Any]]:
-    """What is measured so far for the chosen tables; keys are ``COLUMNS``."""
+    """Results measured so far for the chosen tables; keys are ``COLUMNS``."""
     plan = build.plan
     for name in dict.fromkeys(one["evaluation"] for table in plan.selected for one in replicates(plan.tables[table])):
         entry = plan.evaluations[name]
@@ -55,7 +55,7 @@ def write_results(build: Build) -> None:
 
 
 def frame(build: Build) -> "pd.DataFrame":
-    """The same as a pandas data frame."""
+    """The same rows as a pandas data frame."""
     import pandas as pd
 
     return pd.DataFrame(list(rows(build)), columns=list(COLUMNS))

@@ -1,4 +1,4 @@
-"""Means over seeds, contrasts between methods with their intervals, and what these say of a claim."""
+"""Means over seeds, contrasts between methods with their intervals, and verdicts on claims."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from sslpairs.errors import UserError
 from sslpairs.plan.records import Term
 
 LEVEL = 0.95
-# Accuracies are multiples of 100 / (number of test images) points: what is smaller than this is rounding.
+# Accuracies are multiples of 100 / (number of test images) points: anything smaller than this is rounding.
 ROUNDING = 1e-9
 
 
@@ -60,7 +60,7 @@ def contrast(terms: list[Term], values: Mapping[tuple[str, str], Mapping[int, fl
     """
     for term in terms:
         if (term["row"], term["column"]) not in values:
-            raise UserError(f"it names the cell ({term['row']}, {term['column']}), which the table lacks")
+            raise UserError(f"it names the cell ({term['row']}, {term['column']}), which is not in the table")
     cells = [(values[term["row"], term["column"]], term["weight"]) for term in terms]
     seeds = sorted(set.intersection(*(set(cell) for cell, _ in cells)))
     if not seeds:
@@ -87,7 +87,7 @@ def verdict(contrast: Contrast) -> Literal["holds", "not shown", "contradicted"]
 
 
 def reason(contrast: Contrast) -> str:
-    """Why ``verdict`` says what it says, in a few words."""
+    """The reason for the ``verdict``, in a few words."""
     if contrast.n == 0:
         return "no shared seed"
     if contrast.n == 1:

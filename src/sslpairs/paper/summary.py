@@ -1,4 +1,4 @@
-"""The tables in short, for the end of a build: the headline numbers and the verdicts."""
+"""Short tables for the end of a build: the headline numbers and the verdicts."""
 
 from collections import Counter
 from typing import Any

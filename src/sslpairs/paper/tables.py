@@ -1,4 +1,4 @@
-"""A table plan and its evaluation files -> the table, its claims, and their texts for people and for programs."""
+"""A table plan and its evaluation files -> the table with its claims."""
 
 import math
 from collections.abc import Callable
@@ -21,17 +21,17 @@ class Cell:
     """One metric of one method in one setting; accuracies in percent."""
 
     last: Summary
-    """Of the last epoch, over seeds."""
+    """Summary of the last epoch over seeds."""
     best: float | None
-    """Mean over seeds of each run's best epoch; None where the protocol has no epochs."""
+    """Mean over seeds of each run's best epoch; None if the protocol has no epochs."""
     values: dict[int, float]
-    """Last epoch by seed."""
+    """Values of the last epoch by seed."""
     runs: list[str]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A published claim and what the seeds say of it."""
+    """A published claim and its verdict from the seeds."""
 
     plan: PlannedClaim
     contrast: Contrast
@@ -48,10 +48,10 @@ class Table:
     """By (row id, column id, metric); combinations that were not planned are absent."""
     claims: list[Claim]
     machines: str | None = None
-    """By what the machines of its runs differ, where they do."""
+    """How the machines of its runs differ, if they do."""
 
     def published(self, row: str, column: str, metric: str) -> list[PlannedValue]:
-        """The values on record for a cell, at whatever setting."""
+        """The values on record for a cell, at any setting."""
         key = (row, column, metric)
         return [entry for entry in self.plan["published"] if (entry["row"], entry["column"], entry["metric"]) == key]
 
@@ -68,15 +68,15 @@ def receipt_of(run: str, root: Path) -> Receipt:
 
 
 def _missing(path: Path) -> NoReturn:
-    raise UserError(f"{path} is missing: `make tables` makes it; where it was published, `git pull` brings it")
+    raise UserError(f"{path} is missing: `make tables` creates it; if it was published, `git pull` fetches it")
 
 
 Source = Callable[[str, str], str]
-"""Evaluation and protocol -> the evaluation whose file has it (``Build.source``)."""
+"""Maps evaluation and protocol to the evaluation whose file has it (``Build.source``)."""
 
 
 def itself(evaluation: str, protocol: str) -> str:
-    """The source where every evaluation is one file."""
+    """The source if every evaluation is one file."""
     return evaluation
 
 

@@ -1,4 +1,4 @@
-"""The words of a table: numbers, verdicts, notes."""
+"""Texts of a table: numbers, verdicts, notes."""
 
 from sslpairs.config.protocols import PROTOCOLS, named
 from sslpairs.config.protocols.base import Quantity
@@ -8,18 +8,18 @@ from sslpairs.plan.records import PlannedColumn, PlannedTable, PlannedValue
 
 
 def shared(metrics: list[str]) -> Quantity | None:
-    """What metrics of several protocols measure, where it is the same for all."""
+    """The quantity measured by metrics of several protocols, if it is the same for all."""
     found = {named(metric).quantity for metric in metrics}
     return found.pop() if len(found) == 1 else None
 
 
 def in_full(metric: str) -> str:
-    """As in "linear top-1 accuracy (%)"."""
+    """Full name of a metric, such as "linear top-1 accuracy (%)"."""
     return f"{PROTOCOLS[named(metric).protocol].title} {named(metric).quantity.what}"
 
 
 def heading(metric: str, among: list[str]) -> str:
-    """A metric above its numbers: by its protocol alone, where the others measure the same by other protocols."""
+    """Heading of a metric: only its protocol if the other metrics measure the same quantity by other protocols."""
     return PROTOCOLS[named(metric).protocol].title if shared(among) else named(metric).title
 
 
@@ -30,7 +30,7 @@ def published_text(entries: list[PlannedValue]) -> str:
 
 
 def claim_published(claim: Claim) -> str:
-    """The published effect in points; says so where its setting is not the one that was run."""
+    """The published effect in points, marked if its setting is not the one that was run."""
     entry = claim.plan["published"]
     if entry is None:
         return "not on record"
@@ -51,7 +51,7 @@ def effect_text(found: Contrast) -> str:
 
 
 def verdict_text(claim: Claim) -> str:
-    """The verdict, with its reason where the interval beside it does not tell."""
+    """The verdict, with its reason if the interval next to it does not show it."""
     plain = claim.contrast.n >= 2 and claim.contrast.sd != 0
     return claim.verdict if plain else f"{claim.verdict} ({claim.reason})"
 
@@ -62,7 +62,7 @@ def mean_text(summary: Summary) -> str:
 
 
 def seeds_text(table: Table) -> str:
-    """How many seeds stand behind the table's numbers."""
+    """Number of seeds behind the table's numbers."""
     counts = sorted({cell.last.n for cell in table.cells.values()})
     if not counts or counts == [1]:
         return "one seed"
@@ -76,7 +76,7 @@ def subtitle(plan: PlannedTable) -> str:
 
 
 def notes(table: Table) -> list[str]:
-    """What a reader must know beside the numbers: one sentence or two each, plain text."""
+    """What a reader must know about the numbers: one or two sentences each, plain text."""
     plan = table.plan
     cells = table.cells.values()
     whole = shared(plan["metrics"])
@@ -105,7 +105,7 @@ def notes(table: Table) -> list[str]:
 
 
 def _setting(column: PlannedColumn) -> str:
-    """Data set and settings in words; a changed hyper-parameter as 'mixco.temperature 0.1'."""
+    """Data set and settings as text; a changed hyper-parameter as 'mixco.temperature 0.1'."""
     words = {"backbone": "{}", "batch_size": "batch {}", "epochs": "{} epochs", "augmentation": "{} augmentation"}
     known = {key: value for key, value in column["settings"].items() if key != "dataset" and value is not None}
     return ", ".join([column["dataset"], *(words.get(key, f"{key} {{}}").format(known[key]) for key in known)])
@@ -128,7 +128,7 @@ CLAIM_HEADERS = ["claim", "setting", "effect in points [95 % interval]", "n", "p
 
 
 def claim_rows(table: Table) -> list[list[str]]:
-    """The claims of a table in words, under ``CLAIM_HEADERS``."""
+    """The claims of a table as text, under ``CLAIM_HEADERS``."""
     return [
         [
             claim.plan["text"],
@@ -143,7 +143,7 @@ def claim_rows(table: Table) -> list[list[str]]:
 
 
 def claim_notes(table: Table) -> list[str]:
-    """Where each claim was made, claims of one source together, and the settings of the published effects."""
+    """The source of each claim, with claims of one source together, and the settings of the published effects."""
     sources: dict[str, dict[str, None]] = {}
     for claim in table.claims:
         sources.setdefault(claim.plan["source"], {})[claim.plan["text"]] = None

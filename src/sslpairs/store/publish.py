@@ -24,29 +24,29 @@ class _Object:
     oid: str
     size: int
     path: Path | None
-    """Where its bytes lie on this machine."""
+    """Its file on this machine."""
     run: str | None
-    """The run whose checkpoint it is; None for data."""
+    """The run of this checkpoint; None for data."""
 
 
 def publish(
     build: Build, runs: list[str], remote_name: str | None = None, deep: bool = False, progress: Progress | None = None
 ) -> Published:
-    """Send the checkpoints of finished runs (and the data) to a remote, have it say that it holds each one, write pointers,
-    and stage pointers, receipts, metrics and evaluations for git. May be repeated at any time, and after any interruption.
+    """Send the checkpoints of finished runs (and the data) to a remote, confirm that it holds each one, write pointers, and stage
+    pointers, receipts, metrics and evaluations for git. Can be repeated at any time, and after any interruption.
 
-    ``deep`` reads everything back from the remote and sends again what differs. Problems of single runs are collected;
-    ``UserError`` when the remote does not answer at all, or git does not take the files.
+    ``deep`` reads everything back from the remote and resends what differs. Problems of single runs are collected;
+    ``UserError`` if the remote does not respond at all, or git does not accept the files.
     """
     root, done = build.root, Published()
     remote = Remote(root, remote_name)
     with exclusive(
-        root / ".dvc/tmp/sslpairs-publish.lock", "another `sslpairs publish` is at work here; waiting for it"
+        root / ".dvc/tmp/sslpairs-publish.lock", "another `sslpairs publish` is running here; waiting for it"
     ):
         chosen = set(runs)
         evaluations = {str(evaluation_file(name)) for name, e in build.plan.evaluations.items() if e["run"] in chosen}
         remote.find_folder(to_fill=True)
-        _ = build.evaluated  # looks at all records
+        _ = build.evaluated  # reads all records
         damaged = {
             name: line for name, line in build.damage.items() if name in evaluations or Path(name).parent.name in chosen
         }
@@ -87,7 +87,7 @@ def publish(
         files = small_files(build, runs, whole_data)
         if remote.secrets:
             done.notes.append(
-                f".dvc/config is not staged: it holds {', '.join(remote.secrets)}. `dvc remote modify --local` keeps that out of git"
+                f".dvc/config is not staged: it holds {', '.join(remote.secrets)}. `dvc remote modify --local` keeps secrets out of git"
             )
             files.remove(".dvc/config")
         done.staged = stage(root, files, done)
@@ -96,11 +96,11 @@ def publish(
 
 
 def _note_clones(build: Build, runs: list[str], remote: Remote, done: Published) -> None:
-    """Say what a clone would lack. Problems of git with that are told by staging."""
+    """Note what a clone would lack. Git errors in this check are reported by staging."""
     if not remote.in_git:
         done.notes.append(
-            f"remote '{remote.name}' is not in .dvc/config, only in this machine's settings: a clone would not know it; `dvc remote "
-            f"add --default {remote.name} URL` puts it there"
+            f"remote '{remote.name}' is not in .dvc/config, only in this machine's settings, so a clone would not know it; `dvc remote "
+            f"add --default {remote.name} URL` adds it"
         )
     with contextlib.suppress(NoRepository):
         done.uncommitted = uncommitted(build.root)
@@ -108,7 +108,7 @@ def _note_clones(build: Build, runs: list[str], remote: Remote, done: Published)
 
 
 def _point(one: _Object, root: Path) -> None:
-    """Write the pointer of a checkpoint that the remote holds, unless it is there."""
+    """Write the pointer of a checkpoint that the remote holds, unless it exists."""
     pointer = Pointer(one.oid, one.size)
     with contextlib.suppress(UserError):
         if read_pointer(one.run, root) == pointer:
@@ -117,13 +117,13 @@ def _point(one: _Object, root: Path) -> None:
 
 
 def _checkpoints(build: Build, runs: list[str], done: Published) -> list[_Object]:
-    """The checkpoints that receipts name: here, or published before. Their bytes are looked at when they are sent."""
+    """The checkpoints named by receipts: here, or published before. Their bytes are checked when they are sent."""
     objects = []
     for run in runs:
         path, pointer = build.root / build.checkpoint(run), pointer_of(build.receipts[run])
         if path.exists() and path.stat().st_size != pointer.size:
             done.notes.append(
-                f"{build.checkpoint(run)}: damaged here; `sslpairs restore {run}` or `sslpairs train {run}` mends it"
+                f"{build.checkpoint(run)}: damaged here; `sslpairs restore {run}` or `sslpairs train {run}` fixes it"
             )
         if path.exists() or build.is_published(run):
             objects.append(_Object(pointer.md5, pointer.size, path if path.exists() else None, run))
@@ -133,7 +133,7 @@ def _checkpoints(build: Build, runs: list[str], done: Published) -> list[_Object
 
 
 def _source(one: _Object, remote: Remote, differs: bool) -> Path:
-    """A file on this machine with the object's very bytes; ``UserError`` when there is none."""
+    """A file on this machine with exactly the object's bytes; ``UserError`` if there is none."""
     cached = remote.cache / one.oid[:2] / one.oid[2:]
     for path in (one.path, cached):
         if path and path.exists() and both_digests(path)[1] == one.oid.removesuffix(".dir"):
@@ -142,25 +142,25 @@ def _source(one: _Object, remote: Remote, differs: bool) -> Path:
     if one.run and one.path and one.path.exists():
         raise UserError(
             f"{what}: {one.path.name} is damaged, or not the one that run.json names; not published. `sslpairs restore {one.run}` or "
-            f"`sslpairs train {one.run}` mends it"
+            f"`sslpairs train {one.run}` fixes it"
         )
     raise UserError(
         f"{what}: remote '{remote.name}' ({remote.url}) "
-        + ("holds it damaged, " if differs else "does not hold it any more, ")
+        + ("holds a damaged copy, " if differs else "no longer holds it, ")
         + "and this machine does not have it; publish it from where it is, or "
         + (f"train it again: `sslpairs train {one.run}`" if one.run else "fetch it again: `sslpairs fetch --force`")
     )
 
 
 def _data(root: Path, remote: Remote, done: Published) -> list[_Object] | None:
-    """The files below data/ and DVC's listing of them; None where that cannot be published whole. Data that are here must be
-    those of the listing; where that is lost, those of their receipts."""
+    """The files below data/ and DVC's listing of them; None if that cannot be published completely. Data that are here must match the
+    listing or, if it is lost, their receipts."""
     listing = tracked(root)
     if listing is None:
         names = untracked(root)
         done.notes.append(
             f"data/: left out, since DVC does not track {', '.join(names) or 'it'}; `sslpairs fetch {' '.join(names)}` tracks it, or "
-            "says what is in the way"
+            "reports the problem"
         )
         return []
     kept = root / ".dvc" / "tmp" / "sslpairs-listing"
@@ -200,7 +200,7 @@ def _data(root: Path, remote: Remote, done: Published) -> list[_Object] | None:
 
 
 def _damage(name: str, root: Path) -> str | None:
-    """What is wrong with a data set that is here, by its receipt and ``data.dvc``."""
+    """What is wrong with a local data set, according to its receipt and ``data.dvc``."""
     try:
         if (root / "data" / name).is_dir() and verify(name, root)["content"] != recorded(root)[name]:
             return f"data/{name}: not the images that data.dvc records; `sslpairs fetch {name}` prepares those"

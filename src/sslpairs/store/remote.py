@@ -1,4 +1,4 @@
-"""A remote of DVC, and its cache here."""
+"""A DVC remote, and DVC's cache here."""
 
 import errno
 import hashlib
@@ -15,41 +15,41 @@ from sslpairs.files import both_digests, unwritable
 from sslpairs.words import SECRET, redact
 
 SIDE_BY_SIDE = 8
-"""Transfers at once."""
+"""Number of parallel transfers."""
 
 
 Progress = Callable[[int, int, str], None]
-"""Called with the objects done, all objects, and a line of facts."""
+"""Called with the number of objects done, the number of all objects, and a status text."""
 
 
 class Remote:
-    """A remote of ``.dvc/config``, by its name (default: the one that ``dvc remote add --default`` made), and DVC's cache
-    on this machine. All answers come from the remote itself, never from DVC's memory of it. ``UserError`` when there is no
-    such remote, or it does not answer."""
+    """A remote in ``.dvc/config``, by name (default: the one added by ``dvc remote add --default``), and DVC's cache on this machine.
+    All results come from the remote itself, never from DVC's memory of it. ``UserError`` if there is no such remote, or it does not
+    respond."""
 
     def __init__(self, root: Path, name: str | None = None):
         found = storage(root, name)
         self.name, self.cache, self.fs, self.path_of = found.name, found.cache, found.files, found.path_of
-        # What its address names; objects lie in files/md5 below it.
+        # The folder of its URL; objects are in files/md5 below it.
         self.folder = self.fs.parent(self.fs.parent(found.path))
         self.url = redact(found.url)
         self.secrets = _secrets(found.shared)
-        """What the part of the settings that is in git should not hold."""
+        """Secrets in the settings that are in git."""
         self.in_git = self.name in found.shared.get("remote", {})
         self.hidden = [unquote(urlsplit(found.url).password or "") if "://" in found.url else ""]
         self.hidden += [str(value) for key, value in found.settings.items() if SECRET.search(key)]
-        """Values that no message may hold."""
+        """Values that no message may contain."""
 
     def _failed(self, error: Exception) -> UserError:
         reason = redact(" ".join(str(error).split()) or type(error).__name__, self.hidden)
         return UserError(
-            f"remote '{self.name}' ({self.url}) does not answer as it should: {reason[:300]}; check the address, the network "
+            f"remote '{self.name}' ({self.url}) failed: {reason[:300]}; check the address, the network "
             "and the permissions (`dvc remote list`), then run the same command again"
         )
 
     def find_folder(self, to_fill: bool = False) -> None:
-        """``UserError`` when this remote is a folder that does not exist, such as one on a disk that is not there. One ``to_fill``
-        is made, but what it lies in must exist."""
+        """``UserError`` if this remote is a folder that does not exist, for example on a disk that is not mounted. With ``to_fill``
+        only its parent must exist."""
         protocol, place = self.fs.protocol, self.folder
         if protocol not in ("local", "ssh") or (protocol == "ssh" and to_fill):
             return
@@ -60,23 +60,23 @@ class Remote:
             raise self._failed(error) from error
         if not found:
             raise UserError(
-                f"remote '{self.name}' ({self.url}): {place} does not exist; mount its disk, make that folder, or say where the remote "
-                f"is: `dvc remote modify {self.name} url ADDRESS`"
+                f"remote '{self.name}' ({self.url}): {place} does not exist; mount its disk, create that folder, or set another address: "
+                f"`dvc remote modify {self.name} url ADDRESS`"
             )
 
     def size(self, oid: str) -> int | None:
-        """Bytes of an object as the remote holds it, None when it does not."""
+        """Bytes of an object on the remote, None if it does not hold it."""
         try:
             return self.fs.info(self.path_of(oid))["size"]
         except FileNotFoundError:
             return None
-        except Exception as error:  # each file system has errors of its own
+        except Exception as error:  # each file system has its own errors
             raise self._failed(error) from error
 
     def sizes(self, oids: Iterable[str]) -> dict[str, int | None]:
-        """The same for many."""
+        """Sizes of several objects."""
         oids = list(dict.fromkeys(oids))
-        found = {oid: self.size(oid) for oid in oids[:1]}  # alone: it connects, or fails, once and not eight times
+        found = {oid: self.size(oid) for oid in oids[:1]}  # alone: connects, or fails, once and not eight times
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             return found | dict(zip(oids[1:], pool.map(self.size, oids[1:]), strict=True))
 
@@ -92,7 +92,7 @@ class Remote:
         return digest.hexdigest()
 
     def put(self, path: Path, oid: str) -> None:
-        """Send a file."""
+        """Upload a file."""
         try:
             to = self.path_of(oid)
             self.fs.makedirs(self.fs.parent(to), exist_ok=True)
@@ -105,7 +105,7 @@ class Remote:
             raise self._failed(error) from error
 
     def get(self, oid: str, path: Path) -> bool:
-        """Bring an object here, from DVC's cache on this machine or from the remote; False when neither holds it."""
+        """Fetch an object from DVC's cache on this machine or from the remote; False if neither holds it."""
         cached = self.cache / oid[:2] / oid[2:]
         try:
             if cached.exists() and both_digests(cached)[1] == oid.removesuffix(".dir"):
@@ -126,7 +126,7 @@ class Remote:
 
 
 def _secrets(settings: dict[str, Any]) -> list[str]:
-    """The passwords and keys in a file of DVC's settings, in words."""
+    """Descriptions of the passwords and keys in a file of DVC's settings."""
     found = []
     for section, names in settings.items():
         for name, options in names.items():
@@ -140,7 +140,7 @@ def _secrets(settings: dict[str, Any]) -> list[str]:
 
 
 def side_by_side(work: Callable[[Any], None], items: list) -> Iterator[tuple[Any, UserError | None]]:
-    """Do ``work`` for all, some at once; yields each item with the error that it met."""
+    """Run ``work`` on all items in parallel; yields each item with its error or None."""
 
     def one(item: Any) -> tuple[Any, UserError | None]:
         try:

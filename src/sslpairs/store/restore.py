@@ -1,4 +1,4 @@
-"""Bring published checkpoints and data here."""
+"""Fetch published checkpoints and data."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from sslpairs.store.remote import Progress, Remote, side_by_side
 
 @dataclass
 class Restored:
-    """What ``restore`` did."""
+    """Result of ``restore``."""
 
     fetched: list[str] = field(default_factory=list)
     in_place: list[str] = field(default_factory=list)
@@ -27,10 +27,10 @@ class Restored:
 
 
 def restore(root: Path, runs: list[str], remote_name: str | None = None, progress: Progress | None = None) -> Restored:
-    """Bring the checkpoints of finished runs here. Every one is compared with the sha256 of its receipt before it takes its
-    place; a damaged one that lies there is replaced, a whole one is left alone.
+    """Fetch the checkpoints of finished runs. Each one is compared with the sha256 of its receipt before it is put in place; a
+    damaged one that is already there is replaced, an intact one is kept.
 
-    Problems of single runs are collected; ``UserError`` when the remote does not answer at all.
+    Problems of single runs are collected; ``UserError`` if the remote does not respond at all.
     """
     done = Restored()
     waiting: list[tuple[str, Receipt, Pointer]] = []
@@ -47,15 +47,15 @@ def restore(root: Path, runs: list[str], remote_name: str | None = None, progres
     remote = Remote(root, remote_name)
     oids = [pointer.md5 for _, _, pointer in waiting]
     if not all((remote.cache / oid[:2] / oid[2:]).exists() for oid in oids):
-        remote.find_folder()  # alone: it connects, or fails, once and not eight times
+        remote.find_folder()  # alone: connects, or fails, once and not eight times
         remote.size(oids[0])
 
     def fetch(item: tuple[str, Receipt, Pointer]) -> None:
         run = item[0]
         folder = root / run_folder(run)
         temporary = folder / f".checkpoint.pt.{os.getpid()}.tmp"
-        with exclusive(folder / ".lock", f"{run}: another process trains or restores it; waiting for it"):
-            receipt = _absent(run, root)  # once more: who held the lock may have trained or restored it
+        with exclusive(folder / ".lock", f"{run}: another process is training or restoring it; waiting for it"):
+            receipt = _absent(run, root)  # check again: the process that held the lock may have trained or restored it
             if receipt is None:
                 return
             pointer = pointer_of(receipt)
@@ -88,7 +88,7 @@ def restore(root: Path, runs: list[str], remote_name: str | None = None, progres
 
 
 def _absent(run: str, root: Path) -> Receipt | None:
-    """The receipt of a run whose checkpoint is to be restored; None when it is in place. ``UserError`` when it never can."""
+    """The receipt of a run whose checkpoint must be restored; None if it is in place. ``UserError`` if it cannot be restored."""
     receipt = read_receipt(run, root)
     path = root / checkpoint_file(run)
     if receipt is None:
@@ -101,16 +101,14 @@ def _absent(run: str, root: Path) -> Receipt | None:
         return None
     if not (root / pointer_file(run)).exists():
         what = "damaged" if path.exists() else "gone"
-        raise UserError(
-            f"{run}: its checkpoint is {what} and was never published; `sslpairs train {run}` makes it anew"
-        )
+        raise UserError(f"{run}: its checkpoint is {what} and was never published; `sslpairs train {run}` recreates it")
     return receipt
 
 
 def restore_dataset(name: str, root: Path, remote_name: str | None = None) -> dict | None:
-    """Bring a published data set here, whole or not at all; its receipt, or None when DVC does not know it.
+    """Fetch a published data set, completely or not at all; returns its receipt, or None if DVC does not know it.
 
-    ``UserError`` when the remote does not answer, or what it holds is not what ``data.dvc`` records.
+    ``UserError`` if the remote does not respond, or if its copy is not what ``data.dvc`` records.
     """
     listing = tracked(root)
     if listing is None:
@@ -124,7 +122,7 @@ def restore_dataset(name: str, root: Path, remote_name: str | None = None) -> di
         (folder / ".listing").unlink(missing_ok=True)
         if entries is None:
             remote.find_folder()
-            raise UserError(f"{where} does not hold DVC's listing of data/ ({listing}), or holds it damaged; {mend}")
+            raise UserError(f"{where} does not hold an intact copy of DVC's listing of data/ ({listing}); {mend}")
         for entry in entries:
             owner, _, file = entry["relpath"].partition("/")
             if owner != name or "/" in file or file in ("", ".", ".."):
@@ -132,7 +130,7 @@ def restore_dataset(name: str, root: Path, remote_name: str | None = None) -> di
             if not remote.get(entry["md5"], folder / file):
                 raise UserError(f"{where} does not hold data/{name}/{file}; {mend}")
             if both_digests(folder / file)[1] != entry["md5"]:
-                raise UserError(f"{where} holds data/{name}/{file} damaged; {mend}")
+                raise UserError(f"{where} holds a damaged data/{name}/{file}; {mend}")
         receipt = verify(name, root, folder)
         if receipt["content"] != wanted:
             raise UserError(
@@ -144,8 +142,8 @@ def restore_dataset(name: str, root: Path, remote_name: str | None = None) -> di
 
 
 def read_listing(oid: str, remote: Remote, path: Path) -> list[dict[str, str]] | None:
-    """DVC's list of the files below ``data/``, from its cache or the remote, which is left at ``path``; None where neither holds
-    it whole."""
+    """DVC's list of the files below ``data/``, from its cache or the remote, also written to ``path``; None if neither has an intact
+    copy."""
     if remote.get(oid, path) and both_digests(path)[1] == oid.removesuffix(".dir"):
         return json.loads(path.read_bytes())
     return None

@@ -1,4 +1,4 @@
-"""What is published is staged for git."""
+"""Stage published files for git."""
 
 import contextlib
 import os
@@ -14,32 +14,32 @@ from sslpairs.plan.build import Build
 from sslpairs.plan.paths import evaluation_file, run_folder
 
 MARK = "sslpairs publish\n"
-"""Content of the git lock of a publish: a lock that a killed one left is known by it."""
+"""Content of git's lock while publishing: identifies a lock left by a killed publish."""
 
 
 @dataclass
 class Published:
-    """What ``publish`` did."""
+    """Result of ``publish``."""
 
     sent: int = 0
-    """Objects that the remote did not hold."""
+    """Objects that the remote did not have."""
     bytes: int = 0
     held: int = 0
-    """Objects that it held already."""
+    """Objects that the remote already had."""
     runs: list[str] = field(default_factory=list)
     """Runs whose checkpoint the remote now holds."""
     unfinished: int = 0
-    """Runs without a receipt: left out."""
+    """Runs without a receipt, which are left out."""
     problems: list[str] = field(default_factory=list)
     staged: int = 0
-    """Files that git did not know, or knew otherwise."""
+    """Files that are new or changed in git's index."""
     uncommitted: list[str] = field(default_factory=list)
     """Files of the configuration, code and rules that a clone of the next commit would not have."""
     notes: list[str] = field(default_factory=list)
 
 
 def small_files(build: Build, runs: list[str], whole_data: bool) -> list[str]:
-    """Receipts, metrics, pointers and evaluations of runs, the record of the data, and where the remote is; whole ones only."""
+    """Receipts, metrics, pointers and evaluations of runs, the record of the data, and the remote's address; intact ones only."""
     files = [".dvc/config", *(["data.dvc"] if whole_data else [])]
     chosen = set(runs)
     for run in runs:
@@ -50,8 +50,8 @@ def small_files(build: Build, runs: list[str], whole_data: bool) -> list[str]:
 
 
 def stage(root: Path, files: list[str], done: Published) -> int:
-    """``git add`` in a copy of the index that then takes its place, under git's own lock: a publish that is killed leaves
-    the index as it was or as it should be, and a lock that the next one knows as its own."""
+    """Run ``git add`` in a copy of the index that then replaces it, under git's own lock: a publish that is killed leaves the index
+    either unchanged or complete, and a lock that the next publish recognises as its own."""
     try:
         index = Path(ask(root, "rev-parse", "--path-format=absolute", "--git-path", "index").strip())
     except NoRepository as error:
@@ -74,7 +74,7 @@ def stage(root: Path, files: list[str], done: Published) -> int:
 
 @contextlib.contextmanager
 def git_locked(lock: Path, mark: Path, patience: float = 20.0) -> Iterator[None]:
-    """Hold git's index.lock. One that a killed publish left is taken over: no other runs, since this one holds its lock."""
+    """Hold git's index.lock. One left by a killed publish is taken over: no other publish runs, since this one holds its lock."""
     mark.write_text(MARK)
     until = time.monotonic() + patience
     while True:
@@ -89,7 +89,7 @@ def git_locked(lock: Path, mark: Path, patience: float = 20.0) -> Iterator[None]
             if time.monotonic() > until:
                 mark.unlink(missing_ok=True)
                 raise UserError(
-                    f"{lock}: git is at work here, or was killed; if no git runs, remove that file, then run the same command again"
+                    f"{lock}: git is running here, or was killed; if no git is running, remove that file, then run the same command again"
                 ) from None
             time.sleep(0.2)
     try:

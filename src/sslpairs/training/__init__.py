@@ -1,1 +1,1 @@
-"""The loop, optimisers and schedules, the online protocol, receipts."""
+"""The training loop, optimisers and schedules, the online protocol, receipts."""

@@ -1,4 +1,4 @@
-"""Networks that torch compiles."""
+"""Compilation of networks with torch.compile."""
 
 from collections.abc import Callable, Iterable
 
@@ -9,11 +9,11 @@ from torch import nn
 def compile_networks(
     networks: Iterable[nn.Module], device: torch.device, alone: bool = True, backend: str = "inductor"
 ) -> Callable[[], None]:
-    """Let torch compile every network; the first step of each takes long. Names and weights stay as they are. Answers what is to be
-    called at the beginning of each step.
+    """Compile every network with torch.compile; the first step of each takes long. Names and weights are unchanged. Returns a
+    function to call at the beginning of each step.
 
-    On a GPU of its own (``alone``) a network's kernels are launched as CUDA graphs: one by one, the nine hundred of a ResNet-18's
-    step take the host longer than the GPU (``benchmarks/RESULTS.md``). What several processes do together stays outside graphs.
+    On a GPU without other processes (``alone``) a network's kernels are launched as CUDA graphs: one by one, the nine hundred of a
+    ResNet-18's step take the host longer than the GPU (``benchmarks/RESULTS.md``). Collectives stay outside graphs.
     """
     graphs = device.type == "cuda" and alone and backend == "inductor"
     for network in networks:
@@ -22,4 +22,4 @@ def compile_networks(
 
 
 def nothing() -> None:
-    """What a step of networks that are not compiled begins with."""
+    """No-op at the beginning of a step, for networks that are not compiled."""

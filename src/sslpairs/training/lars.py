@@ -1,7 +1,7 @@
 """LARS (You et al. 2017, arXiv 1708.03888) with solo-learn's two options, which DimCL's and GPS's recipes use.
 
-Lightly's LARS has neither the clipping nor the choice by shape instead of by weight decay, so it is written here
-(SOLO utils/lars.py is the reference for what they mean).
+Lightly's LARS has neither the clipping nor the choice by shape instead of by weight decay, so it is implemented here
+(SOLO utils/lars.py is the reference for both options).
 """
 
 from collections.abc import Iterable
@@ -11,10 +11,10 @@ from torch import nn
 
 
 class LARS(torch.optim.Optimizer):
-    """SGD with momentum whose rate is adapted for each parameter.
+    """SGD with momentum with a separately adapted rate for each parameter.
 
     A parameter of more than one dimension (any, with ``adapt_vectors``) is decayed, and its gradient g + wd * w multiplied
-    by ``eta * |w| / (|g| + wd * |w|)``, where both norms are positive; with ``clip``, by at most what makes the rate ``lr``.
+    by ``eta * |w| / (|g| + wd * |w|)`` if both norms are positive; with ``clip``, at most by the factor that makes the rate ``lr``.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class LARS(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure=None) -> None:
-        """One update; no closure is used. Nothing waits for the device."""
+        """One update; ``closure`` is ignored. Does not wait for the device."""
         for group in self.param_groups:
             moved = [p for p in group["params"] if p.grad is not None]
             adapted = [p for p in moved if p.ndim > 1 or group["adapt_vectors"]]
@@ -65,7 +65,7 @@ class LARS(torch.optim.Optimizer):
         ratio = group["trust_coefficient"] * weight / (slope + decay * weight + 1e-8)
         if group["clip"]:
             ratio = (ratio / group["lr"]).clamp(max=1) if group["lr"] else torch.ones_like(ratio)
-        # A parameter or a gradient of zero is left as it is.
+        # A parameter or a gradient of zero is not adapted.
         there = (weight > 0) & (slope > 0)
         changes = torch._foreach_mul(slopes, torch.where(there, ratio, 1).unbind())
         decays = torch._foreach_mul(parameters, torch.where(there, ratio * decay, 0).unbind())

@@ -1,4 +1,4 @@
-"""``metrics.csv``: what a training measured, a line an epoch."""
+"""``metrics.csv``: the metrics of a training, one line per epoch."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from sslpairs.files import unwritable
 from sslpairs.plan.progress import date_start, live_metrics
 
 COLUMNS = ("epoch", "steps", "loss", "learning_rate", "online_top1")
-"""Nothing that a clock measured, so that equal trainings give equal bytes."""
+"""No time measurements, so that equal trainings give equal bytes."""
 
 
 def to_csv(rows: Sequence[dict[str, Any]], header: bool = True) -> str:
@@ -27,17 +27,17 @@ def to_csv(rows: Sequence[dict[str, Any]], header: bool = True) -> str:
 
 
 class LiveMetrics:
-    """The metrics in a run's folder while it trains, for whoever looks: they begin with the epochs that an interrupted training
-    resumes from. What counts is the whole file that is written at the end."""
+    """The metrics in a run's folder while it trains, for monitoring: they begin with the epochs from which an interrupted training
+    resumes. The authoritative file is the whole one written at the end."""
 
     def __init__(self, folder: Path, rows: Sequence[dict[str, Any]], seconds: float):
-        """``rows`` are of epochs that took ``seconds`` before this training. Raises ``UserError`` where the disk is full."""
+        """``rows`` are of epochs that took ``seconds`` before this training. Raises ``UserError`` if the disk is full."""
         self.path = live_metrics(folder)
         self._write("w", to_csv(rows))
         date_start(folder, seconds)
 
     def add(self, row: dict[str, Any]) -> None:
-        """One more epoch is done."""
+        """Append one finished epoch."""
         self._write("a", to_csv([row], header=False))
 
     def _write(self, mode: str, text: str) -> None:

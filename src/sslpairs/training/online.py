@@ -1,4 +1,4 @@
-"""The ``online`` protocol: a linear layer that learns beside the backbone, from detached features."""
+"""The ``online`` protocol: a linear layer trained along with the backbone, on detached features."""
 
 from collections.abc import Sequence
 
@@ -23,13 +23,13 @@ class OnlineClassifier:
 
     @torch.no_grad()
     def learn(self, clean: Sequence[Emb], labels: Sequence[Tensor]) -> None:
-        """One step on the views that the online network has seen; each view has the label of its own source image.
+        """One step on the views that the online network has processed; each view has the label of its own source image.
 
-        The gradient of the mean cross entropy is written out, since through autograd a step takes half as long again.
+        The gradient of the mean cross entropy is computed directly: with autograd a step takes half as long again.
         """
         seen = [(emb.h.detach().float(), y) for emb, y in zip(clean, labels, strict=True) if emb.h is not None]
         h, y = (torch.cat(parts) for parts in zip(*seen, strict=True))
-        # Classes first, in which the softmax takes a seventh of the time.
+        # Classes first: the softmax takes a seventh of the time in this layout.
         slope = torch.addmm(self.layer.bias[:, None], self.layer.weight, h.T).softmax(0)
         slope.scatter_add_(0, y[None], slope.new_full((1, len(y)), -1.0)).div_(len(y))
         self.layer.weight.grad, self.layer.bias.grad = slope @ h, slope.sum(1)
@@ -42,10 +42,10 @@ class OnlineClassifier:
         return 100 * (predicted == data.test.labels).double().mean().item()
 
     def state(self) -> dict:
-        """For resuming."""
+        """State for resuming."""
         return {"layer": self.layer.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def restore(self, state: dict) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         self.layer.load_state_dict(state["layer"])
         self.optimizer.load_state_dict(state["optimizer"])

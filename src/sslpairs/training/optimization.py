@@ -11,7 +11,7 @@ from sslpairs.training.lars import LARS
 
 
 def base_rate(how: recipes.Optimizer, batch_size: int) -> float:
-    """The learning rate at its peak: scaled by the batch size where the recipe asks for it."""
+    """The peak learning rate: scaled by the batch size if the recipe says so."""
     return how.lr * (batch_size / how.reference_batch if how.reference_batch else 1)
 
 
@@ -28,7 +28,7 @@ def build_optimizer(
     if how.name == "sgd":
         sgd = torch.optim.SGD(groups, rate, momentum=how.momentum, weight_decay=how.weight_decay, fused=True)
         if how.momentum:
-            # From the beginning: fused, it cannot tell a layer that was frozen so far from a first step. The steps are the same.
+            # From the start: the fused version cannot tell a layer that was frozen until now from a first step. The steps are the same.
             for p in parameters:
                 sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
         return sgd
@@ -38,7 +38,7 @@ def build_optimizer(
 
 
 def rate_factor(how: recipes.Schedule, step: int, steps_per_epoch: int, epochs: int) -> float:
-    """What the peak learning rate is multiplied with in a step, counted from 0. A function of the step alone."""
+    """Factor on the peak learning rate at a step, counted from 0. A function of the step alone."""
     warmup = round(how.warmup_epochs * steps_per_epoch)
     if how.name == "constant":
         return (step + 1) / warmup if step < warmup else 1.0
@@ -58,7 +58,7 @@ def rate_factor(how: recipes.Schedule, step: int, steps_per_epoch: int, epochs: 
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Use this learning rate from now on, but for what keeps its own."""
+    """Set the learning rate, except for groups that keep their own."""
     for group in optimizer.param_groups:
         if not group["constant"]:
             group["lr"] = rate

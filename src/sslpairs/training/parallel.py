@@ -1,4 +1,4 @@
-"""The loss of several processes (``docs/several-gpus.md``): gradients from the rows of all."""
+"""The loss on several processes (``docs/several-gpus.md``): gradients from the rows of all of them."""
 
 from collections.abc import Callable
 
@@ -25,8 +25,8 @@ class _Loss(nn.Module):
 def shared_loss(method: BaseMethod) -> Callable[..., tuple[Tensor, Step]]:
     """A ``step_loss`` of this method (it ignores its first argument) whose gradients are those of the whole batch on every process.
 
-    Each process's backward pass gives the gradient of the sum of P equal losses through its own rows; the mean of these over
-    the processes, which DistributedDataParallel takes, is the gradient of the loss. Weights are made equal first.
+    Each process's backward pass gives the gradient of the sum of P equal losses with respect to its own rows; their mean over the
+    processes, which DistributedDataParallel computes, is the gradient of the loss. Weights are synchronised first.
     """
     wrapped = DistributedDataParallel(_Loss(method), broadcast_buffers=False)
 

@@ -1,4 +1,4 @@
-"""Which code and which libraries made a result."""
+"""Which code and which libraries produced a result."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +11,7 @@ LIBRARIES = ("sslpairs", "torch", "torchvision", "lightly", "numpy")
 
 
 def code_and_versions(root: Path, code: str, known: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The keys git, code and versions of a receipt. ``code`` is a fingerprint; ``known`` is what git said on another machine, where
+    """The keys git, code and versions of a receipt. ``code`` is a fingerprint; ``known`` is git's state from another machine, used if
     there is none here."""
     git = git_state(root)
     return {

@@ -1,4 +1,4 @@
-"""Train one run: from its specification to a checkpoint, its metrics and, last of all, its receipt."""
+"""Train one run: from its specification to a checkpoint, its metrics and, last, its receipt."""
 
 import hashlib
 import logging
@@ -36,15 +36,15 @@ def train(
     compiled: bool = False,
     git: Git | None = None,
 ) -> Receipt | None:
-    """Train a run of a plan and answer its receipt; None on those of several processes that do not lead, and write nothing.
+    """Train a run of a plan and return its receipt; None on ranks other than 0, which write nothing.
 
     ``entry`` is the plan's entry of the run. Writes ``checkpoint.pt``, ``metrics.csv`` and, last, ``run.json`` into the
-    run's folder; a resumable ``last.ckpt`` and the metrics so far lie there meanwhile, written after every epoch. Raises
-    ``UserError`` when the loss is not a number, or the data do not fit the recipe; then there is no receipt.
+    run's folder; during training it also has a resumable ``last.ckpt`` and the metrics so far, written after every epoch.
+    Raises ``UserError`` if the loss is not finite, or the data do not fit the recipe; then there is no receipt.
 
-    A run whose checkpoint is gone keeps its receipt when the new weights are the same ones; ``force`` writes a new one.
-    ``compiled`` lets torch compile the networks. ``git`` is the state of the repository as another machine saw it, in case there is
-    no git here.
+    A run whose checkpoint is gone keeps its receipt if the new weights are the same; ``force`` writes a new one.
+    ``compiled`` compiles the networks with torch. ``git`` is the state of the repository as seen by another machine, in case there
+    is no git here.
     """
     settle(threads)
     started = time.perf_counter()
@@ -53,7 +53,7 @@ def train(
     folder = root / run_folder(run)
     world = current_world()
     if world.is_rank_zero:
-        for leftover in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
+        for leftover in folder.glob(".*.tmp"):  # of a process that was killed while writing
             leftover.unlink(missing_ok=True)
     guide = _checkpoint_of(entry["guide"], root)
     trainer = Trainer(run, spec, load(entry["dataset"], root, place, spec.dataset), root, place)
@@ -81,13 +81,13 @@ def train(
         write_atomic(folder / "checkpoint.pt", content)
         write_atomic(folder / "metrics.csv", metrics)
         _remove_meanwhile(folder)
-        log.info("%s: the same weights and metrics as before, bit for bit: its receipt stands", run)
+        log.info("%s: the same weights and metrics as before, bit for bit: its receipt is kept", run)
         return earlier
-    # From here until the end there is no receipt: it never lies beside a checkpoint that it does not name.
+    # From here until the end there is no receipt: it must never describe another checkpoint.
     (folder / "run.json").unlink(missing_ok=True)
     for evaluation in (root / EVALUATIONS / run).glob("*.json"):
         if (read_json(evaluation) or {}).get("checkpoint") != sha256:
-            evaluation.unlink()  # of weights that are no more
+            evaluation.unlink()  # of weights that no longer exist
     write_atomic(folder / "checkpoint.pt", content)
     write_atomic(folder / "metrics.csv", metrics)
     tested = [(row["online_top1"], row["epoch"]) for row in rows if row["online_top1"] is not None]
@@ -124,12 +124,12 @@ def train(
 
 
 def _remove_meanwhile(folder: Path) -> None:
-    """What lies in a run's folder only until the receipt does."""
+    """Remove files that exist only until the receipt does."""
     for path in (folder / "last.ckpt", live_metrics(folder)):
         path.unlink(missing_ok=True)
 
 
 def _checkpoint_of(guide: str | None, root: Path) -> str | None:
-    """sha256 of the guide's checkpoint, as its receipt names it."""
+    """sha256 of the guide's checkpoint, from its receipt."""
     receipt = guide and read_receipt(guide, root)
     return receipt["checkpoint"]["sha256"] if receipt else None

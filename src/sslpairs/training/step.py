@@ -1,4 +1,4 @@
-"""One training step: a base method under its pair strategies. ``docs/steps.md`` shows how to run one by hand."""
+"""One training step: a base method with its pair strategies. ``docs/steps.md`` shows how to run one by hand."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,16 +22,16 @@ def step_loss(
     bounds: tuple[Tensor, Tensor] | None = None,
     autocast: torch.dtype | None = None,
 ) -> tuple[Tensor, Step]:
-    """The total loss of a batch, ready for backward, and everything it was made of.
+    """The total loss of a batch, ready for backward, and everything it was computed from.
 
     ``xs`` are the augmented, normalised views, each ``[N, C, H, W]``: two large ones, then small ones if the method has
-    them. ``draws`` holds a random stream (of the CPU) for each strategy by name; ``given`` holds what is to be
-    used instead of a draw (``Step.given``). Each strategy must have wrapped the method first (``strategy.wrap(method)``);
-    they are asked in the order of composition, whatever the order of ``pairs``. ``bounds`` are the valid pixels, for attacks
-    that are clipped (``Step.bounds``). ``autocast`` is a lower precision for the networks; objectives and attacks are
-    computed in float32 at least. Where several processes have a share of the views' rows each (``methods/whole.py``), the loss is
-    the whole batch's on all of them. Of what a checkpoint holds, only momentum encoders that follow before the step, prototypes'
-    lengths and the statistics of batch norms have changed afterwards.
+    them. ``draws`` holds a random stream (on the CPU) for each strategy by name; ``given`` holds values used instead of a
+    draw (``Step.given``). Each strategy must have wrapped the method first (``strategy.wrap(method)``); they are called in
+    the order of composition, regardless of the order of ``pairs``. ``bounds`` are the valid pixels, for clipped attacks
+    (``Step.bounds``). ``autocast`` is a lower precision for the networks; objectives and attacks are computed in at least
+    float32. If several processes each have a share of the views' rows (``methods/whole.py``), the loss on each of them is that of
+    the whole batch. Of the state in a checkpoint, this changes only momentum encoders that are updated before the step, the
+    prototypes' lengths and the batch norm statistics.
     """
     pairs = sorted(pairs, key=lambda strategy: list(STRATEGIES).index(strategy.name))
     method.before_step(clock)
@@ -63,10 +63,10 @@ def train_step(
     autocast: torch.dtype | None = None,
     loss_of: Callable[..., tuple[Tensor, Step]] = step_loss,
 ) -> tuple[Tensor, Step]:
-    """A whole step: loss, gradients, the optimiser, then queues, banks, centres and momentum encoders.
+    """A full step: loss, gradients, the optimiser, then queues, banks, centres and momentum encoders.
 
-    Arguments as for ``step_loss``, in whose place several processes have ``loss_of``, which gives them all the gradients of the
-    whole batch. Answers the loss, detached.
+    Arguments as for ``step_loss``, which several processes replace by a ``loss_of`` that gives each of them the gradients of the
+    whole batch. Returns the loss, detached.
     """
     loss, step = loss_of(method, pairs, xs, draws, clock, given, bounds, autocast)
     optimizer.zero_grad(set_to_none=True)

@@ -39,14 +39,14 @@ log = logging.getLogger(__name__)
 STATE = {"run", "made_by", "rows", "seconds", "resumed", "method", "pairs", "optimizer", "online"}
 """Keys of a resumable state."""
 STEPS_PLANNED = 16
-"""Steps whose views are planned at once, at least."""
+"""Minimum number of steps whose views are planned at once."""
 MADE_AT_ONCE, MADE_AT_ONCE_ON_CPU = 1 << 25, 1 << 20
-"""Numbers in the views that are made at once, of as many steps as that allows: small images are not worth a call a step. 134 MB in
-float32 on a GPU, where the launches of a step's views take the host longer than the GPU; 4 MB on the CPU, to stay in the cache."""
+"""Values in the views that are computed at once, for as many steps as that allows: small images are not worth a call per step. 134 MB
+in float32 on a GPU, where launching a step's views takes the host longer than the GPU; 4 MB on the CPU, to stay in the cache."""
 CHEAP = 0.1
-"""Seconds that writing the resumable state may take after every epoch."""
+"""Seconds for writing the resumable state up to which it is written after every epoch."""
 Progress = Callable[[int, int, str], None]
-"""Called with the epochs done, all epochs, and a line of facts."""
+"""Called with the number of epochs done, the number of all epochs, and a status text."""
 
 
 class Trainer:
@@ -55,9 +55,9 @@ class Trainer:
     def __init__(self, run: str, spec: RunSpec, data: ImageData, root: Path, device: torch.device):
         self.run, self.spec, self.data, self.device = run, spec, data, device
         self.seconds = 0.0
-        """Spent before an interruption."""
+        """Time spent before an interruption."""
         self.resumed: list[int] = []
-        """Epochs that were done at each interruption."""
+        """Number of epochs done at each interruption."""
         self.notes: list[str] = []
         channels = data.train.images.shape[1]
         self.world = current_world()
@@ -91,7 +91,7 @@ class Trainer:
         self._begin_step: Callable[[], None] = nothing
 
     def compile(self, backend: str = "inductor") -> None:
-        """Let torch compile every network (``compile_networks``)."""
+        """Compile every network with torch (``compile_networks``)."""
         self._begin_step = compile_networks(self.method.children(), self.device, self.world.size == 1, backend)
 
     def _check_shares(self) -> None:
@@ -99,7 +99,7 @@ class Trainer:
         together, words = partners(self.spec.active)
         if count > 1 and size % (count * together):
             raise UserError(
-                f"{self.run}: a batch of {size} cannot be shared equally by {count} processes{words}; start a number of them that "
+                f"{self.run}: a batch of {size} cannot be shared equally by {count} processes{words}; start a number of processes that "
                 f"divides {size // together if size % together == 0 else size}"
             )
 
@@ -116,11 +116,11 @@ class Trainer:
                 log.info(line)
                 self.notes.append(line)
             self.items = strategy.items(self.items, generator(self.spec.seed, strategy.name, "items"))
-        # Equal everywhere, unless processes on different hardware see a similarity at a threshold differently.
+        # Equal on all ranks, unless different hardware puts a similarity on different sides of a threshold.
         self.items = self.world.broadcast(lambda: self.items)
 
     def _width(self, channels: int) -> int:
-        """Features of the backbone, seen on one image."""
+        """Number of backbone features, determined with one image."""
         size = self.data.train.images.shape[-1]
         was_training = self.method.backbone.training
         with torch.no_grad():
@@ -133,11 +133,11 @@ class Trainer:
     def fit(
         self, resume: Path, made_by: dict[str, Any], afresh: bool = False, progress: Progress | None = None
     ) -> list[dict[str, Any]]:
-        """Train all epochs, going on from ``resume`` if that file is there; returns one row an epoch, each of which is also written
-        to the metrics beside it as soon as it is known.
+        """Train all epochs, resuming from ``resume`` if that file exists; returns one row per epoch, each of which is also appended
+        to the metrics file next to it immediately.
 
-        ``made_by`` is what the weights depend on beside the recipe: code, libraries, the guide's weights. A state of another
-        one is not used, nor, where the run is to be trained ``afresh``, that of a training which had come to its end.
+        ``made_by`` is what the weights depend on besides the recipe: code, libraries, the guide's weights. A state with a different
+        one is not used; nor, if the run is to be trained ``afresh``, is that of a finished training.
         """
         rows = self._restore(resume, made_by, afresh)
         live = LiveMetrics(resume.parent, rows, self.seconds) if self.world.is_rank_zero else None
@@ -149,7 +149,7 @@ class Trainer:
                 live.add(rows[-1])
             now = time.perf_counter()
             self.seconds = before + now - started
-            # Large states of short epochs are not all written, so that it costs a twentieth of the time at most.
+            # Large states of short epochs are not all written, so that this takes at most a twentieth of the time.
             due = cost < CHEAP or now - saved > 20 * cost or epoch + 1 == self.spec.epochs
             if due and self.world.is_rank_zero:
                 self._save(resume, made_by, rows)
@@ -167,7 +167,7 @@ class Trainer:
             if epoch and strategy.rebuild_every and epoch % strategy.rebuild_every == 0:
                 strategy.rebuild(lambda layer: embed_with(self.method, layer, self.data).cpu())
         self.method.train()
-        # Anew for each epoch, so that a run that resumes sums gradients in the order in which it would have anyway.
+        # Recreated for each epoch, so that a resumed run sums gradients in the same order as an uninterrupted one.
         loss_of = shared_loss(self.method) if self.world.size > 1 else step_loss
         losses = torch.zeros(self.steps_per_epoch, device=self.device)
         started = time.perf_counter()
@@ -193,7 +193,7 @@ class Trainer:
         Views are those of this process's share of the batch, labels those of the whole batch.
         """
         items, labels = self.world.broadcast(lambda: torch.stack(self._items_of(epoch))), self.data.train.labels
-        # This process's share of a few steps' items; where both views come from the same images, these are fetched once.
+        # This process's share of a few steps' items; if both views come from the same images, these are fetched once.
         shares = [group[:, share()].flatten(0, 1) for group in items.split(self.steps_at_once)]
         rows = (own[:, 0] if torch.equal(*own.T) else own.T.flatten() for own in shares)
         found = self.data.train.images.batches(rows)
@@ -205,7 +205,7 @@ class Trainer:
                 yield seen, [labels[sources] for sources in sent(batch.T.contiguous(), self.device)]
 
     def _views(self, images: Sequence[Tensor], plans: Sequence[Plan]) -> list[Tensor]:
-        """All views of a step from the images of both sources, which the small ones take in turn."""
+        """All views of a step from the images of both sources, which the small views use alternately."""
         return [
             apply(images[view % 2], how, self.data.mean, self.data.std, size).contiguous(
                 memory_format=torch.channels_last
@@ -224,9 +224,9 @@ class Trainer:
         return batches
 
     def _plans(self, epoch: int) -> Iterator[list[Plan]]:
-        """What is done to the images of the next ``steps_at_once`` steps, a plan for each view.
+        """Transforms of the images of the next ``steps_at_once`` steps, one plan per view.
 
-        Drawn for the whole batch, so that an image's views are the same for any number of processes.
+        Drawn for the whole batch, so an image's views are the same for any number of processes.
         """
         size, shape = self.spec.batch_size, self.data.train.images.shape[1:]
         streams = [generator(self.spec.seed, f"view {view}", epoch) for view in range(1, 1 + len(self.augmentations))]
@@ -249,7 +249,7 @@ class Trainer:
         draws: dict[str, torch.Generator],
         loss_of: Callable[..., tuple[Tensor, Step]],
     ) -> Tensor:
-        """One step; answers the loss, detached."""
+        """One step; returns the loss, detached."""
         spec = self.spec
         self._begin_step()
         set_rate(
@@ -290,7 +290,7 @@ class Trainer:
     # --- files ---------------------------------------------------------------------------------------------------
 
     def checkpoint(self) -> dict[str, Any]:
-        """What is kept of a finished run: the backbone under plain names, and all networks and queues."""
+        """The content of a finished run's checkpoint: the backbone under plain names, and all networks and queues."""
         method = _on_cpu(self.method.state_dict())
         # The same tensors under both names: they are stored once.
         own = {name.removeprefix("backbone."): value for name, value in method.items() if name.startswith("backbone.")}
@@ -320,7 +320,7 @@ class Trainer:
         checkpoint.save_state(path, content)
 
     def _resumable(self, path: Path, made_by: dict[str, Any], afresh: bool) -> dict[str, Any] | None:
-        """The state to go on from; None where there is none, or not of this training."""
+        """The state to resume from; None if there is none, or it is not of this training."""
         if not path.exists():
             return None
         try:
@@ -328,7 +328,7 @@ class Trainer:
             if content.get("run") != self.run or set(content) != STATE:
                 raise UserError(f"{path}: not a state of this run.")
             if changed := [key for key, value in made_by.items() if content["made_by"].get(key) != value]:
-                raise UserError(f"{path}: of other {' and '.join(changed)} than there are now.")
+                raise UserError(f"{path}: made with a different {' and '.join(changed)}.")
             if afresh and len(content["rows"]) == self.spec.epochs:
                 raise UserError(f"{path}: of the training that is to be repeated.")
         except UserError as error:
@@ -337,7 +337,7 @@ class Trainer:
         return content
 
     def _restore(self, path: Path, made_by: dict[str, Any], afresh: bool) -> list[dict[str, Any]]:
-        """Take up the state of an interrupted training, if there is one; answers its rows."""
+        """Resume from the state of an interrupted training, if there is one; returns its rows."""
         content = self.world.broadcast(lambda: self._resumable(path, made_by, afresh))
         if content is None:
             return []

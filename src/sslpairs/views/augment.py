@@ -1,14 +1,14 @@
-"""Random views of a batch of images, made in batches on the device: every image has draws of its own (``draws.py``).
+"""Random views of a batch of images, computed in batches on the device: every image has its own draws (``draws.py``).
 
-The transforms are torchvision's on tensors, with its parameters and distributions: crops in whole pixels, resized with
-antialias; a blur with mirrored borders. Two things differ:
-- with rotation, crop, mirror image and rotation are one bilinear resampling (a rotated crop sees the image beyond its border,
-  and zeros beyond the image);
-- all changes of colour are one affine map an image, in which hue turns the chroma plane of YIQ (as NVIDIA DALI does), clamped
-  once. A recipe with ``space: hsv`` gets torchvision's own: one change after the other in random order, each clamped, hue
+The transforms are torchvision's for tensors, with its parameters and distributions: crops in whole pixels, resized with
+antialias; blur with reflected borders. Two things differ:
+- with rotation, crop, flip and rotation are one bilinear resampling (a rotated crop sees the image beyond its border, and zeros
+  beyond the image);
+- all colour changes are one affine map per image, in which hue rotates the chroma plane of YIQ (as NVIDIA DALI does), clamped
+  once. A recipe with ``space: hsv`` uses torchvision's own: one change after the other in random order, each clamped, hue
   through HSV.
 
-What is fast was decided by measurement: ``benchmarks/RESULTS.md``.
+The fastest variants were chosen by measurement: ``benchmarks/RESULTS.md``.
 """
 
 from functools import cache
@@ -33,17 +33,17 @@ def augment(
     """One random view of each image, normalised.
 
     ``images`` is uint8 ``[B, C, H, W]``; ``mean`` and ``std`` are ``[C]`` on the scale 0 to 1; ``draws`` are rows of
-    uniform numbers ``[B, draws.COLUMNS]``, or a generator from which to draw them, both on the CPU. Returns float32
-    ``[B, C, H, W]``, or ``[B, C, size, size]`` for small crops. ``how.second`` is not looked at: ask ``how.of_view`` first.
+    uniform numbers ``[B, draws.COLUMNS]``, or a generator to draw them from, both on the CPU. Returns float32
+    ``[B, C, H, W]``, or ``[B, C, size, size]`` for small crops. ``how.second`` is ignored: call ``how.of_view`` first.
     """
     table = draws if isinstance(draws, Tensor) else draw(len(images), draws)
     return apply(images, plan(how, table, images.shape[1:]), mean, std, size)
 
 
 def apply(images: Tensor, what: Plan, mean: Tensor, std: Tensor, size: int | None = None) -> Tensor:
-    """The views of a plan, normalised; see ``augment``. Nothing waits for the device.
+    """The views of a plan, normalised; see ``augment``. Does not synchronise with the device.
 
-    Blur and solarisation are done on normalised pixels, where they mean the same: it saves passes over the images.
+    Blur and solarisation are applied to normalised pixels, which is equivalent and saves passes over the images.
     """
     x = _recolour(_look(images, what, size), what, mean, std)
     if what.sigmas is not None and len(rows := what.sigmas.nonzero()[:, 0]):
@@ -62,11 +62,11 @@ def normalize(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return (x - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)
 
 
-# --- where to look -------------------------------------------------------------------------------------------------
+# --- geometry ------------------------------------------------------------------------------------------------------
 
 
 def _look(images: Tensor, what: Plan, size: int | None) -> Tensor:
-    """Crop, mirror image and rotation, on the scale 0 to 1."""
+    """Crop, flip and rotation, on the scale 0 to 1."""
     height, width = images.shape[2:]
     to = (size or height, size or width)
     if what.angles is not None:
@@ -81,12 +81,12 @@ def _look(images: Tensor, what: Plan, size: int | None) -> Tensor:
 def _crop(images: Tensor, boxes: Tensor, to: tuple[int, int]) -> Tensor:
     """Boxes of a plan, resized to height and width ``to`` with a triangle filter that widens with the reduction (antialias).
 
-    The filter is separable: two products of small matrices an image. ``grid_sample`` gathers four pixels each, which is not
+    The filter is separable: two products of small matrices per image. ``grid_sample`` gathers four pixels each, which is not
     faster, and has no antialias.
     """
     count, channels, height, width = images.shape
     reduces = height > to[0] or width > to[1]  # a crop may be larger than its view
-    # Across, then down, mirrored across only.
+    # Horizontal, then vertical; flipped horizontally only.
     box = sent(boxes, images.device)
     start, extent, mirrored = box[:, :2].T, box[:, 2:4].T, torch.stack([box[:, 4], torch.zeros_like(box[:, 4])])
     if height == width:  # both at once
@@ -98,22 +98,22 @@ def _crop(images: Tensor, boxes: Tensor, to: tuple[int, int]) -> Tensor:
         )
     x = images.float().view(count, channels * height, width)
     y = torch.bmm(x, across.transpose(1, 2)).view(count * channels, height, to[1])
-    # The step to the scale 0 to 1 on the smallest of the factors.
+    # Convert to the scale 0 to 1 on the smallest of the factors.
     down = down * (1 / 255)
     y = torch.bmm(down.repeat_interleave(channels, 0) if channels > 1 else down, y)
     return y.view(count, channels, *to)
 
 
 def _filter(start: Tensor, extent: Tensor, size: int, to: int, reduces: bool, mirrored: Tensor) -> Tensor:
-    """Weights ``[B, to, size]`` of the input's pixels in the output's, along one axis; each row's sum is 1.
+    """Weights ``[B, to, size]`` of the input's pixels in the output's, along one axis; each row sums to 1.
 
-    A crop is cut out before it is resized: what lies beyond it is not seen.
+    A crop is cut out before it is resized: pixels beyond it have no weight.
     """
     start, end, scale = start[:, None], (start + extent)[:, None], (extent / to)[:, None]
     place = torch.arange(to, device=start.device) + 0.5
     centre = start + (place + mirrored[:, None] * (to - 2 * place)) * scale
     pixel = torch.arange(size, device=start.device) + 0.5
-    if not reduces:  # a border pixel is repeated, and two neighbours' weights have the sum 1
+    if not reduces:  # border pixels are repeated, and the weights of two neighbours sum to 1
         centre = torch.minimum(torch.maximum(centre, start + 0.5), end - 0.5)
         return torch.rsub((pixel - centre[:, :, None]).abs_(), 1).relu_()
     weights = torch.rsub((pixel - centre[:, :, None]).abs_() / scale.clamp_min(1)[:, :, None], 1).relu_()
@@ -122,15 +122,15 @@ def _filter(start: Tensor, extent: Tensor, size: int, to: int, reduces: bool, mi
 
 
 def _rotate(images: Tensor, what: Plan, to: tuple[int, int]) -> Tensor:
-    """Crop, mirror image and rotation as one bilinear resampling, without antialias."""
+    """Crop, flip and rotation as one bilinear resampling, without antialias."""
     count, _, height, width = images.shape
     left, top, w, h, mirrored = what.boxes.T
     cx, cy, hx, hy = (2 * left + w) / width - 1, (2 * top + h) / height - 1, w / width, h / height
     sign, cos, sin = 1 - 2 * mirrored, what.angles.cos(), what.angles.sin()
-    # An output pixel p looks at centre + half size * mirror * (rotation p) of the input.
+    # An output pixel p samples the input at centre + half size * flip * (rotation p).
     theta = torch.stack([hx * sign * cos, -hx * sign * sin, cx, hy * sin, hy * cos, cy], dim=1).view(-1, 2, 3)
     theta = sent(theta, images.device)
-    # As torch's affine_grid, which takes ten times as long.
+    # Equivalent to torch's affine_grid, which takes ten times as long.
     grid = torch.baddbmm(theta[:, :, 2:], theta[:, :, :2], _places(to, images.device).expand(count, 2, -1))
     grid = grid.view(count, 2, *to).permute(0, 2, 3, 1)
     x = images.float().div_(255)
@@ -139,7 +139,7 @@ def _rotate(images: Tensor, what: Plan, to: tuple[int, int]) -> Tensor:
 
 @cache
 def _places(to: tuple[int, int], device: torch.device) -> Tensor:
-    """Where the pixels of an image lie, across and down, from -1 to 1: ``[2, H * W]``."""
+    """Coordinates of an image's pixels, horizontal and vertical, from -1 to 1: ``[2, H * W]``."""
     down, across = ((torch.arange(size) + 0.5) * 2 / size - 1 for size in to)
     return torch.stack([across.expand(to), down[:, None].expand(to)]).view(2, -1).to(device)
 
@@ -148,7 +148,7 @@ def _places(to: tuple[int, int], device: torch.device) -> Tensor:
 
 
 def _recolour(x: Tensor, what: Plan, mean: Tensor, std: Tensor) -> Tensor:
-    """Changes of colour, the range from 0 to 1, and normalisation."""
+    """Colour changes, clamping to 0 to 1, and normalisation."""
     if what.passes is not None:
         x = _jitter(x, what)
     elif what.gains is not None:
@@ -157,7 +157,7 @@ def _recolour(x: Tensor, what: Plan, mean: Tensor, std: Tensor) -> Tensor:
 
 
 def _blend(x: Tensor, gains: Tensor) -> Tensor:
-    """Gains ``[B, 4]`` as ``draws.colour_gains`` has them."""
+    """Apply the gains ``[B, 4]`` of ``draws.colour_gains``."""
     count, channels, *size = x.shape
     flat = x.view(count, channels, -1)
     if channels == 1:
@@ -171,7 +171,7 @@ def _blend(x: Tensor, gains: Tensor) -> Tensor:
 
 
 def _jitter(x: Tensor, what: Plan) -> Tensor:
-    """One change after the other, each within 0 to 1, hue through HSV, then the loss of colour."""
+    """One change after the other, each clamped to 0 to 1, hue through HSV, then grayscale."""
     for gains, shifts in zip(what.passes.unbind(1), what.shifts.unbind(1), strict=True):
         gains = torch.stack([gains[:, 0], gains[:, 1], torch.zeros(len(gains)), gains[:, 2]], dim=1)
         x = _blend(x, sent(gains, x.device)).clamp_(0, 1)
@@ -187,7 +187,7 @@ def _jitter(x: Tensor, what: Plan) -> Tensor:
 def shift_hue(x: Tensor, shift: Tensor) -> Tensor:
     """Hue through HSV, as torchvision's ``adjust_hue``: ``x`` ``[B, 3, H, W]`` within [0, 1], ``shift`` ``[B]`` of the circle.
 
-    In one formula from the largest and smallest colour and the hue in sixths, without the sectors of HSV.
+    In one formula of the largest and smallest channel and the hue in sixths, without the sectors of HSV.
     """
     red, green, blue = x.unbind(1)
     largest = x.amax(1)
@@ -211,10 +211,10 @@ def shift_hue(x: Tensor, shift: Tensor) -> Tensor:
 
 
 def _blur(x: Tensor, sigmas: Tensor, reach: int) -> Tensor:
-    """Separable Gaussian of a width of its own for each image, ``sigmas`` ``[B]`` on the CPU, out to ``reach`` pixels; the border is
-    mirrored.
+    """Separable Gaussian blur with a separate width for each image, ``sigmas`` ``[B]`` on the CPU, up to ``reach`` pixels; the border
+    is reflected.
 
-    Two products of banded matrices an image, as in ``_crop``.
+    Two products of banded matrices per image, as in ``_crop``.
     """
     count, channels, height, width = x.shape
     reach = min(reach, height - 1, width - 1)
@@ -229,7 +229,7 @@ def _blur(x: Tensor, sigmas: Tensor, reach: int) -> Tensor:
 
 @cache
 def _seen(size: int, reach: int, device: torch.device) -> Tensor:
-    """0 and 1, ``[2 * reach + 1, size * size]``: which input pixel each output pixel sees at an offset."""
+    """0 and 1, ``[2 * reach + 1, size * size]``: which input pixel each output pixel reads at an offset."""
     seen = (torch.arange(size) + torch.arange(-reach, reach + 1)[:, None]).abs()
     seen = torch.where(seen >= size, 2 * (size - 1) - seen, seen)
     return F.one_hot(seen, size).flatten(1).float().to(device)

@@ -1,7 +1,7 @@
-"""What chance decides about a view: one row of uniform numbers for each image, and what they mean.
+"""The random part of a view: one row of uniform numbers per image, and their meaning.
 
-All numbers of an image lie in one row, each in a column of its own, drawn on the CPU. So a view depends (up to rounding) on its
-row only: not on the device, the other images of the batch, the number of processes, or the other transforms of a recipe.
+All numbers of an image are in one row, each in its own column, drawn on the CPU. So a view depends (up to rounding) only on its
+row: not on the device, the other images of the batch, the number of processes, or the other transforms of a recipe.
 """
 
 import math
@@ -27,40 +27,40 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 def draw(count: int, draws: torch.Generator) -> Tensor:
-    """Rows for so many images: float32 ``[count, COLUMNS]`` within [0, 1), on the CPU, from a generator of the CPU."""
+    """Rows for ``count`` images: float32 ``[count, COLUMNS]`` within [0, 1), on the CPU, from a CPU generator."""
     return torch.rand(count, COLUMNS, generator=draws)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is done to each of N images, on the CPU. Parts that a recipe does not have are None."""
+    """Transforms of N images, on the CPU. Parts that a recipe does not have are None."""
 
     boxes: Tensor
-    """Crops in pixels: left, top, width, height, and whether mirrored; ``[N, 5]``."""
+    """Crops in pixels: left, top, width, height, and whether flipped; ``[N, 5]``."""
     angles: Tensor | None = None
-    """Of the rotation in radians ``[N]``."""
+    """Rotation in radians ``[N]``."""
     gains: Tensor | None = None
-    """All changes of colour at once ``[N, 4]``, see ``colour_gains``."""
+    """All colour changes at once ``[N, 4]``, see ``colour_gains``."""
     passes: Tensor | None = None
     """Instead, for hue through HSV, one change after the other ``[N, changes, 3]``, see ``change_passes``."""
     shifts: Tensor | None = None
-    """With it, by how much of the circle hue is shifted in each pass ``[N, changes]``."""
+    """Used with ``passes``: shift of hue in each pass, as a fraction of the circle ``[N, changes]``."""
     gray: Tensor | None = None
-    """With it, whether colour is dropped ``[N]``."""
+    """Used with ``passes``: whether colour is dropped ``[N]``."""
     sigmas: Tensor | None = None
     """Standard deviation of the blur in pixels, 0 for none; ``[N]``."""
     solarized: Tensor | None = None
     """Whether bright pixels are inverted ``[N]``."""
     reach: int = 0
-    """Pixels to which the widest blur of the recipe reaches."""
+    """Radius in pixels of the widest blur of the recipe."""
     cropped: bool = False
-    """Whether boxes may be less than the whole image."""
+    """Whether boxes may be smaller than the whole image."""
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     def __getitem__(self, rows: slice | Tensor) -> "Plan":
-        """The plan of some of the images."""
+        """The plan for some of the images."""
         return replace(self, **{name: value[rows] for name, value in self._tensors().items()})
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -68,9 +68,9 @@ class Plan:
 
 
 def plan(how: Augmentation, table: Tensor, shape: tuple[int, int, int]) -> Plan:
-    """What the rows ``[N, COLUMNS]`` mean under a recipe for images of ``shape`` C, H, W.
+    """Interpret the rows ``[N, COLUMNS]`` under a recipe for images of ``shape`` C, H, W.
 
-    ``how.second`` is not looked at: ask ``how.of_view`` first.
+    ``how.second`` is ignored: call ``how.of_view`` first.
     """
     channels, height, width = shape
     whole = torch.tensor([0.0, 0.0, width, height]).expand(len(table), 4)
@@ -95,15 +95,15 @@ def plan(how: Augmentation, table: Tensor, shape: tuple[int, int, int]) -> Plan:
 
 
 def between(u: Tensor, low: float, high: float) -> Tensor:
-    """Uniform numbers within [low, high) from such within [0, 1)."""
+    """Uniform numbers within [low, high), from uniform numbers within [0, 1)."""
     return u * (high - low) + low
 
 
 def crop_boxes(table: Tensor, crop: Crop, height: int, width: int) -> Tensor:
-    """Random crops in whole pixels, as torchvision's RandomResizedCrop draws them: left, top, width, height, ``[N, 4]``.
+    """Random crops in whole pixels, drawn as in torchvision's RandomResizedCrop: left, top, width, height, ``[N, 4]``.
 
-    Area and log-ratio are uniform; a crop that does not fit is drawn again, ten times in all, then it is the largest central
-    one with a ratio in range.
+    Area and log-ratio are uniform; a crop that does not fit is drawn again, up to ten draws in all; after that it is the
+    largest central crop with a ratio in range.
     """
     logs = math.log(crop.ratio[0]), math.log(crop.ratio[1])
 
@@ -130,23 +130,23 @@ def crop_boxes(table: Tensor, crop: Crop, height: int, width: int) -> Tensor:
 
 @cache
 def basis(device: torch.device) -> Tensor:
-    """Colour maps ``[3, 9]``: to grey, what remains, and that turned by a quarter in YIQ.
+    """Colour maps ``[3, 9]``: to grey, the remainder, and the remainder rotated by a quarter turn in YIQ.
 
-    The first two are projections and the third is a quarter turn of the second's plane, so that changes of colour multiply
-    like a number for the brightness and a complex number for the chroma.
+    The first two are projections and the third is a quarter turn of the second's plane, so colour changes multiply like a
+    number for the brightness and a complex number for the chroma.
     """
     to_yiq = torch.tensor([LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)]).double()
-    to_yiq[1:] -= to_yiq[1:].mean(1, keepdim=True)  # these are rounded: grey has no chroma, exactly
+    to_yiq[1:] -= to_yiq[1:].mean(1, keepdim=True)  # the constants are rounded: grey has exactly no chroma
     quarter = torch.tensor([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]]).double()
     grey = torch.tensor(LUMA).expand(3, 3)
     turned = (torch.linalg.inv(to_yiq) @ quarter @ to_yiq).float()
-    # In float32, grey and the rest have the identity as their sum: an image that is not to be changed stays as it is, bit for bit.
+    # In float32, grey and the remainder sum to the identity: an image without changes stays the same, bit for bit.
     return torch.stack([grey, torch.eye(3) - grey, turned]).view(3, 9).to(device)
 
 
 def changes(table: Tensor, how: Jitter) -> dict[str, Tensor]:
-    """Factors of brightness, contrast and saturation and the shift of hue of each image ``[N]``; an image that is not chosen
-    gets 1, 1, 1 and 0."""
+    """Factors of brightness, contrast and saturation and the shift of hue of each image ``[N]``; 1, 1, 1 and 0 for an image that is
+    not chosen."""
     chosen = (table[:, JITTER] < how.probability).float()
 
     def change(amount: float, column: int) -> Tensor:
@@ -157,10 +157,10 @@ def changes(table: Tensor, how: Jitter) -> dict[str, Tensor]:
 
 
 def colour_gains(table: Tensor, how: Jitter | None, gray: Tensor | None) -> Tensor:
-    """All changes of colour as four numbers an image ``[N, 4]``: gain of the brightness, gain of the chroma and what of it is
-    turned by a quarter, and the share of the image's mean brightness that is added everywhere.
+    """All colour changes as four numbers per image ``[N, 4]``: gain of the brightness, gain of the chroma, the part of the chroma
+    rotated by a quarter turn, and the share of the image's mean brightness that is added everywhere.
 
-    Exact, whatever their order, but for the clamping between them, which is left to the end.
+    Exact in any order, except for the clamping between changes, which is done once at the end.
     """
     gains = torch.zeros(len(table), 4)
     gains[:, :2] = 1
@@ -176,7 +176,7 @@ def colour_gains(table: Tensor, how: Jitter | None, gray: Tensor | None) -> Tens
 
 
 def change_passes(table: Tensor, how: Jitter) -> tuple[Tensor, Tensor]:
-    """The same as one change after the other in an order of its own for each image, for hue through HSV.
+    """The same as one change after the other, in a separate order for each image, for hue through HSV.
 
     ``[N, changes, 3]``: gains of brightness and chroma, share of the mean brightness; and ``[N, changes]``: shift of hue.
     """

@@ -10,11 +10,11 @@ from sslpairs.data.sources import Opened
 
 
 def place(name: str, source: Digits, root: Path) -> None:
-    """They come with scikit-learn."""
+    """None: the images come with scikit-learn."""
 
 
 def open_source(name: str, source: Digits, root: Path) -> Opened:
-    """The images, in the order of the library."""
+    """The images, in the library's order."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -33,7 +33,7 @@ def open_source(name: str, source: Digits, root: Path) -> Opened:
 def _test_indices(labels: np.ndarray, per_class: int) -> np.ndarray:
     """Sorted indices of the test images: in each class, the first ones in the order of a hash of their index.
 
-    A hash, since no random generator promises the same stream in every version of its library.
+    A hash, since no random generator guarantees the same stream in every version of its library.
     """
 
     def key(index: int) -> str:

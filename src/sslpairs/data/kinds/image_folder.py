@@ -21,7 +21,7 @@ from sslpairs.files import sha256_file
 
 
 def place(name: str, source: ImageFolder, root: Path) -> Path:
-    """The folder or archive that ``source.path`` means: ~ and $VARIABLES expanded, relative to ``root``."""
+    """The folder or archive at ``source.path``: ~ and $VARIABLES expanded, relative to ``root``."""
     text = os.path.expandvars(source.path)
     if unset := re.search(r"\$\w+|\$\{\w+\}", text):
         raise UserError(
@@ -32,7 +32,7 @@ def place(name: str, source: ImageFolder, root: Path) -> Path:
 
 
 def open_source(name: str, source: ImageFolder, root: Path) -> Opened:
-    """The first pass over the files: it finds every fault of the layout, as a UserError. Decoding is the second one."""
+    """First pass over the files: reports every layout error as a UserError. Decoding is the second pass."""
     listed = _list_images(name, source, root)
     return Opened(
         listed.where, listed.classes, listed.labels, lambda: _decoded(name, source, listed), listed, source.storage
@@ -48,7 +48,7 @@ def _list_images(name: str, source: ImageFolder, root: Path) -> Listed:
     classes = list(listed["train"])
     if len(classes) == 1:
         say(
-            f"warning: {where} has only one class, '{classes[0]}': every accuracy will be 100 % and say nothing; "
+            f"warning: {where} has only one class, '{classes[0]}': every accuracy will be 100 % and mean nothing; "
             "put the images of each class into a folder of its own"
         )
     for split, limit in (("train", source.train_per_class), ("test", source.test_per_class)):
@@ -65,8 +65,8 @@ def _decoded(name: str, source: ImageFolder, listed: Listed) -> dict[str, np.nda
     needed = sum(map(len, listed.labels.values())) * source.channels * source.size**2
     if needed > (free := free_memory()):
         raise UserError(
-            f"{listed.where}: its images take {in_bytes(needed)} of memory while they are prepared, and {in_bytes(free)} are free; "
-            "write 'storage: files' under its source in config/datasets.yaml, which keeps them encoded"
+            f"{listed.where}: its images take {in_bytes(needed)} of memory while they are prepared, but only {in_bytes(free)} are free; "
+            "set 'storage: files' under its source in config/datasets.yaml to keep them encoded"
         )
     images = {
         split: np.empty((len(labels), source.channels, source.size, source.size), np.uint8)
@@ -85,7 +85,7 @@ def _check_file(where: str, path: Path, source: ImageFolder) -> None:
         raise UserError(
             f"{where}: there is no such file or folder{link}; put the data there, or correct 'path' in config/datasets.yaml"
         ) from None
-    except (OSError, ValueError) as error:  # a circle of links, a name that no file can have, a folder that is not ours
+    except (OSError, ValueError) as error:  # circular links, an invalid file name, a folder of another user
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{where} cannot be read ({reason}); correct that, or 'path' in config/datasets.yaml") from None
     if stat.S_ISDIR(mode):
@@ -106,7 +106,7 @@ def _check_file(where: str, path: Path, source: ImageFolder) -> None:
 
 
 def _limit(name: str, by_class: dict[str, list[str]], split: str, limit: int | None) -> None:
-    """Keep the first ``limit`` images of each class; a class that has fewer keeps them all, and that is said."""
+    """Keep the first ``limit`` images of each class; classes with fewer keep them all, and are reported."""
     if limit is None:
         return
     short = [f"{c} {len(files)}" for c, files in by_class.items() if len(files) < limit]

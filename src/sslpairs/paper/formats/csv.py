@@ -29,7 +29,7 @@ def _csv(header: str, lines: list[dict[str, Any]]) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """One line per method, column and metric; ``values`` holds 'seed:accuracy' and ``runs`` run ids, joined by ';'."""
+    """One line per method, column and metric; ``values`` has 'seed:accuracy' and ``runs`` run ids, joined by ';'."""
     plan = table.plan
     lines = []
     for (row, column, metric), cell in table.cells.items():

@@ -11,7 +11,7 @@ from sslpairs.paper.tables import Table
 
 
 def write_table(table: Table, stem: Path) -> None:
-    """Write ``stem`` with .csv, .claims.csv, .md, .tex and .html; each file whole or not at all."""
+    """Write ``stem`` with .csv, .claims.csv, .md, .tex and .html; each file atomically."""
     write_atomic(f"{stem}.csv", to_csv(table))
     write_atomic(f"{stem}.claims.csv", claims_csv(table))
     write_atomic(f"{stem}.md", to_markdown(table))

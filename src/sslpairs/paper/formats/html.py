@@ -28,7 +28,7 @@ details:target > summary { background: #fff3c4; } pre { overflow-x: auto; backgr
 
 
 def html_page(title: str, body: str) -> str:
-    """A whole HTML page without outside files; ``title`` is plain text, ``body`` is HTML."""
+    """A complete HTML page without external files; ``title`` is plain text, ``body`` is HTML."""
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -37,7 +37,7 @@ def html_page(title: str, body: str) -> str:
 
 
 def html_table(headers: list[str], rows: list[str], caption: str = "", numbers: range = range(0)) -> str:
-    """A table; ``headers`` and ``caption`` are plain text, ``rows`` are HTML; ``numbers``: columns set to the right."""
+    """A table; ``headers`` and ``caption`` are plain text, ``rows`` are HTML; ``numbers``: right-aligned columns."""
     cells = "".join(
         f'<th{" class=num" if index in numbers else ""} scope="col">{html.escape(header)}</th>'
         for index, header in enumerate(headers)

@@ -23,7 +23,7 @@ def tex(text: str) -> str:
 
 
 def to_latex(table: Table) -> str:
-    r"""The table and its claims as two floats for ``\input``; the document needs ``\usepackage{booktabs}`` alone."""
+    r"""The table and its claims as two floats for ``\input``; the document only needs ``\usepackage{booktabs}``."""
     plan = table.plan
     blocks = layout(table)
     width = max(len(block.headers) for block in blocks)
