@@ -1,19 +1,19 @@
-# The two commands: `make tables` builds the main job, `make test` runs the fast tests (`make test-all` all of them). They set up
-# what they need first.
+# The two main commands: `make tables` builds all tables, `make test` runs the fast tests (`make test-all` runs all tests). They set
+# up the environment first.
 #   make tables SCALE=digits PAPERS=mixco,clae TABLES=gps-weak SEEDS=5 DEVICE=cpu TRAIN=never JOBS=2 TARGETS="clae spps"
-#   PROFILE=slurm runs the trainings on a cluster (docs/cluster.md); a name under workflow/profiles, or a folder.
-#   VENV=path uses (or makes) another virtual environment; PYTHON=python3.12 makes it.
+#   PROFILE=slurm runs the trainings on a cluster (docs/cluster.md): a name under workflow/profiles, or a folder.
+#   VENV=path uses (or creates) a different virtual environment, with PYTHON=python3.12.
 
 VENV ?= .venv
 PYTHON ?=
 BIN := $(VENV)/bin
 
-# Each clone runs its own code, whichever one the environment was made for.
+# Each clone runs its own code, even if the environment was made for another clone.
 export PYTHONPATH := $(CURDIR)/src$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-# Choices of config/config.yaml that were given as words.
+# Settings of config/config.yaml given as variables.
 GIVEN := $(foreach word,SCALE PAPERS TABLES SEEDS DEVICE TRAIN JOBS,$(if $($(word)),$(word)))
-# A word as the shell sees it: in quotes, since a list may have spaces.
+# Quoted for the shell, since a list may have spaces.
 choice = '$(shell echo $(1) | tr A-Z a-z)=$(subst ','\'',$($(1)))'
 CONFIG := $(if $(GIVEN),--config $(foreach word,$(GIVEN),$(call choice,$(word))))
 HOW := $(if $(PROFILE),--workflow-profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS)),$(if $(JOBS),--cores $(JOBS)))
@@ -28,7 +28,7 @@ SET_UP := sh workflow/setup.sh '$(VENV)' '$(PYTHON)'
 help:            ## Show the commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/'
 
-# Snakemake keeps files in the home folder; where that cannot be written, here.
+# Snakemake keeps files in the home folder, or here if that is not writable.
 ifneq ($(shell test -w "$${HOME:-/nowhere}" && echo yes),yes)
 export XDG_CACHE_HOME ?= $(CURDIR)/.snakemake/cache
 endif
@@ -48,7 +48,7 @@ PYTEST := $(BIN)/python -m pytest -rs -n $(or $(JOBS),logical) --maxprocesses 4
 test: setup      ## Run the tests that need no server and no cluster
 	@$(PYTEST) --dist worksteal -m "not slow"
 
-test-slow: setup ## Run the others: Slurm, ssh, S3, Kubernetes' stand-in, kills and storms
+test-slow: setup ## Run the slow tests: Slurm, ssh, S3, a mock of Kubernetes, killed and concurrent jobs
 	@$(SET_UP) $(ENGINE)
 	@$(PYTEST) --dist loadgroup -m slow
 
@@ -62,8 +62,8 @@ lint: setup      ## Check style, formatting and the workflow
 	@$(BIN)/snakemake --lint
 	@$(BIN)/sslpairs schema --check
 
-setup:           ## Make the virtual environment
+setup:           ## Create the virtual environment
 	@$(SET_UP) $(if $(PROFILE),$(ENGINE))
 
-clean:           ## Remove the tables and figures (runs, evaluations, data and the plans of jobs in a queue stay)
+clean:           ## Remove the tables and figures (keeps runs, evaluations, data and the plans of queued jobs)
 	@rm -rf results/tables results/figures results/provenance results/report.html

@@ -1,7 +1,7 @@
 """Front door: plan, freeze the plan, and include the rules.
 
-The configuration is read once, here, in the process that the user started. Jobs (also on a cluster, where they parse
-this file again) read the frozen plan, so that editing config/ meanwhile changes nothing in a running build.
+The configuration is read only here, in the process that the user started. Jobs (also on a cluster, where they parse
+this file again) read the frozen plan, so editing config/ does not affect a running build.
 """
 
 from pathlib import Path
@@ -10,6 +10,7 @@ from sslpairs.errors import UserError, stop
 
 try:
     from sslpairs.build_log import say_briefly
+    from sslpairs.paper.overview import write_overview
     from sslpairs.paper.results import write_results
     from sslpairs.plan.build import Build
     from sslpairs.plan.frozen import thaw
@@ -26,7 +27,7 @@ try:
         table_inputs,
         trained_from,
     )
-except UserError as error:  # a method or strategy without its other half
+except UserError as error:  # a method or strategy without its counterpart
     stop(error)
 
 root = Path.cwd()
@@ -79,7 +80,7 @@ for target, tables in build.targets().items():
         name:
             target
         input:
-            # A function, so that the thousands of files are only looked at when somebody asks for the target.
+            # A function, so that the thousands of files are only checked if the target is requested.
             lambda wildcards, tables=tables: [
                 file for table in tables for file in build.wanted(table)
             ],
@@ -91,7 +92,9 @@ if not on_node:
 
 onsuccess:
     if not on_node:
-        write_results(Build(build.plan, root))
+        done = Build(build.plan, root)
+        write_results(done)
+        write_overview(done)
 
 
 onstart:

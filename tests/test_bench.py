@@ -257,10 +257,10 @@ def test_json_on_standard_output_is_json_alone(tmp_path):
     [
         (["--methods", "simclrr"], "did you mean 'simclr'"),
         (["--methods", "moco+dimcl"], "write mocoplus+dimcl"),
-        (["--size", "4"], "--size 4: must be 8 at least"),
+        (["--size", "4"], "--size 4: must be at least 8"),
         (["--batch", "7"], "--batch 7"),
-        (["--repeats", "0"], "--repeats 0: must be 1 at least"),
-        (["--threads", "0"], "--threads 0: must be 1 at least"),
+        (["--repeats", "0"], "--repeats 0: must be at least 1"),
+        (["--threads", "0"], "--threads 0: must be at least 1"),
         (["--network", "resnet"], "did you mean 'resnet18'"),
         (["--precision", "float16"], "did you mean 'bfloat16'"),
         (["--device", "cuda:99"], "'cuda:99' was requested"),
@@ -278,7 +278,7 @@ def test_mistakes_are_answered_before_anything_is_measured(capsys, words, said):
 
 
 def test_a_size_that_cannot_be_measured_is_refused():
-    with pytest.raises(UserError, match="must be 1 at least"):
+    with pytest.raises(UserError, match="must be at least 1"):
         bench([Setting(steps=0)], ["simclr"], [], lambda line: None)
 
 

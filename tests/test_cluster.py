@@ -320,7 +320,7 @@ def test_a_receipt_of_a_like_run_says_what_an_epoch_takes(build):
     run, other = run_of(build, "simclr"), run_of(build, "simclr", "strong", 1)
     finish(build, other, seconds=60.0)
     epochs, done = (build.plan.runs[name]["spec"]["epochs"] for name in (run, other))
-    assert asked(build).seconds(run) == (pytest.approx(60.0 / done * epochs), "like runs")
+    assert asked(build).seconds(run) == (pytest.approx(60.0 / done * epochs), "similar runs")
 
 
 def test_of_several_like_runs_the_median_counts(build):
@@ -342,7 +342,11 @@ def test_a_receipt_of_an_older_version_without_memory_says_the_time_only(build):
     before = asked(build).training(run)
     finish(build, run_of(build, "simclr", "strong", 1), seconds=3600.0)
     after = asked(build).training(run)
-    assert (after.basis, after.memory_mb, after.gpu_memory_gb) == ("like runs", before.memory_mb, before.gpu_memory_gb)
+    assert (after.basis, after.memory_mb, after.gpu_memory_gb) == (
+        "similar runs",
+        before.memory_mb,
+        before.gpu_memory_gb,
+    )
     assert after.seconds == pytest.approx(3600.0)
 
 
@@ -369,7 +373,7 @@ def test_receipts_from_cpus_do_not_time_jobs_on_gpus_nor_the_other_way_round(bui
     finish(build, run, "cpu (AMD EPYC), 1 thread", seconds=9000.0)
     other = run_of(build, "simclr", "strong")
     assert asked(build).seconds(other)[1] == "recipe"
-    assert asked(build, gpu_request=None).seconds(other)[1] == "like runs"
+    assert asked(build, gpu_request=None).seconds(other)[1] == "similar runs"
     finish(build, run, "cuda:0 (NVIDIA H100)", seconds=9.0)
     assert asked(build, gpu_request=None).seconds(other)[1] == "recipe"
 
@@ -711,7 +715,7 @@ def test_the_gpus_of_a_recipe_change_no_runs_id(root):
 
 def test_the_gpus_of_a_recipe_must_divide_the_batch(root):
     edit(root, "recipes/digits.yaml", "training.gpus", 3)
-    with pytest.raises(UserError, match=r"digits.yaml: training.gpus: a batch of 128 .* by 3 GPUs; write a number"):
+    with pytest.raises(UserError, match=r"digits.yaml: training.gpus: a batch of 128 .* over 3 GPUs; write a number"):
         plan(root)
 
 
@@ -798,7 +802,7 @@ GONE = 2**22 + 1
 def test_without_locks_a_build_counts_as_alive_while_its_process_lives(tmp_path, announced):
     announced(tmp_path, ["results/a.json"])
     assert len(announcing.building(tmp_path)) == 1
-    with pytest.raises(UserError, match="another build is at work"):
+    with pytest.raises(UserError, match="another build is running"):
         announced(tmp_path, ["results/a.json"])
 
 
@@ -814,7 +818,9 @@ def test_without_locks_a_build_on_another_host_counts_as_alive_and_the_message_s
     tmp_path, announced
 ):
     path = another(tmp_path, "login2", GONE, ["results/a.json"])
-    with pytest.raises(UserError, match=rf"process {GONE} on login2.*\n.*if it is gone: rm results/builds/{path.name}"):
+    with pytest.raises(
+        UserError, match=rf"process {GONE} on login2.*\n.*if it no longer runs: rm results/builds/{path.name}"
+    ):
         announced(tmp_path, ["results/a.json"])
     announced(tmp_path, ["results/b.json"])
     assert path.exists()
@@ -1091,13 +1097,13 @@ def say(root, monkeypatch, capsys) -> Callable[..., str]:
 
 def test_plan_with_a_profile_says_what_the_jobs_ask_for(say):
     said = say("plan", TABLE, "--profile", "slurm")
-    assert "Jobs, as profile slurm asks for them" in said
+    assert "Jobs requested with profile slurm" in said
     assert re.search(r"10 .* training .* 1 .* 8 .* GB .* 10 min .* recipe", said)
     assert re.search(r"8 .* evaluation .* recipe", said)
     assert re.search(
         r"Expected: about \S+ (s|min|h) .*a GPU for trainings and evaluations, [\d.]+ GB of checkpoints", said
     )
-    assert "the speed of 20 x 10^12 operations a second and GPU is a guess" in said
+    assert "the speed of 20 x 10^12 operations/s per GPU is a guess" in said
 
 
 def test_plan_without_a_profile_says_nothing_of_jobs(say):
@@ -1151,13 +1157,13 @@ def test_plan_names_runs_that_need_more_memory_than_a_gpu_has(root, capsys):
     build = Build(plan(root), root)
     profile(root, "default-resources:\n  gpu_request: gres=gpu\n  gpu_memory_gb: 1\n")
     cli.plan._say_requests(build, "mine", list(build.to_train), [])
-    assert re.search(r"more memory than a GPU has \([\d,]+ of 1 GB\): write training.gpus", capsys.readouterr().out)
+    assert re.search(r"more memory than a GPU has \([\d,]+ of 1 GB\): set training.gpus", capsys.readouterr().out)
 
 
 @pytest.mark.usefixtures("say")
 def test_plan_of_nothing_asks_for_nothing(build, capsys):
     cli.plan._say_requests(build, "slurm", [], [])
-    assert capsys.readouterr().out == "Profile slurm: there is nothing to ask for.\n"
+    assert capsys.readouterr().out == "Profile slurm: no jobs to request.\n"
 
 
 def test_a_build_is_planned_for_a_cluster_as_for_one_machine(root):
@@ -1191,14 +1197,14 @@ def through_slurm(build, arrays: str | None = None):
 @pytest.mark.parametrize("arrays", ["all", "evaluate,pretrain"])
 def test_arrays_are_refused_in_words(build, monkeypatch, arrays):
     monkeypatch.setattr("sslpairs.workflow.cluster.shutil.which", lambda name: name)
-    with pytest.raises(UserError, match=r"slurm-array-jobs: .*; leave it out"):
+    with pytest.raises(UserError, match=r"slurm-array-jobs: .*; remove this option"):
         Cluster(build, Engine(through_slurm(build, arrays))).start()
 
 
 def test_where_there_is_no_slurm_a_build_for_it_says_so_before_any_job(build, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     flow = through_slurm(build)
-    with pytest.raises(UserError, match="executor: slurm: there is no sbatch on this machine"):
+    with pytest.raises(UserError, match="executor: slurm: no sbatch on this machine"):
         Cluster(build, Engine(flow)).start()
 
 

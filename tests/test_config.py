@@ -118,7 +118,7 @@ def test_a_choice_of_optional_tables_only_is_answered_and_not_built_as_nothing(r
     edit(root, "papers/clae.yaml", "tables.clae-main.optional", True)
     message = error(root, {"papers": "clae"})
     assert re.match(r"config/config.yaml:\d+: tables: all tables of the chosen papers are optional", message)
-    assert "write 'every', or name some (clae-main, clae-batch, clae-ablation, clae-transfer)" in message
+    assert "write 'every' or name some (clae-main, clae-batch, clae-ablation, clae-transfer)" in message
 
 
 @pytest.mark.parametrize("choice", ["eve", "evry"])
@@ -139,9 +139,9 @@ def test_every_leaves_out_optional_tables_that_the_scale_is_not_made_for_and_a_n
     made = plan(root, both)
     assert "spps-epochs" not in made.tables, "400 epochs stand for nothing"
     assert {"spps-batch", "gps-k"} <= set(made.selected)
-    assert "nothing stands for '400'" in error(root, {"tables": "spps-epochs"})
+    assert "no entry for '400'" in error(root, {"tables": "spps-epochs"})
     edit(root, "papers/spps.yaml", "tables.spps-methods.setting", {"epochs": 400})
-    assert "nothing stands for '400'" in error(root, both), "a main table is not left out"
+    assert "no entry for '400'" in error(root, both), "a main table is not left out"
 
 
 def test_what_a_table_leaves_open_is_the_scales_unnamed_value_for_that_paper_and_data_set(root):
@@ -156,9 +156,9 @@ def test_what_a_table_leaves_open_is_the_scales_unnamed_value_for_that_paper_and
     }
     assert {c["settings"]["epochs"] for c in made.tables["spps-methods"]["columns"]} == {10}
     edit(root, SCALE, "unnamed", {"clea": {}})
-    assert "unnamed: 'clea' is no file of config/papers, did you mean 'clae'" in error(root).replace(";", ",")
+    assert "unnamed: 'clea' is not a file in config/papers, did you mean 'clae'" in error(root).replace(";", ",")
     edit(root, SCALE, "unnamed", {"clae": {"CIFAR100": {"epochs": 30}}})
-    assert "unnamed.clae.CIFAR100: no table of config/papers/clae.yaml is about it; did you mean 'CIFAR-100'?" in error(
+    assert "unnamed.clae.CIFAR100: no table in config/papers/clae.yaml uses it; did you mean 'CIFAR-100'?" in error(
         root
     )
 
@@ -384,7 +384,7 @@ WRONG_VALUES = [
     (RECIPE, "strategies.dimcl.weight", 1.5, ["strategies.dimcl.weight", "found 1.5", "less than or equal to 1"]),
     (RECIPE, "strategies.dimcl.weight", float("nan"), ["strategies.dimcl.weight", "nan"], "weight"),
     (RECIPE, "strategies.spps.high", 0.5, ["strategies.spps", "low 0.999 exceeds high 0.5"], "spps:"),
-    (RECIPE, "strategies.spps.low", -0.5, ["strategies.spps", "low -0.5 is no quantile", "[0, 1]"], "spps:"),
+    (RECIPE, "strategies.spps.low", -0.5, ["strategies.spps", "low -0.5 is not a quantile", "[0, 1]"], "spps:"),
     (RECIPE, "strategies.gps.guide.kind", "pixel", ["strategies.gps.guide", "'pixel'", "'pixels'"], "guide:"),
     (RECIPE, "augmentations.strong.crop.scale", [1.0, 0.3], ["augmentations.strong.crop", "scale [1.0, 0.3]"], "crop:"),
     (RECIPE, "augmentations.strong.flip", 1.1, ["augmentations.strong.flip", "found 1.1", "less than or equal to 1"]),
@@ -401,7 +401,7 @@ WRONG_VALUES = [
     (CONFIG, "seeds", [], ["seeds", "at least 1"]),
     (CONFIG, "seeds", [0, "x"], ["seeds.1", "'x' (text)", "a whole number"], "- x"),
     (CONFIG, "seeds", [4, 4], ["seeds", "[4, 4] names a seed twice"]),
-    (CONFIG, "device", "coda", ["device", "'coda' is no device", "did you mean 'cuda'"]),
+    (CONFIG, "device", "coda", ["device", "'coda' is not a device", "did you mean 'cuda'"]),
     (CONFIG, "jobs", 0, ["jobs", "found 0", "greater than 0"]),
     (CONFIG, "jobs", "lots", ["jobs", "'lots'", "all"]),
     (DATASETS, "datasets.digits.source.kind", "digit", ["datasets.digits.source", "'digit'", "'digits'"], "source:"),
@@ -523,7 +523,7 @@ CONTRADICTIONS = {
     ),
     "a guide that needs a guide": (
         *(RECIPE, "strategies.spps.guide.method", "simclr+gps"),
-        ["guide.method", "'simclr+gps' needs a guide itself"],
+        ["guide.method", "'simclr+gps' itself needs a guide"],
     ),
     "a planned guide in a recipe": (
         *(RECIPE, "strategies.spps.guide", {"kind": "checkpoint", "run": "x", "layer": "backbone"}),
@@ -541,7 +541,7 @@ CONTRADICTIONS = {
     ),
     "a number of neighbours for a ball": (
         *(RECIPE, "strategies.gps.choice", "farthest"),
-        ["strategies.gps", "'farthest'", "needs a radius", "neighbours: null"],
+        ["strategies.gps", "'farthest'", "needs radius", "neighbours: null"],
     ),
     "a temperature of mixed images where there is none": (
         *(RECIPE, "methods.byol.strategies", {"mixco": {"temperature": 0.1}}),
@@ -587,10 +587,10 @@ CONTRADICTIONS = {
     ),
     "small crops larger than the image": (
         *(RECIPE, "methods.swav.small", {"count": 2, "size": 8, "scale": [0.5, 1.5]}),
-        ["methods.swav.small", "must rise within (0, 1]"],
+        ["methods.swav.small", "must increase within (0, 1]"],
     ),
     "a recipe for no paper": (SCALE, "recipes.mixc", "digits", ["recipes: 'mixc'", "did you mean 'mixco'"]),
-    "no recipe for a paper": (SCALE, "recipes", {"mixco": "digits"}, ["recipes: nothing for", "no 'default'"]),
+    "no recipe for a paper": (SCALE, "recipes", {"mixco": "digits"}, ["recipes: no entry for", "no 'default'"]),
     "a warm-up longer than the training": (SCALE, "epochs.default", 1, ["epochs: 1", "warm-up of 1", RECIPE]),
     "an odd batch with MixCo": (SCALE, "batch_sizes.default", 127, ["batch_sizes", "MixCo", "127 is odd", TABLE]),
     "a batch of one mixed image": (
@@ -614,11 +614,11 @@ CONTRADICTIONS = {
     ),
     "a claim about no column": (
         *(PAPER, f"{TABLE}.claims.0.where", {"backbone": "resnet19"}),
-        [f"{TABLE}.claims[0]", "where fits no column"],
+        [f"{TABLE}.claims[0]", "where matches no column"],
     ),
     "a comparison with no column": (
         *(PAPER, f"{TABLE}.claims.3.larger_than_in", {"backbone": "resnet51"}),
-        [f"{TABLE}.claims[3]", "larger_than_in fits no column"],
+        [f"{TABLE}.claims[3]", "larger_than_in matches no column"],
     ),
     "a figure of no table": (
         *(PAPER, "figures.mixco-curves.table", "mixco-tinyimage"),
@@ -654,7 +654,7 @@ def test_an_augmentation_that_the_recipe_lacks_is_answered_with_its_line(root, k
 
 def test_a_table_name_may_not_stand_in_two_papers(root):
     edit(root, PAPER, TABLE, name="gps-weak")
-    assert "'gps-weak' stands in two papers" in error(root)
+    assert "'gps-weak' is defined in two papers" in error(root)
 
 
 def test_a_data_set_whose_content_is_unknown_names_the_command_that_prepares_it():
@@ -667,7 +667,7 @@ def test_chosen_tables_that_belong_to_other_papers_are_a_contradiction(root):
     edit(root, CONFIG, "tables", ["gps-weak"])
     message = error(root)
     assert re.match(r"config/config.yaml:\d+: tables:", message)
-    assert "mend either list" in message
+    assert "correct either list" in message
 
 
 # --- the command line ---------------------------------------------------------------------------------------------
@@ -731,7 +731,7 @@ def test_a_key_that_stands_twice_is_answered_with_its_line(root, file, old, new,
     replace(root, file, old, new)
     message = error(root)
     assert message.startswith(f"config/{file}:")
-    assert f"'{key}' stands twice; keep one" in message
+    assert f"'{key}' is given twice; keep one" in message
     assert key in named_line(root, message)
 
 
@@ -839,7 +839,7 @@ def test_a_base_method_alone_is_a_label(base):
         ("simclr+mixc", ["'mixc' is not a pair strategy", "did you mean 'mixco'"]),
         ("simclr+byol", ["'byol' is not a pair strategy"]),
         ("simclr+", ["'' is not a pair strategy"]),
-        ("simclr+gps+gps", ["'gps' stands twice; write it once"]),
+        ("simclr+gps+gps", ["'gps' is given twice; write it once"]),
         ("moco+dimcl", ["has no meaning", "write mocoplus+dimcl"]),
         ("moco+gps+dimcl", ["has no meaning", "write mocoplus+dimcl"]),
     ],

@@ -222,7 +222,7 @@ def test_a_read_only_results_folder_is_named_before_anything_starts(project):
     done = within(project, READ_ONLY, "snakemake", TABLE, "--config", "seeds=3")
     assert done.returncode == 2
     (line,) = errors(done)
-    assert line.startswith(f"error: {project}/results: cannot be written; build in a clone of your own")
+    assert line.startswith(f"error: {project}/results: not writable; build in your own clone")
     done = within(project, READ_ONLY, "sslpairs", "train", runs(project)[0], "--force")
     assert done.returncode == 2
     assert "Read-only file system" in errors(done)[0]
@@ -312,7 +312,7 @@ def test_a_second_build_of_the_same_table_is_refused_and_the_first_goes_on(proje
     done = build(project, TABLE, "--config", "seeds=3")
     assert done.returncode == 2
     (line,) = errors(done)
-    assert line.startswith("error: another build is at work in this folder and makes ")
+    assert line.startswith("error: another build is running in this folder and makes ")
     assert f"stop it: kill {first.pid}" in done.stderr
     assert first.wait(timeout=200) == 0
     assert len(runs(project)) == 12
@@ -327,7 +327,7 @@ def test_two_trainings_of_one_run_at_once_train_it_once(project):
     said = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sorted(out.split(" ")[0].rstrip(":") for out, _ in said) == sorted([run, "trained"])
-    assert any("another process trains or restores it; waiting for it" in err for _, err in said)
+    assert any("another process is training or restoring it; waiting for it" in err for _, err in said)
     assert is_whole(run, project)
 
 

@@ -68,7 +68,7 @@ def test_every_profile_describes_its_cluster_and_works_where_no_scheduler_is_ins
         assert re.search(r"^pretrain +4$", text, re.MULTILINE), text
         done = say(project, "sslpairs", "plan", TABLE, "--profile", name, "--set", "seeds=3", **found)
         assert done.returncode == 0, done.stderr
-        assert f"as profile {name} asks for them" in done.stdout
+        assert f"Jobs requested with profile {name}" in done.stdout
         assert re.search(r"4 │ training +│ +1 │ +\d+ │ [\d.]+ GB │", done.stdout), done.stdout
 
     side_by_side(look, PROFILES)
@@ -161,7 +161,7 @@ def test_only_slurm_trains_a_run_on_several_nodes(project):
     text = done.stdout + done.stderr
     assert done.returncode != 0
     assert re.search(
-        r"error: simclr\S+-s1-\w+: trains on 8 GPUs, and a node has 4 \(gpus_per_node of the profile\)", text
+        r"error: simclr\S+-s1-\w+: trains on 8 GPUs, but a node has 4 \(gpus_per_node of the profile\)", text
     ), text
     assert "Submitted" not in text
 

@@ -56,13 +56,13 @@ def test_a_run_is_explained_with_its_recipe_data_code_machine_time_and_place(ori
     assert text.splitlines()[0] == f"Run {run}"
     assert fact(text, "data").endswith(f"sha256 {build.plan.datasets['digits']['content'][:12]}")
     assert fact(text, "seed, batch, epochs") == f"{receipt['spec']['seed']}, {receipt['spec']['batch_size']}, 2"
-    assert fact(text, "state") == "done, checkpoint here and published"
+    assert fact(text, "state") == "done, checkpoint present and published"
     assert fact(text, "commit").split()[0] == (receipt["git"]["commit"] or "no commit").split()[0]
     assert fact(text, "code") == receipt["code"]
     assert fact(text, "device") == receipt["device"]
     assert f"finished {receipt['finished']}" in fact(text, "time")
     assert fact(text, "checkpoint").endswith(f"sha256 {receipt['checkpoint']['sha256'][:12]}")
-    assert TABLE in fact(text, "stands in")
+    assert TABLE in fact(text, "used in")
     assert json.loads(fact(text, "recipe")) == build.plan.runs[run]["spec"]
     assert said(capsys, monkeypatch, original, run[-12:]) == text
     full = said(capsys, monkeypatch, original, run, "--full")
@@ -121,17 +121,17 @@ def test_a_guide_that_was_trained_again_with_other_weights_is_noted_at_what_it_g
         write_record(folder / "run.json", mine | {"guide_checkpoint": checkpoint})
         text = said(capsys, monkeypatch, project, run)
         assert fact(text, "guide") == entry["guide"]
-        assert ("its guide was trained again since, with other weights" in text) == noted
+        assert ("its guide has since been retrained and has different weights" in text) == noted
 
 
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
-        ("gps-augmentatio", "is no table, figure or run of this plan, nor a cell .*gps-augmentation"),
+        ("gps-augmentatio", "is not a table, figure or run of this plan, nor a cell .*gps-augmentation"),
         ("gps-augmentation:simcl", "table gps-augmentation has no row 'simcl'.*simclr"),
         ("gps-augmentation:simclr:c9", "table gps-augmentation has no column 'c9'"),
         ("gps-augmentation:simclr:c0:0", "a cell is TABLE:ROW:COLUMN"),
-        ("simclr", "fits [0-9]+ runs, such as .*write more of the id"),
+        ("simclr", "matches [0-9]+ runs, such as .*write more of the id"),
     ],
 )
 def test_what_is_nothing_is_answered_with_what_there_is(root, words, answer):
@@ -198,7 +198,7 @@ def test_a_change_back_to_what_was_trained_before_trains_nothing(original, tmp_p
     project = built(original, tmp_path / "built")
     edit(project / "config/recipes/digits.yaml", "    neighbours: 5 ", "    neighbours: 6 ")
     text = said(capsys, monkeypatch, project, TABLE, "--if", "gps.neighbours=5")
-    assert "train      0 runs; 4 more were trained before" in text
+    assert "train      0 runs; 4 more already trained" in text
 
 
 def test_checkpoints_that_a_change_needs_and_that_are_not_here_are_counted(original, tmp_path, monkeypatch, capsys):
@@ -247,10 +247,10 @@ def test_the_change_of_a_run_that_only_guides_is_told(root, monkeypatch, capsys)
     ("words", "answer"),
     [
         ("temperature", "--if temperature: write KEY=VALUE"),
-        ("methods.simcrl.temperature=1", "there is no 'simcrl' there.*simclr"),
+        ("methods.simcrl.temperature=1", "no key 'simcrl' there.*simclr"),
         ("methods.simclr.temperature=cold", "--if methods.simclr.temperature=cold: .*temperature"),
         ("methods.simclr.temperature=[", "--if methods.simclr.temperature=\\[: not readable as YAML"),
-        ("scale=imagenet", "another scale has other runs altogether: `sslpairs plan --set scale=imagenet`"),
+        ("scale=imagenet", "a different scale has entirely different runs: use `sslpairs plan --set scale=imagenet`"),
     ],
 )
 def test_a_change_that_cannot_be_made_is_answered(root, words, answer):

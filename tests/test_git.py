@@ -74,7 +74,7 @@ def test_a_build_and_a_plan_say_once_that_receipts_will_name_no_commit(refused, 
     copy_parts(("config", "data.dvc", ".dvc"), refused)
     build = make_build(refused, {"papers": "gps", "tables": "gps-augmentation", "seeds": 1})
     check(build)
-    note = f"note: the receipts of what is trained will name no commit: git refuses {refused}, which belongs to another user"
+    note = f"note: receipts of new runs will not name a commit: git refuses {refused}, which belongs to another user"
     assert capsys.readouterr().err.count(note) == 1
     monkeypatch.chdir(refused)
     monkeypatch.setattr(cli.look.out, "width", 200)

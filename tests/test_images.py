@@ -126,7 +126,7 @@ def test_pixels_that_do_not_fit_are_refused_before_they_are_taken(root, monkeypa
     found = load("arrays", root).train.images
     monkeypatch.setattr("sslpairs.backbones.features.free_on", lambda device: 61_439)
     with pytest.raises(
-        UserError, match=r"pixels of 80 images as features take 0\.1 MB, and cpu has 0\.1 MB free; use ano"
+        UserError, match=r"pixels of 80 images as features take 0\.1 MB, but cpu has 0\.1 MB free; use ano"
     ):
         pixels(found)
 

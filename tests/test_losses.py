@@ -396,7 +396,7 @@ def test_steps_drop_at_the_start_of_each_milestone_epoch():
 
 def test_steps_need_a_factor_for_each_milestone():
     for milestones, factors in (([2, 3], [0.1]), ([3, 2], [0.1, 0.05])):
-        with pytest.raises(ValueError, match="must rise and have one of the factors"):
+        with pytest.raises(ValueError, match="must increase and match the factors"):
             schedule(name="steps", warmup_epochs=0, milestones=milestones, factors=factors)
 
 

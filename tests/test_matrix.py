@@ -285,7 +285,12 @@ def test_another_k_is_measured_on_restored_checkpoints_and_trains_nothing(origin
     ("change", "runs", "why"),
     [
         pytest.param(neighbours, 4, "new", id="a hyper-parameter"),
-        pytest.param(together(knn, unpublished), 8, "its checkpoint is gone, was never published", id="no pointers"),
+        pytest.param(
+            together(knn, unpublished),
+            8,
+            "its checkpoint is needed, but is missing and was never published",
+            id="no pointers",
+        ),
     ],
 )
 def test_where_training_is_forbidden_a_build_that_needs_it_ends_and_leaves_all_as_it_was(
@@ -303,7 +308,7 @@ def test_where_training_is_forbidden_a_build_that_needs_it_ends_and_leaves_all_a
     for done in builds:
         assert done.returncode == 2
         (error,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-        assert error.startswith("error: training is forbidden (train: never), and ")
+        assert error.startswith("error: training is forbidden (train: never), but ")
         assert why in error
         assert "Traceback" not in done.stdout + done.stderr
     assert plan.returncode == 2
@@ -355,7 +360,9 @@ def test_a_changed_data_set_is_fetched_first_and_then_trained_on_and_changed_bac
         edit(project / "config/datasets.yaml", f"test_per_class: {old}}}", f"test_per_class: {new}}}")
         with pytest.raises(UserError) as error:
             make_build(project)
-        assert str(error.value).startswith("config/datasets.yaml: digits: its source is not the one that data.dvc's ")
+        assert str(error.value).startswith(
+            "config/datasets.yaml: digits: its source differs from the one recorded in data.dvc; "
+        )
         assert "`sslpairs fetch digits` prepares it" in str(error.value)
         assert say(project, "sslpairs", "fetch", "digits").returncode == 0
         return planned(project, TABLE)

@@ -276,8 +276,8 @@ def test_a_backbone_and_a_kind_of_data_set_of_two_files_and_an_entry_each_are_pr
 @pytest.mark.parametrize(
     ("lacking", "words"),
     [
-        ("pairs/squash.py", "src/sslpairs/pairs/squash.py is missing, the other half of src/sslpairs/config/strategies/squash.py"),
-        ("config/strategies/squash.py", "src/sslpairs/pairs/squash.py is there, and src/sslpairs/config/strategies/squash.py is not"),
+        ("pairs/squash.py", "src/sslpairs/pairs/squash.py is missing, the counterpart of src/sslpairs/config/strategies/squash.py"),
+        ("config/strategies/squash.py", "src/sslpairs/pairs/squash.py exists, but src/sslpairs/config/strategies/squash.py does not"),
     ],
 )  # fmt: skip
 def test_a_missing_half_is_told_in_one_line_when_the_configuration_is_read(original, tmp_path, lacking, words):
@@ -297,6 +297,5 @@ def test_a_combination_that_nobody_has_defined_is_refused_in_words(original, tmp
     done = say(project, "sslpairs", "plan", TABLE)
     assert done.returncode == 2
     assert (
-        "nobody has said what MixCo is for Align; say it in `meanings` of src/sslpairs/config/methods/align.py"
-        in done.stderr
+        "MixCo is not defined for Align; define it in `meanings` of src/sslpairs/config/methods/align.py" in done.stderr
     )

@@ -806,7 +806,7 @@ def test_the_momentum_network_follows_in_a_step_and_is_never_trained_by_gradient
                 p.add_(0.01)
     _, step = step_loss(method, pairs, batch(), streams(), Clock(1, 2))
     method.after_step(step.clean, Clock(1, 2))
-    momentum = 0.95 if label.startswith("byol") else 0.945
+    momentum = {"byol": 0.95, "moco": 0.945, "mocoplus": 0.9495}[label.partition("+")[0]]
     for part, before, online in zip(following, old, (method.backbone, method.projector), strict=True):
         leaders = main_weights(online.state_dict())
         for name, value in part.named_parameters():

@@ -291,7 +291,7 @@ def test_several_processes_do_not_wait_for_another_training_of_the_run(project):
     with exclusive(project / run_folder(run) / ".lock", "not asked"):
         done = torchrun(2, "sslpairs", "train", run, cwd=project)
     (line,) = errors_of(done)
-    assert line == f"error: {run}: another process trains or restores it; start again when that has ended"
+    assert line == f"error: {run}: another process is training or restoring it; start again when it has ended"
 
 
 @pytest.mark.slow

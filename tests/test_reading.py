@@ -30,11 +30,10 @@ def test_a_value_is_that_of_yaml_1_2_in_a_file_and_on_the_command_line(tmp_path,
 
 def test_a_leading_zero_is_refused_wherever_it_stands(root):  # noqa: F811
     assert (
-        error(root, {"seeds": "010"})
-        == "command line: seeds: 010: some programs read it as octal, others do not; write 10"
+        error(root, {"seeds": "010"}) == "command line: seeds: 010: ambiguous, some programs read it as octal; write 10"
     )
     replace(root, CONFIG, "seeds: 3", "seeds: 010")
-    assert "config/config.yaml:8: 010: some programs" in error(root)
+    assert "config/config.yaml:8: 010: ambiguous, some programs" in error(root)
 
 
 def test_snakemakes_own_reading_of_numbers_is_not_taken():
@@ -54,7 +53,7 @@ def test_a_data_set_may_be_named_by_a_word_that_yaml_1_1_takes_for_a_truth_value
         ("lr: 1,0e-3,", "is it the rest of a number with a decimal comma"),
         ("lr: '1,0e-3',", "write 1.0e-3"),
         ("lr: '0.1',", "write 0.1 without quotes"),
-        ("lr: 1_000,", "write 1000, without marks"),
+        ("lr: 1_000,", "write 1000 without separators"),
     ],
 )
 def test_a_number_written_otherwise_is_answered_with_how_it_is_written(root, written, words):  # noqa: F811
@@ -95,13 +94,13 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     [
         (b"x: " + b"[" * 900 + b"]" * 900, "nested deeper than 32 levels"),
         (b"- " * 100_000 + b"a", "nested deeper than 32 levels"),
-        (BOMB.encode(), "values, aliases (*) written out"),
-        (b"x: &a [*a]", "*a stands within itself"),
+        (BOMB.encode(), "values with aliases (*) expanded"),
+        (b"x: &a [*a]", "*a refers to itself"),
         ("title: x".encode("utf-16-le"), "UTF-8"),
         (b"title: a\n---\ntitle: b\n", "a second document begins (---)"),
         (b"title: x\nabout:\n\tx: 1\n", "a tab"),
-        (b'title: "a\\e[31mb"', "the character U+001B"),
-        ("title: a\u202eb".encode(), "the character U+202E"),
+        (b'title: "a\\e[31mb"', "the invisible character U+001B"),
+        ("title: a\u202eb".encode(), "the invisible character U+202E"),
         (b"title: " + b"a" * 100_000, "a text of 100,000 characters"),
         (b"title: " + b"9" * 100, "a number of 100 digits"),
         (b" " * 5_000_000, "5,000,000 bytes"),
@@ -122,13 +121,13 @@ def test_utf_16_with_its_mark_is_read_and_mistakes_in_it_have_a_line(root):  # n
     path.write_bytes(text.encode("utf-16"))
     assert read_config(root).settings.seeds == [0, 1, 2]
     path.write_bytes(text.replace("device: auto", "device: coda").encode("utf-16"))
-    assert error(root).startswith("config/config.yaml:9: device: 'coda' is no device")
+    assert error(root).startswith("config/config.yaml:9: device: 'coda' is not a device")
 
 
 def test_a_folder_a_pipe_or_a_loop_of_links_in_place_of_a_file_is_told(root):  # noqa: F811
     path = root / "config/papers/x.yaml"
     path.mkdir()
-    assert error(root) == "config/papers/x.yaml: a folder, and a file is meant; rename or remove it"
+    assert error(root) == "config/papers/x.yaml: a folder, but a file is expected; rename or remove it"
     path.rmdir()
     path.symlink_to(path)
     assert error(root).startswith("config/papers/x.yaml: cannot be read (")
@@ -170,17 +169,17 @@ def test_a_file_whose_name_a_shell_would_read_is_refused(root, folder):  # noqa:
 
 def test_names_that_stand_twice_are_told(root):  # noqa: F811
     edit(root, PAPER, "figures.mixco-curves", name="gps-curves")
-    assert "figure 'gps-curves' stands in two papers" in error(root)
+    assert "figure 'gps-curves' is defined in two papers" in error(root)
     edit(root, PAPER, "figures.gps-curves", name="mixco-curves")
     edit(root, PAPER, "tables.mixco-size", name="gps")
     edit(root, PAPER, "figures", {})
-    assert "'gps' is the name of a paper, too" in error(root)
+    assert "'gps' is also the name of a paper" in error(root)
 
 
 @pytest.mark.parametrize("rule", RULES[1:])
 def test_no_table_has_the_name_of_a_rule(root, rule):  # noqa: F811
     edit(root, PAPER, "tables.mixco-size", name=rule)
-    assert error(root).startswith(f"config/papers/mixco.yaml: '{rule}' is the name of a rule of the workflow")
+    assert error(root).startswith(f"config/papers/mixco.yaml: '{rule}' is the name of a workflow rule")
 
 
 def test_the_names_of_rules_are_known():
@@ -196,11 +195,11 @@ def test_the_names_of_rules_are_known():
     ("file", "key", "value", "words"),
     [
         (SCALE, "backbones", {"default": {"kind": "convnet", "widths": [8]}, "resnet1x": {"kind": "convnet", "widths": [4]}},
-         "backbones.resnet1x: no table of config/papers names it; did you mean 'resnet18'?"),
+         "backbones.resnet1x: no table in config/papers names it; did you mean 'resnet18'?"),
         (SCALE, "datasets", {"default": "digits", "CIFAR10": "digits"}, "datasets.CIFAR10: no table"),
         (SCALE, "unnamed", {"clae": {"CIFAR100": {"epochs": 800}}}, "unnamed.clae.CIFAR100"),
-        (SCALE, "unnamed", {"clae": {"default": {"backbone": "resnet81"}}}, "unnamed.clae.default.backbone: 'resnet81' does not"),
-        (SCALE, "unnamed", {"clae": {"default": {"epochs": 77}}}, "unnamed.clae.default.epochs: '77' does not"),
+        (SCALE, "unnamed", {"clae": {"default": {"backbone": "resnet81"}}}, "unnamed.clae.default.backbone: 'resnet81' is not"),
+        (SCALE, "unnamed", {"clae": {"default": {"epochs": 77}}}, "unnamed.clae.default.epochs: '77' is not"),
         (PAPER, f"{TABLE}.setting.dataset", "TinyImagNet", "no scale has 'TinyImagNet'; did you mean 'TinyImageNet'?"),
         (PAPER, f"{TABLE}.columns.0.backbone", "resnet1x", "no scale has 'resnet1x'; did you mean 'resnet"),
         (PAPER, "figures.mixco-with-without.metric", "online.top1", "figures.mixco-with-without.metric: 'online.top1' is not among"),
@@ -227,7 +226,7 @@ def test_a_misspelt_network_of_unnamed_drops_no_table_in_silence(root):  # noqa:
 
 def test_a_key_of_a_paper_that_is_not_here_is_said_and_no_error(root):  # noqa: F811
     edit(root, SCALE, "batch_sizes.77", 8)
-    assert "no table of config/papers names it, so that it has no effect" in "".join(plan(root).notes)
+    assert "no table in config/papers names it, so it has no effect" in "".join(plan(root).notes)
     assert plan(PROJECT, {"scale": "digits"}).notes == []
 
 
@@ -265,7 +264,7 @@ def test_a_published_accuracy_is_a_percentage(root, value):  # noqa: F811
 @pytest.mark.parametrize("path", ["", " ", ".", "./", "sources/..", "/"])
 def test_the_project_itself_is_no_data_set(root, path):  # noqa: F811
     edit(root, DATASETS, "datasets.imagenet.source.path", path)
-    assert "is no folder or archive of images" in error(root)
+    assert "is not a folder or archive of images" in error(root)
 
 
 def test_a_warm_up_that_leaves_nothing_is_told_for_papers_that_are_not_chosen_too(root):  # noqa: F811
@@ -316,7 +315,7 @@ def test_a_queue_larger_than_the_data_is_said(root):  # noqa: F811
     edit(root, RECIPE, "methods.nnclr.queue", 4096)
     notes = plan(root, {"papers": "gps"}).notes
     assert notes == [
-        "the queue of 4,096 of nnclr is larger than the 1,297 training images of digits: it holds images more than once"
+        "the queue of 4,096 of nnclr is larger than the 1,297 training images of digits: it contains images more than once"
     ]
 
 

@@ -129,7 +129,7 @@ def test_without_python3_venv_the_package_is_named_and_nothing_is_left(machine):
     assert (code, lines) == (
         2,
         [
-            "error: set-up: python3 cannot make virtual environments; Debian and Ubuntu: apt install python3-venv (or "
+            "error: set-up: python3 cannot create virtual environments; Debian and Ubuntu: apt install python3-venv (or "
             "python3.12-venv), then make again"
         ],
     )
@@ -153,7 +153,7 @@ def test_an_environment_of_an_old_python_is_refused_and_left_alone(machine):
     bin.mkdir(parents=True)
     machine.has_python("old", "3.9")
     shutil.copy(machine.bin / "old", bin / "python")
-    words = "error: set-up: .venv has Python 3.9, and 3.11 or newer is needed: rm -r .venv, then make PYTHON=python3.12 setup"
+    words = "error: set-up: .venv has Python 3.9, but 3.11 or newer is needed: rm -r .venv, then make PYTHON=python3.12 setup"
     assert machine.make()[:2] == (2, [words])
     assert (bin / "python").exists()
 
@@ -165,7 +165,7 @@ def test_a_folder_that_is_no_environment_is_never_touched(machine):
     code, lines, _ = machine.make(f"VENV={folder}")
     assert (code, lines) == (
         2,
-        [f"error: set-up: {folder} is a folder, but no virtual environment; name another: make VENV=.venv"],
+        [f"error: set-up: {folder} is a folder, but not a virtual environment; name a different one: make VENV=.venv"],
     )
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
 
@@ -173,7 +173,7 @@ def test_a_folder_that_is_no_environment_is_never_touched(machine):
 @pytest.mark.parametrize(
     ("where", "says", "words"),
     [
-        ("venv", "echo broken; exit 1", "python3 ended with code 1 (broken); mend that, then make again"),
+        ("venv", "echo broken; exit 1", "python3 ended with code 1 (broken); fix that, then make again"),
         ("install", "echo ERROR: No matching distribution found for uv; echo from versions: none; exit 1", "network"),
         (
             "install",
@@ -190,7 +190,7 @@ def test_a_folder_that_is_no_environment_is_never_touched(machine):
             "echo No space left on device; exit 2",
             "the disk is full (No space left on device): .venv takes a few",
         ),
-        ("download", "echo no solution; exit 1", "uv ended with code 1 (no solution); mend that, then make again"),
+        ("download", "echo no solution; exit 1", "uv ended with code 1 (no solution); fix that, then make again"),
     ],
 )
 def test_what_fails_is_one_line_nothing_half_is_left_and_the_next_make_starts_over(machine, where, says, words):
@@ -230,11 +230,11 @@ def test_after_a_kill_the_next_make_starts_over_and_a_second_one_beside_it_is_re
     code, (line,), _ = machine.make()
     assert code == 2
     assert line.startswith("error: set-up: process ")
-    assert "is making .venv; wait for it, then make again" in line
+    assert "is creating .venv; wait for it, then make again" in line
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     code, lines, _ = machine.make()
-    assert (code, lines) == (0, ["set-up: .venv is half-made, since its set-up was interrupted; it is made again"])
+    assert (code, lines) == (0, ["set-up: .venv is incomplete because its set-up was interrupted; recreating it"])
     assert not machine.installs()
 
 
@@ -247,7 +247,7 @@ def test_an_environment_that_was_moved_or_copied_is_made_again(machine, how):
     else:
         shutil.copytree(machine.project, other)
     code, lines, calls = machine.make(folder=other)
-    was = f"set-up: .venv was moved or copied from {machine.project}/.venv, where its programs still point; it is made again"
+    was = f"set-up: .venv was moved or copied from {machine.project}/.venv, and its scripts still point there; recreating it"
     assert (code, lines) == (0, [was])
     assert "-m venv .venv" in calls
     assert machine.make(folder=other)[:2] == (0, [])
@@ -258,7 +258,7 @@ def test_an_environment_whose_python_is_gone_is_made_again(machine):
     (machine.project / ".venv/bin/python").unlink()
     (machine.project / ".venv/bin/python").symlink_to("/nowhere/python3")
     code, lines, _ = machine.make()
-    assert (code, lines) == (0, ["set-up: .venv/bin/python does not run; it is made again"])
+    assert (code, lines) == (0, ["set-up: .venv/bin/python does not run; recreating it"])
 
 
 def test_a_second_clone_uses_an_environment_of_the_same_pins_as_it_is_and_never_one_of_others(machine):
@@ -273,7 +273,7 @@ def test_a_second_clone_uses_an_environment_of_the_same_pins_as_it_is_and_never_
     code, (line,), _ = machine.make(venv, folder=other)
     assert code == 2
     assert line == (
-        f"error: set-up: {machine.project}/.venv belongs to {machine.project}, which needs other versions than requirements.txt and "
+        f"error: set-up: {machine.project}/.venv belongs to {machine.project}, which needs different versions from requirements.txt and "
         "pyproject.toml here; make VENV=.venv"
     )
     shutil.rmtree(machine.project / "workflow")

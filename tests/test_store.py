@@ -430,7 +430,8 @@ def test_publishing_again_sends_nothing_stages_nothing_and_leaves_the_pointers_a
     code, out, _ = command(capsys, "publish")
     assert code == 0
     assert (
-        out == "4 checkpoints are published: 0 objects sent (0.0 MB), 10 there already; each was asked of the remote.\n"
+        out
+        == "4 checkpoints are published: 0 objects sent (0.0 MB), 10 already there; each was checked on the remote.\n"
     )
     assert {path: path.stat().st_mtime_ns for path in times} == times
     assert remote.held() == held
@@ -451,7 +452,7 @@ def test_runs_that_are_not_finished_are_left_out(project, remote, capsys):
     shutil.rmtree(project / run_folder(run))
     code, out, _ = command(capsys, "publish")
     assert code == 0
-    assert "1 run is not trained yet and left out." in out
+    assert "1 run is not trained yet and skipped." in out
     assert len(pointers(project)) == 3
 
 
@@ -654,7 +655,7 @@ def test_an_altered_checkpoint_is_not_published_and_the_others_are(project, remo
         "error: 1 object was not published, see above",
     ]
     assert out.startswith("3 checkpoints are published: 9 objects sent")
-    assert ", 0 there already" in out
+    assert ", 0 already there" in out
     assert set(pointers(project)) == set(runs[1:])
     assert oid_of(project, runs[0]) not in remote.held()
 
@@ -735,7 +736,7 @@ def test_altered_metrics_are_not_published_and_are_named(project, remote, capsys
     (project / name).write_text("epoch,loss\n1,0.1\n")
     code, _, err = command(capsys, "publish")
     assert code == 2
-    assert refusals(err)[0].startswith(f"error: {name}: the metrics differ from the ones that run.json names; ")
+    assert refusals(err)[0].startswith(f"error: {name}: the metrics differ from those named in run.json; ")
     assert str(name) not in staged(project)
 
 
@@ -1129,14 +1130,14 @@ def without_gps(root: Path) -> list[str]:
 
 def test_gc_lists_what_no_table_needs_and_why_and_removes_nothing(project, remote, capsys):
     publish_all(project)
-    assert command(capsys, "gc")[1] == "Nothing to remove: every checkpoint here is of a run that a table needs.\n"
+    assert command(capsys, "gc")[1] == "Nothing to remove: every checkpoint belongs to a run that a table needs.\n"
     old, before = without_gps(project), files_below(project)
     code, out, _ = command(capsys, "gc")
     assert code == 0
     for run in old:
         assert run.rpartition("-")[2] in out
     assert out.count("neighbours 5, now 6") == 2
-    assert "2 runs, 0.0 MB; 0 not published, so that no other copy is known; 0 leftovers of interrupted work." in out
+    assert "2 runs, 0.0 MB; 0 not published (no other copy known); 0 leftovers of interrupted work." in out
     assert "Nothing was removed" in out
     assert files_below(project) == before
 
@@ -1211,7 +1212,7 @@ def test_gc_calls_weights_unpublished_whose_pointer_is_of_others(project, remote
     finish(project, run, {key: receipt[key] for key in ("label", "dataset", "seed", "guide", "spec")}, weights="others")
     code, out, _ = command(capsys, "gc", "--yes")
     assert code == 0
-    assert "1 not published, so that no other copy is known" in out
+    assert "1 not published (no other copy known)" in out
     assert f"kept: {run}: not published: --unpublished removes it for good" in out
     assert checkpoint(project, run).exists()
 
@@ -1255,7 +1256,7 @@ def test_gc_removes_nothing_while_the_configuration_has_a_mistake(project, remot
     code, out, err = command(capsys, "gc", "--yes")
     assert code == 2
     assert "note: scale digits cannot be planned, so its runs would count as garbage: " in out
-    assert err == "error: nothing was removed: mend the configuration first, see the notes above\n"
+    assert err == "error: nothing was removed: fix the configuration first, see the notes above\n"
     assert checkpoints(project) == before
 
 
@@ -1285,7 +1286,7 @@ def test_gc_removes_what_killed_processes_left(project, remote, capsys):
     assert code == 0
     for path in (half, state):
         assert f"leftover: {path.relative_to(project)}\n" in out
-    assert "1 run, 0.0 MB; 1 not published, so that no other copy is known; 2 leftovers of interrupted work." in out
+    assert "1 run, 0.0 MB; 1 not published (no other copy known); 2 leftovers of interrupted work." in out
     assert half.exists()
     assert "unfinished" in out
     assert command(capsys, "gc", "--yes")[0] == 0
@@ -1306,7 +1307,7 @@ def test_gc_waits_for_no_build_but_refuses_beside_one(project, remote, capsys):
     build.stdout.readline()
     code, _, err = command(capsys, "gc", "--yes")
     assert code == 2
-    assert err.startswith(f"error: a build is at work here (process {build.pid} on ")
+    assert err.startswith(f"error: a build is running here (process {build.pid} on ")
     assert err.endswith("; wait for it, then run `sslpairs gc` again\n")
     assert checkpoints(project) == before
     build.communicate(b"\n")

@@ -223,10 +223,10 @@ def test_a_mixture_of_machines_is_one_line():
     assert mixture(same) is None
     assert mixture([]) is None
     versions = [*[receipt("2.11.0", "cpu (A), 1 thread")] * 7, *[receipt("2.10.0", "cpu (A), 1 thread")] * 3]
-    assert mixture(versions) == "runs of different machines: torch 2.10.0 (3 runs), 2.11.0 (7 runs)"
+    assert mixture(versions) == "runs from different machines: torch 2.10.0 (3 runs), 2.11.0 (7 runs)"
     threads = [receipt("2.11.0", "cpu (A), 1 thread"), receipt("2.11.0", "cpu (A), 4 threads")]
     assert mixture(threads) == (
-        "runs of different machines: device cpu (A), 1 thread (1 run), cpu (A), 4 threads (1 run)"
+        "runs from different machines: device cpu (A), 1 thread (1 run), cpu (A), 4 threads (1 run)"
     )
 
 
@@ -242,7 +242,7 @@ def test_table_status_doctor_and_explain_tell_a_mixture_of_machines(original, tm
     write_record(path, record | {"versions": record["versions"] | {"torch": "2.10.0"}})
     for words in ways:
         text = said(monkeypatch, *words, width=200)[0]
-        assert "uns of different machines: torch 2.10.0 (1 run), " in text
+        assert "uns from different machines: torch 2.10.0 (1 run), " in text
 
 
 # --- other ------------------------------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def test_warm_and_cold_processes_give_the_same_bytes_and_the_server_ends_with_it
         assert checkpoint.read_bytes() == cold
         wrong = say(project, "sslpairs", "train", "nothing", "--plan", frozen, SSLPAIRS_WARM=str(folder))
         assert wrong.returncode == 2
-        assert "no run of this plan" in wrong.stderr
+        assert "not a run of this plan" in wrong.stderr
     finally:
         owner.kill()
         owner.wait()

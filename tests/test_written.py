@@ -121,7 +121,7 @@ def test_doctor_and_status_tell_of_an_old_table(project, monkeypatch, capsys):
         main(["doctor"])
     assert end.value.code == 2
     out = capsys.readouterr().out
-    assert f"BAD  results/tables/digits/{TABLE}.*: not of the settings and results of now" in out
+    assert f"BAD  results/tables/digits/{TABLE}.*: out of date with the settings and results" in out
     assert f"BAD  results/figures/digits/{TABLE}.*" in out
     main_returns("status", TABLE)
     assert " old " in capsys.readouterr().out
@@ -146,7 +146,7 @@ def test_a_folder_of_a_user_that_has_no_name_here_is_told_by_number(tmp_path, mo
     monkeypatch.setattr(os, "access", lambda *_: False)
     monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
     with pytest.raises(
-        UserError, match=rf"cannot be written \(it belongs to user {tmp_path.stat().st_uid}\); build in"
+        UserError, match=rf"not writable \(it belongs to user {tmp_path.stat().st_uid}\); build in"
     ):
         check_folder(tmp_path, str(snakefile))
 

@@ -1,83 +1,38 @@
 """Recipes so small that a test can train them."""
 
 import copy
+from pathlib import Path
+
+import yaml
 
 from sslpairs.methods.build import build_method
 from sslpairs.pairs.build import build_pairs
 from sslpairs.plan.spec import RunSpec
 
-HEAD = {"hidden": [16], "output": 8, "batch_norm": True, "last_batch_norm": False}
-METHODS = {
-    "simclr": {"temperature": 0.5, "projector": HEAD},
-    "moco": {"temperature": 0.2, "queue": 96, "momentum": [0.9, 0.99], "projector": HEAD},
-    "mocoplus": {"temperature": 0.2, "queue": 96, "momentum": [0.9, 0.99], "projector": HEAD},
-    "byol": {"momentum": [0.9, 1.0], "projector": HEAD, "predictor": HEAD},
-    "simsiam": {
-        "second_norm": False,
-        "constant_predictor_rate": False,
-        "projector": HEAD | {"last_batch_norm": "fixed"},
-        "predictor": HEAD,
-    },
-    "barlowtwins": {"lamb": 0.0051, "scale": 0.1, "projector": HEAD},
-    "vicreg": {"sim": 25.0, "var": 25.0, "cov": 1.0, "projector": HEAD},
-    "swav": {
-        "prototypes": 12,
-        "temperature": 0.1,
-        "epsilon": 0.05,
-        "iterations": 3,
-        "queue": 96,
-        "queue_from_epoch": 0,
-        "freeze_steps": 2,
-        "small": {"count": 2, "size": 6, "scale": [0.1, 0.4]},
-        "projector": HEAD,
-    },
-    "dino": {
-        "prototypes": 12,
-        "norm_last_layer": True,
-        "temperature": 0.1,
-        "teacher_temperature": [0.04, 0.07],
-        "teacher_warmup_epochs": 2,
-        "center_momentum": 0.9,
-        "momentum": [0.9, 1.0],
-        "freeze_epochs": 1,
-        "clip": 3.0,
-        "small": {"count": 2, "size": 6, "scale": [0.1, 0.4]},
-        "projector": HEAD,
-    },
-    "nnclr": {"temperature": 0.2, "queue": 96, "projector": HEAD | {"last_batch_norm": True}, "predictor": HEAD},
-    "uel": {"temperature": 0.1, "m": 1.0, "projector": HEAD | {"hidden": [], "batch_norm": False}},
-    "plain": {"temperature": 0.1, "projector": HEAD | {"hidden": [], "batch_norm": False}},
+RECIPE = yaml.safe_load((Path(__file__).parents[1] / "config/recipes/digits.yaml").read_text())
+SMALL = {
+    "queue": 96,
+    "prototypes": 12,
+    "small": {"count": 2, "size": 6, "scale": [0.1, 0.4]},
+    "freeze_steps": 2,
+    "teacher_warmup_epochs": 2,
+    "neighbours": 3,
+    "guide": {"kind": "pixels"},
 }
-STRATEGIES = {
-    "spps": {
-        "mode": "quantile",
-        "low": 0.999,
-        "high": 1.0,
-        "inclusive": True,
-        "ordered": False,
-        "max_partners": None,
-        "share": 1.0,
-        "guide": {"kind": "pixels"},
-    },
-    "gps": {
-        "choice": "nearest",
-        "neighbours": 3,
-        "radius": None,
-        "candidates": None,
-        "include_self": False,
-        "guide": {"kind": "pixels"},
-        "rebuild": None,
-    },
-    "mixco": {"temperature": 0.5, "weight": 1.0, "alpha": None, "hard_codes": False},
-    "clae": {
-        "epsilon": 0.03,
-        "weight": 1.0,
-        "batch_norm_momentum": 0.01,
-        "clip": False,
-        "attack_updates_norms": True,
-    },
-    "dimcl": {"weight": 0.1, "temperature": 0.1},
-}
+"""Values of the digits' recipe that tests have smaller, whichever method or strategy has them."""
+
+
+def tiny(settings: dict) -> dict:
+    """The digits' settings of a method or strategy, with heads of 16 and 8 numbers, and what is in ``SMALL``."""
+    own = {key: SMALL.get(key, value) for key, value in settings.items() if key not in ("strategies", "training")}
+    for head in {"projector", "predictor"} & own.keys():
+        own[head] = own[head] | {"hidden": [16][: len(own[head]["hidden"])], "output": 8}
+    return own | ({"momentum": [0.9, own["momentum"][1]]} if "momentum" in own else {})
+
+
+METHODS = {name: tiny(settings) for name, settings in RECIPE["methods"].items()}
+METHODS["dino"]["clip"] = 3.0  # null there, and then nothing is clipped
+STRATEGIES = {name: tiny(settings) for name, settings in RECIPE["strategies"].items()}
 PLAIN_VIEW = {
     "crop": None,
     "flip": 0.0,

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Make the virtual environment, or find it ready:  sh workflow/setup.sh [VENV [PYTHON [cluster|kubernetes]]]
-# It is ready when its stamp names the place where it lies, the folder that it was made for, and the sum of that folder's pins;
-# times of files decide nothing. What goes wrong is one line with the remedy, and the next `make` starts over by itself.
+# Create the virtual environment if it is not ready:  sh workflow/setup.sh [VENV [PYTHON [cluster|kubernetes]]]
+# It is ready if its stamp contains its location, the folder that it was made for, and the checksum of that folder's pins; file
+# times are not used. Errors are one line with the remedy, and the next `make` starts over automatically.
 set -u
 venv=${1:-.venv}
 asked=${2:-}
@@ -25,7 +25,7 @@ place() { (cd "$1" && pwd -P); }
 
 sum_of() { cat "$@" | cksum | tr ' ' '-'; }
 
-# A killed process that nobody has waited for yet has a number, but no life.
+# A zombie process still has a pid, but is not alive.
 alive() { kill -0 "$1" 2> /dev/null && ! grep -q '^State:.*Z' "/proc/$1/status" 2> /dev/null; }
 
 version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2> /dev/null; }
@@ -33,15 +33,15 @@ version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2> /d
 new_enough() { case $1 in 3.1[1-9] | 3.[2-9][0-9] | [4-9].*) true ;; *) false ;; esac }
 
 start_over() {
-  echo "set-up: $1; it is made again" >&2
+  echo "set-up: $1; recreating it" >&2
   rm -rf "$venv"
 }
 
-# What this script began and did not end is removed.
+# Remove an unfinished environment.
 trap '[ -z "$unfinished" ] || rm -rf "$venv"' EXIT
 trap '[ -z "$child" ] || { kill "$child" && wait "$child"; } 2> /dev/null; stop "interrupted; make again"' INT TERM HUP
 
-# Run a command; what it says is read when it fails.
+# Run a command; its output is only read if it fails.
 step() {
   "$@" > "$log" 2>&1 &
   child=$!
@@ -57,10 +57,10 @@ step() {
   if grep -Eqi 'connect|name resolution|resolve host|dns error|timed out|proxy|certificate|\<50[0-9] [a-z]|versions: none' "$log"; then
     stop "the package index does not answer ($reason); check the network and the proxy, then make again"
   fi
-  stop "$(basename "$1") ended with code $code (${reason:-no words}); mend that, then make again"
+  stop "$(basename "$1") ended with code $code (${reason:-no output}); fix that, then make again"
 }
 
-# A Python that is new enough and can make virtual environments, in $python.
+# Set $python to a Python that is new enough and can create virtual environments.
 find_python() {
   tried=
   if [ -n "$asked" ]; then set -- "$asked"; else set -- python3 python3.13 python3.12 python3.11 python3.14; fi
@@ -76,25 +76,25 @@ find_python() {
 
 can_pip() {
   "$1" -c 'import ensurepip, venv' 2> /dev/null ||
-    stop "$1 cannot make virtual environments; Debian and Ubuntu: apt install python3-venv (or python$(version_of "$1")-venv), then make again"
+    stop "$1 cannot create virtual environments; Debian and Ubuntu: apt install python3-venv (or python$(version_of "$1")-venv), then make again"
 }
 
-# A virtual environment with pip: a new one, or one that somebody has made.
+# Provide a virtual environment with pip: a new or an existing one.
 make_venv() {
   if [ -f "$venv/pyvenv.cfg" ] && ! version=$(version_of "$bin/python"); then
     start_over "$bin/python does not run"
   fi
   if [ -d "$venv" ] && [ -n "$(ls -A "$venv")" ]; then
-    version=$(version_of "$bin/python") || stop "$venv is a folder, but no virtual environment; name another: make VENV=.venv"
+    version=$(version_of "$bin/python") || stop "$venv is a folder, but not a virtual environment; name a different one: make VENV=.venv"
     new_enough "$version" ||
-      stop "$venv has Python $version, and 3.11 or newer is needed: rm -r $venv, then make PYTHON=python3.12 setup"
+      stop "$venv has Python $version, but 3.11 or newer is needed: rm -r $venv, then make PYTHON=python3.12 setup"
     "$bin/python" -m pip --version > /dev/null 2>&1 && return
     can_pip "$bin/python"
     step "$bin/python" -m ensurepip --upgrade
     return
   fi
   find_python
-  mkdir -p "$venv" 2> /dev/null && echo "$$" > "$mark" || stop "$venv cannot be made; check the permissions and the disk"
+  mkdir -p "$venv" 2> /dev/null && echo "$$" > "$mark" || stop "$venv cannot be created; check the permissions and the disk"
   unfinished=yes
   step "$python" -m venv "$venv"
 }
@@ -104,25 +104,25 @@ ready=
 if [ -f "$stamp" ]; then
   { read -r was && read -r owner && read -r held; } < "$stamp"
   if [ "$was" != "$(place "$venv")" ] && ! [ "$was" -ef "$venv" ]; then
-    start_over "$venv was moved or copied from $was, where its programs still point"
+    start_over "$venv was moved or copied from $was, and its scripts still point there"
   elif ! new_enough "$(version_of "$bin/python")"; then
     start_over "$bin/python does not run"
   elif [ "$owner" != "$here" ] && [ -f "$owner/pyproject.toml" ] && [ "$held" != "$pins" ]; then
-    stop "$venv belongs to $owner, which needs other versions than requirements.txt and pyproject.toml here; make VENV=.venv"
+    stop "$venv belongs to $owner, which needs different versions from requirements.txt and pyproject.toml here; make VENV=.venv"
   elif [ "$held" = "$pins" ] && [ -f "$owner/pyproject.toml" ]; then
     ready=yes
   fi
 elif [ -f "$mark" ]; then
   read -r other < "$mark"
   if [ -n "$other" ] && alive "$other"; then
-    stop "process $other is making $venv; wait for it, then make again (if it is no make: rm -r $venv)"
+    stop "process $other is creating $venv; wait for it, then make again (if it is not a make: rm -r $venv)"
   fi
-  start_over "$venv is half-made, since its set-up was interrupted"
+  start_over "$venv is incomplete because its set-up was interrupted"
 fi
 
 if [ -z "$ready" ]; then
   echo "Setting up $venv (a few gigabytes, once) ..."
-  command -v git > /dev/null || echo "note: set-up: git is not installed, so that receipts will name no commit" >&2
+  command -v git > /dev/null || echo "note: set-up: git is not installed, so receipts will not name a commit" >&2
   make_venv
   rm -f "$venv"/.ready* "$venv"/.cluster-* "$venv"/.kubernetes-*
   step "$bin/python" -m pip install --quiet --disable-pip-version-check "uv==$(sed -n 's/^uv==//p' requirements.txt)"
@@ -133,7 +133,7 @@ if [ -z "$ready" ]; then
   rm -f "$mark" "$log"
 fi
 
-# Executors for clusters are for those who use them: every start of Snakemake imports what is installed.
+# Install cluster executors only if they are used: every start of Snakemake imports all installed executors.
 if [ -n "$engine" ]; then
   wanted=$(sum_of "requirements-$engine.txt")
   if [ "$(cat "$stamp-$engine" 2> /dev/null)" != "$wanted" ]; then

@@ -4,6 +4,7 @@ import hashlib
 
 import numpy as np
 
+from sslpairs.config.protocols import described
 from sslpairs.files import sha256_file, write_record
 
 LABELS = {"simclr": "SimCLR", "byol": "BYOL", "gps": "GPS", "mixco": "MixCo"}
@@ -110,6 +111,7 @@ def plan(root, rows, columns=(COLUMN,), seeds=3, metrics=("linear.top1", "online
         ],
         "columns": list(columns),
         "metrics": list(metrics),
+        "measures": {metric: described(metric) for metric in metrics},
         "cells": cells,
         "claims": [],
         "published": [],

@@ -56,15 +56,17 @@ def test_csv_round_trip(tmp_path):
     assert values == pytest.approx(cell.values)
     assert line.runs.split(";") == cell.runs
     claims = pd.read_csv(io.StringIO(claims_csv(table)))
-    assert claims.effect[0] == pytest.approx(table.claims[0].contrast.effect, abs=1e-4)
-    assert (claims.verdict[0], claims.n[0]) == (table.claims[0].verdict, 3)
+    assert list(claims.metric) == ["linear.top1", "online.top1", "knn.top1"]
+    assert list(claims.headline) == [True, False, False]
+    assert claims.effect[0] == pytest.approx(table.claims[0].headline.contrast.effect, abs=1e-4)
+    assert (claims.verdict[0], claims.n[0]) == (table.claims[0].headline.verdict, 3)
 
 
 def test_one_seed_leaves_the_deviation_empty(tmp_path):
     table = build_table(plan(tmp_path, ["simclr", "simclr+gps"], seeds=1, claims=[claim()]), tmp_path)
     assert pd.read_csv(io.StringIO(to_csv(table))).last_sd.isna().all()
-    assert table.claims[0].verdict == "not shown"
-    assert "not shown (one seed)" in to_markdown(table)
+    assert table.claims[0].headline.verdict == "undecided"
+    assert "undecided (one seed)" in to_markdown(table)
     assert "±" not in to_markdown(table)
 
 
@@ -94,27 +96,56 @@ def test_claims_name_their_published_effect(tmp_path):
     assert "| +4.18 (other scale) |" in text
     assert "Published effect +4.18 points: ImageNet; abstract." in text
     assert "not on record | holds" in text
-    assert [one.verdict for one in table.claims] == ["holds", "holds"]
+    assert [one.headline.verdict for one in table.claims] == ["holds", "holds"]
 
 
 def test_a_claim_may_use_a_metric_that_the_table_does_not_show(tmp_path):
     made = plan(tmp_path, ["simclr", "simclr+gps"], metrics=["linear.top1"], claims=[claim(metric="knn.top1")])
     table = build_table(made, tmp_path)
-    assert table.claims[0].contrast.n == 3
+    assert table.claims[0].headline.contrast.n == 3
     assert set(pd.read_csv(io.StringIO(to_csv(table))).metric) == {"linear.top1"}
 
 
-def test_the_better_of_a_base_method_is_bold(tmp_path):
-    block = layout(build_table(plan(tmp_path, ROWS, metrics=["linear.top1"]), tmp_path))[0]
+def test_what_a_claim_shows_to_be_better_is_bold_and_nothing_else(tmp_path):
+    worse = claim("byol", "byol+gps")
+    made = plan(tmp_path, ROWS, metrics=["linear.top1"], claims=[claim(), worse])
+    table = build_table(made, tmp_path)
+    assert [one.headline.verdict for one in table.claims] == ["holds", "contradicted"]
+    (block,) = layout(table)
     assert [line[1].bold for line in block.rows] == [False, True, False, True]
     assert block.ends == [False, True, False, False]
+    plain = layout(build_table(plan(tmp_path, ROWS, metrics=["linear.top1"]), tmp_path))[0]
+    assert not any(line[1].bold for line in plain.rows), "no claim, so that nothing is shown"
 
 
-def test_numbers_that_print_alike_are_bold_together(tmp_path):
-    made = plan(tmp_path, ["simclr", "simclr+gps"], seeds=1, metrics=["linear.top1"])
-    for cell, value in zip(made["cells"], (96.01, 96.04), strict=True):
-        evaluation(tmp_path, cell["replicates"][0]["run"], value)
-    assert [line[1].bold for line in layout(build_table(made, tmp_path))[0].rows] == [True, True]
+def test_claims_are_judged_under_every_metric_and_say_where_these_disagree(tmp_path):
+    made = plan(tmp_path, ["simclr", "simclr+gps"], metrics=["linear.top1", "knn.top1"], claims=[claim()])
+    for cell in made["cells"]:
+        for one in cell["replicates"]:
+            path = tmp_path / "results" / "evals" / f"{one['evaluation']}.json"
+            value = json.loads(path.read_text())
+            value["protocols"]["knn"]["last"] = 190 - value["protocols"]["linear"]["last"]
+            write_record(path, value)
+    table = build_table(made, tmp_path)
+    assert {metric: one.verdict for metric, one in table.claims[0].judged.items()} == {
+        "linear.top1": "holds",
+        "knn.top1": "contradicted",
+    }
+    assert table.claims[0].disputed
+    assert "protocols disagree; contradicted: kNN" in to_markdown(table)
+
+
+def test_gains_of_several_base_methods_are_pooled(tmp_path):
+    made = plan(tmp_path, ROWS, claims=[claim(), claim("byol+gps", "byol")])
+    table = build_table(made, tmp_path)
+    assert [(group.strategies, group.metric, group.pooled.count) for group in table.groups] == [
+        ("GPS", "linear.top1", 2),
+        ("GPS", "online.top1", 2),
+        ("GPS", "knn.top1", 2),
+    ]
+    effects = [one.headline.contrast.effect for one in table.claims]
+    assert table.groups[0].pooled.tested.contrast.effect == pytest.approx(sum(effects) / 2)
+    assert "GPS, 2 gains pooled, linear: +" in to_markdown(table)
 
 
 def test_wide_tables_become_blocks(tmp_path):

@@ -1,4 +1,4 @@
-"""Data sets that are not in place."""
+"""Preparation of data sets that are missing."""
 
 
 rule prepare_data:

@@ -1,4 +1,4 @@
-"""Tables, figures and the provenance page. Whether one on disk is the one of now, its record tells (sslpairs.plan.written)."""
+"""Tables, figures and the provenance page. Their records determine whether they are up to date (sslpairs.plan.written)."""
 
 
 rule table:

@@ -1,4 +1,4 @@
-"""Training, restoring and evaluation. Only what is missing is a job: finished work enters the graph as a file."""
+"""Training, restoring and evaluation. Only missing outputs are jobs: finished work is a plain file in the DAG."""
 
 
 rule pretrain:
@@ -27,8 +27,8 @@ rule pretrain:
         "{params.launch}sslpairs train {wildcards.run:q}{params.device} --log {log:q}"
 
 
-# A finished run whose checkpoint is needed, is gone, and was never published. Its receipt is no output: Snakemake removes
-# outputs before a job and after a failure, and the receipt stands until the new weights are there.
+# A finished run whose checkpoint is needed, is missing, and was never published. Its receipt is not an output: Snakemake
+# removes outputs before a job and after a failure, but the receipt is kept until the new weights are complete.
 rule retrain:
     input:
         lambda wildcards: trained_from(build, wildcards.run),
@@ -48,7 +48,7 @@ rule retrain:
         launch=cluster.launch,
         device=cluster.device,
     message:
-        "trained {wildcards.run} again: its checkpoint was gone"
+        "trained {wildcards.run} again: its checkpoint was missing"
     shell:
         "{params.launch}sslpairs train {wildcards.run:q}{params.device} --log {log:q}"
 

@@ -1,4 +1,4 @@
-"""The command ``sslpairs``. Imports torch only where something is trained, evaluated or drawn."""
+"""The command ``sslpairs``. Imports torch only for commands that train, evaluate or draw."""
 
 import errno
 import logging
@@ -36,7 +36,7 @@ def _common(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point: errors that a user can mend are one or two lines and exit code 2."""
+    """Entry point. Errors that the user can fix are printed in one or two lines with exit code 2."""
     accept_any_encoding()
     try:
         app(arguments, standalone_mode=True, prog_name="sslpairs")
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
         say_error(unwritable(error.filename or "a file", error, "read or written" if denied else "written"))
         sys.exit(2)
     except Exception:
-        # Ours to mend, not the user's: keep the traceback, in the log too.
+        # A bug, not a user error: keep the traceback, also in the log.
         for handler in logging.getLogger("sslpairs").handlers:
             handler.handle(
                 logging.makeLogRecord(

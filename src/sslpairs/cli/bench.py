@@ -22,29 +22,29 @@ def bench(
         bool,
         typer.Option(
             "--quick",
-            help="SimCLR and three more, one size, few rounds: a minute, on a slow machine with fewer rounds.",
+            help="SimCLR and three other methods, one size, few rounds: takes a minute, with fewer rounds on a slow machine.",
         ),
     ] = False,
     methods: Annotated[
-        str | None, typer.Option("--methods", help="Labels with commas between, for example simclr,byol+clae.")
+        str | None, typer.Option("--methods", help="Comma-separated labels, for example simclr,byol+clae.")
     ] = None,
     size: Annotated[
-        list[int] | None, typer.Option("--size", help="Edge of the images in pixels; again for more. Default: 16, 32.")
+        list[int] | None, typer.Option("--size", help="Side of the images in pixels; may be repeated. Default: 16, 32.")
     ] = None,
-    batch: Annotated[int, typer.Option("--batch", help="Images a step.")] = 256,
+    batch: Annotated[int, typer.Option("--batch", help="Images per step.")] = 256,
     repeats: Annotated[int | None, typer.Option("--repeats", help="Rounds. Default: 7; with --quick 5.")] = None,
     network: Annotated[str, typer.Option("--network", help="convnet (32-64-128) or resnet18 (3x3 stem).")] = "convnet",
     precision: Annotated[str, typer.Option("--precision", help="float32 or bfloat16.")] = "float32",
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1.")] = "auto",
-    threads: Annotated[int | None, typer.Option("--threads", help="Of the CPU. Default: torch's own choice.")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", help="CPU threads. Default: torch's choice.")] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the report to this file; - for standard output alone.")
+        Path | None, typer.Option("--json", help="Write the report to this file as JSON; - prints only the JSON.")
     ] = None,
-    markdown: Annotated[Path | None, typer.Option("--markdown", help="Write the report as a page.")] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", help="Write the report as a Markdown file.")] = None,
 ) -> None:
-    """Measure trainings beside the bare step and beside lightly's stock pipeline, in rounds of one process.
+    """Compare trainings with the bare training step and with lightly's default pipeline, in rounds within one process.
 
-    Speeds are ratios within a round. Nothing else should run on the machine meanwhile.
+    Speeds are ratios within a round. Nothing else should run on the machine at the same time.
     """
     import json
     import re
@@ -64,7 +64,7 @@ def bench(
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
         raise UserError(f"--device {device}: write auto, cpu, cuda or cuda:1")
     if threads is not None and threads < 1:
-        raise UserError(f"--threads {threads}: must be 1 at least")
+        raise UserError(f"--threads {threads}: must be at least 1")
     named = [str(parse_label(label.strip())) for label in methods.split(",")] if methods else []
 
     import torch
@@ -87,7 +87,7 @@ def bench(
         for edge in size or ([16] if quick else [16, 32])
     ]
     labels = named or (QUICK if quick else all_labels())
-    # Who asks for a number of rounds gets it.
+    # An explicit number of rounds is not cut short.
     until = started + QUICK_SECONDS if quick and repeats is None else None
     with Progress("measuring", quiet=False, unit="round") as progress:
         say = (lambda line: None) if progress.bar else log.info

@@ -1,4 +1,4 @@
-"""What all commands share: their options, the project and its plan, and the log."""
+"""Shared by all commands: options, the project and its plan, and logging."""
 
 import logging
 import sys
@@ -24,34 +24,36 @@ log = logging.getLogger(__name__)
 
 Sets = Annotated[
     list[str],
-    typer.Option("--set", "-s", metavar="KEY=VALUE", help="A choice of config/config.yaml, for example seeds=5."),
+    typer.Option(
+        "--set", "-s", metavar="KEY=VALUE", help="Override a setting of config/config.yaml, for example seeds=5."
+    ),
 ]
-Targets = Annotated[list[str] | None, typer.Argument(help="Papers or tables; default: what config.yaml chooses.")]
+Targets = Annotated[list[str] | None, typer.Argument(help="Papers or tables; default: those selected in config.yaml.")]
 PlanFile = Annotated[
     Path | None,
-    typer.Option("--plan", envvar="SSLPAIRS_PLAN", help="A frozen plan; the workflow gives it to its jobs."),
+    typer.Option("--plan", envvar="SSLPAIRS_PLAN", help="A frozen plan; the workflow passes it to its jobs."),
 ]
 Device = Annotated[
-    str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:1; default: what the plan or config.yaml says.")
+    str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:1; default: as in the plan or config.yaml.")
 ]
 Remote = Annotated[
-    str | None, typer.Option("--remote", "-r", help="A remote of .dvc/config; default: the one that DVC uses.")
+    str | None, typer.Option("--remote", "-r", help="A remote in .dvc/config; default: DVC's default remote.")
 ]
-LogFile = Annotated[Path | None, typer.Option("--log", help="Write everything that is said to this file as well.")]
+LogFile = Annotated[Path | None, typer.Option("--log", help="Also write all messages to this file.")]
 
 
 def find_root() -> Path:
-    """The nearest folder, from here upwards, with config/config.yaml. ``UserError`` when it has other code than that which runs."""
+    """Return the nearest folder with config/config.yaml, from here upwards. Raise ``UserError`` if its code is not the running code."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "config" / "config.yaml").exists():
             check_own_code(folder)
             return folder
-    raise UserError(f"{here}: no config/config.yaml here or above; change to the project's folder")
+    raise UserError(f"{here}: no config/config.yaml here or in a parent folder; change to the project's folder")
 
 
 def overrides(words: list[str]) -> dict[str, Any]:
-    """``["seeds=5"]`` as a mapping; keys are checked when the configuration is read."""
+    """Convert ``["seeds=5"]`` to a mapping; keys are checked when the configuration is read."""
     found = {}
     for word in words:
         key, equals, value = word.partition("=")
@@ -62,7 +64,7 @@ def overrides(words: list[str]) -> dict[str, Any]:
 
 
 def open_build(sets: list[str], frozen: Path | None = None):
-    """The build that the configuration, the command line or a frozen plan describes."""
+    """Return the build described by the configuration, the command line or a frozen plan."""
     from sslpairs.plan.build import Build
     from sslpairs.plan.frozen import thaw
     from sslpairs.workflow.builds import make_build
@@ -72,7 +74,7 @@ def open_build(sets: list[str], frozen: Path | None = None):
 
 
 def chosen_tables(build, targets: list[str], what: str = "neither a paper nor a table") -> list[str]:
-    """Table ids for names of papers and tables; all selected ones when there are none."""
+    """Return the table ids for names of papers and tables; without names, all selected tables."""
     from sslpairs.workflow.builds import unknown_target
 
     if not targets:
@@ -85,15 +87,15 @@ def chosen_tables(build, targets: list[str], what: str = "neither a paper nor a 
 
 
 def chosen_runs(build, targets: list[str]) -> list[str]:
-    """Runs, and the runs (with their guides) of tables and papers; of all selected tables without targets."""
+    """Return runs, and the runs (with guides) of tables and papers; without targets, those of all selected tables."""
     names = [target for target in targets if target not in build.plan.runs]
     runs = [target for target in targets if target in build.plan.runs]
-    tables = chosen_tables(build, names, "no paper, table or run of this plan") if names or not targets else []
+    tables = chosen_tables(build, names, "not a paper, table or run of this plan") if names or not targets else []
     return list(dict.fromkeys([*runs, *build.with_guides(run for table in tables for run in build.runs_of(table))]))
 
 
 def start_log(path: Path | None) -> None:
-    """Facts to the terminal; with a file, facts to the file and only warnings to the terminal."""
+    """Log to the terminal; with a file, log to the file and only warnings to the terminal."""
     logger = logging.getLogger("sslpairs")
     logger.handlers.clear()
     logger.setLevel(logging.INFO)
@@ -109,20 +111,20 @@ def start_log(path: Path | None) -> None:
 
 
 def settle_dates(build, inputs: list[str]) -> None:
-    """After a job: no input may be dated later than its outputs, or Snakemake takes the outputs for outdated and removes
-    them. A clock that was set back meanwhile would do that."""
+    """Called after a job: no input may be newer than the outputs, or Snakemake considers the outputs outdated and removes
+    them. This happens if the clock was set back in the meantime."""
     date_now(dated_ahead((build.root / file for file in inputs), by=0))
 
 
 def known(name: str, entries: dict[str, Any], what: str) -> Any:
-    """The entry of a plan with this name. ``UserError`` where there is none."""
+    """Return the entry of a plan with this name. Raise ``UserError`` if there is none."""
     if name not in entries:
-        raise UserError(f"'{name}' is no {what} of this plan{nearest(name, list(entries))}")
+        raise UserError(f"'{name}' is not a {what} of this plan{nearest(name, list(entries))}")
     return entries[name]
 
 
 def say_error(text: str) -> None:
-    """An error as a line for the terminal, and in the log."""
+    """Print an error as one line to the terminal, and write it to the log."""
     for handler in logging.getLogger("sslpairs").handlers:
         if isinstance(handler, logging.FileHandler):
             handler.handle(

@@ -1,4 +1,4 @@
-"""Commands that show what is there: ``status``, ``explain``, ``doctor``, ``floors``, ``tables``."""
+"""Commands that show the state of a project: ``status``, ``explain``, ``doctor``, ``floors``, ``tables``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -28,13 +28,13 @@ def status(
     targets: Targets = None,
     sets: Sets = [],  # noqa: B006
     watch: Annotated[
-        bool, typer.Option("--watch", help="Show it every two seconds until all is done, or Ctrl-C.")
+        bool, typer.Option("--watch", help="Update every two seconds until all is done, or Ctrl-C.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write everything as JSON, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Show how far each table is: runs done, trained now (with the time left), missing and failed, with the words of failures.
+    """Show the progress of each table: runs done, in training (with the time left), missing and failed, with error messages.
 
-    Columns that hold zeros alone are left out: training, restorable (the checkpoint is published and not here), missing, failed.
+    Columns are hidden if all zero: training, restorable (the checkpoint is published but not on this machine), missing, failed.
     """
     import json
 
@@ -42,7 +42,7 @@ def status(
     from sslpairs.terminal import status as state
 
     if watch and as_json:
-        raise UserError("--watch shows it for people, --json for programs: choose one of them")
+        raise UserError("--watch and --json exclude each other: choose one of them")
     build = open_build(sets)
     tables = chosen_tables(build, targets or [])
     if watch:
@@ -61,12 +61,12 @@ def explain(
     ] = None,
     changes: Annotated[
         list[str],
-        typer.Option("--if", metavar="KEY=VALUE", help="Say what this change would train anew; may be given again."),
+        typer.Option("--if", metavar="KEY=VALUE", help="Show what this change would retrain; may be repeated."),
     ] = [],  # noqa: B006
     sets: Sets = [],  # noqa: B006
     full: Annotated[bool, typer.Option("--full", help="Show the recipe in full.")] = False,
 ) -> None:
-    """Say where a number comes from, and what a change of the configuration would train anew."""
+    """Show where a number comes from, and what a change of the configuration would retrain."""
     from sslpairs.plan.explain import find
     from sslpairs.terminal import explain as explaining
 
@@ -95,7 +95,7 @@ def floors(
     targets: Targets = None,
     sets: Sets = [],  # noqa: B006
 ) -> None:
-    """What raw pixels and untrained networks reach under the protocols of the tables: the numbers to beat."""
+    """Show baselines under the protocols of the tables: raw pixels and untrained networks."""
     from statistics import mean, stdev
 
     from rich.table import Table
@@ -118,10 +118,10 @@ def floors(
                 seeds[run["seed"]] = floor.floors(
                     run, protocols, build.root, plan.settings["device"], plan.scale["threads"]
                 )
-    view = Table(title=f"Without any training, scale {plan.scale['title']}, in %", title_justify="left")
+    view = Table(title=f"Baselines without training, scale {plan.scale['title']}, in %", title_justify="left")
     first = next(iter(next(iter(found.values())).values()))["pixels"]
     metrics = [named(f"{protocol}.{next(iter(PROTOCOLS[protocol].metrics))}") for protocol in first]
-    for column in ("floor", "data set", *(metric.title for metric in metrics)):
+    for column in ("floor", "data set", *(f"{protocol}.{metric}" for protocol, metric in metrics)):
         view.add_column(column, justify="left" if column in ("floor", "data set") else "right")
     shown = set()
     for (dataset, backbone, _), seeds in found.items():
@@ -148,13 +148,14 @@ def tables(
     full: Annotated[bool, typer.Option("--full", help="Show whole tables instead of the summary.")] = False,
     log_file: LogFile = None,
 ) -> None:
-    """Show the tables that are built; with --stem, write one."""
+    """Show the finished tables; with --stem, write one."""
     from sslpairs.paper.formats.files import write_table
     from sslpairs.paper.formats.terminal import to_terminal
+    from sslpairs.paper.overview import write_overview
     from sslpairs.paper.results import write_results
     from sslpairs.paper.tables import build_table
     from sslpairs.plan import written
-    from sslpairs.plan.paths import RESULTS
+    from sslpairs.plan.paths import CLAIMS, RESULTS
 
     start_log(log_file)
     build = open_build(sets, frozen)
@@ -168,6 +169,7 @@ def tables(
         settle_dates(build, build.evaluation_files(names[0]))
         return
     write_results(build)
+    overview = write_overview(build)
     missing = [name for name in names if build.needs([name])[1]]
     done = [build_table(build.plan.tables[name], build.root, build.source) for name in names if name not in missing]
     if full:
@@ -181,6 +183,9 @@ def tables(
         out.print(f"{name}: not built yet: `snakemake {name}`")
     if done:
         scale = build.plan.scale["name"]
+        if overview.text():
+            out.print(f"\n{overview.text()} (each under its paper's metric)")
         out.print(f"\nTables:  results/tables/{scale}/   (.csv .claims.csv .md .tex .html)")
         out.print(f"Figures: results/figures/{scale}/  (.pdf .png .svg)")
+        out.print(f"Claims:  {CLAIMS}, results/figures/{scale}/claims.pdf")
         out.print(f"Numbers: {RESULTS}   (a row a run x protocol x metric x seed)")

@@ -1,4 +1,4 @@
-"""``sslpairs plan``: what a build would do, and what that takes."""
+"""``sslpairs plan``: what a build would do, and its cost."""
 
 import math
 import os
@@ -25,14 +25,18 @@ def plan(
     sets: Sets = [],  # noqa: B006
     runs: Annotated[bool, typer.Option("--runs", help="List every run.")] = False,
     no_train: Annotated[
-        bool, typer.Option("--no-train", help="Fail, and say why, if a build would have to train anything.")
+        bool, typer.Option("--no-train", help="Fail and give the reasons if a build would have to train anything.")
     ] = False,
     profile: Annotated[
         str | None,
-        typer.Option("--profile", metavar="NAME", help="Say what the jobs ask this profile's cluster for, too."),
+        typer.Option(
+            "--profile",
+            metavar="NAME",
+            help="Also show the resources that the jobs request from this profile's cluster.",
+        ),
     ] = None,
 ) -> None:
-    """List the runs (guides included), what is done, and what a build would do and cost."""
+    """List the runs (including guides), what is done, and what a build would do and cost."""
     from collections import Counter
 
     from rich.table import Table
@@ -53,12 +57,12 @@ def plan(
     every = Counter(run for table in tables for run in runs_of[table])
     view.add_section()
     counts = map(str, map(len, (every, to_train, to_restore, to_evaluate)))
-    view.add_row("together", *counts, _cost(build, to_train))
+    view.add_row("total", *counts, _cost(build, to_train))
     out.print(view)
     if shared := sum(times > 1 for times in every.values()):
-        stand = "stands" if shared == 1 else "stand"
+        stand = "is" if shared == 1 else "are"
         out.print(
-            f"{counted(shared, 'run')} {stand} behind more than one table; each is trained once.",
+            f"{counted(shared, 'run')} {stand} used in more than one table; each is trained once.",
             soft_wrap=True,
         )
     if runs:
@@ -68,7 +72,7 @@ def plan(
                 if run in to_train
                 else "done"
                 if run in build.receipts
-                else "a guide that nothing needs now"
+                else "a guide that is not needed now"
             )
             out.print(f"{run}  {state}", soft_wrap=True)
     for note in build.plan.notes:
@@ -100,7 +104,7 @@ def _say_requests(build, profile: str, to_train: list[str], to_evaluate: list[st
     asked = Counter(("training", requests.training(run)) for run in to_train)
     asked += Counter(("evaluation", requests.evaluation(name)) for name in to_evaluate)
     if not asked:
-        out.print(f"Profile {profile}: there is nothing to ask for.")
+        out.print(f"Profile {profile}: no jobs to request.")
         return
     rows: dict[tuple, list] = {}
     for (kind, request), count in asked.items():
@@ -108,9 +112,9 @@ def _say_requests(build, profile: str, to_train: list[str], to_evaluate: list[st
         gpus += f" on {request.nodes} nodes" * (request.nodes > 1)
         row = (kind == "evaluation", -request.minutes, kind, gpus, request.cpus, request.memory_mb, request.basis)
         rows.setdefault(row, []).append((count, request))
-    view = Table(title=f"Jobs, as profile {profile} asks for them", title_justify="left")
-    for column in ("jobs", "", "GPUs", "cores", "memory", "time", "expected", "known from"):
-        view.add_column(column, justify="left" if column in ("", "known from") else "right")
+    view = Table(title=f"Jobs requested with profile {profile}", title_justify="left")
+    for column in ("jobs", "", "GPUs", "cores", "memory", "time", "expected", "estimated from"):
+        view.add_column(column, justify="left" if column in ("", "estimated from") else "right")
     for (_, minutes, kind, gpus, cpus, memory, basis), group in sorted(rows.items()):
         limit = min(-minutes, site.longest_job or -minutes)
         row = requests.jobs_in_a_row(group[0][1])
@@ -131,19 +135,21 @@ def _say_requests(build, profile: str, to_train: list[str], to_evaluate: list[st
         count * request.seconds * request.processes / (site.gpu_shares if request.shares else 1)
         for (_, request), count in asked.items()
     )
-    device = "GPU" if requests.on_gpu else "processor"
+    device = "GPU" if requests.on_gpu else "CPU"
     size = sum(requests.checkpoint_bytes(run) for run in to_train) / 1e9
     work = f"{total / 3600:,.0f} {device} hours" if total > 36000 else f"{duration(total)} of a {device}"
     out.print(f"Expected: about {work} for trainings and evaluations, {size:,.1f} GB of checkpoints.", soft_wrap=True)
     guessed = sum(count for (_, request), count in asked.items() if request.basis == "recipe")
     if guessed:
-        guess = f"{site.gpu_tflops} x 10^12 operations a second and GPU" if requests.on_gpu else "a processor core"
-        out.print(f"{guessed} of the jobs have no receipt to go by: the speed of {guess} is a guess.", soft_wrap=True)
+        guess = f"{site.gpu_tflops} x 10^12 operations/s per GPU" if requests.on_gpu else "a CPU core"
+        out.print(
+            f"{guessed} of the jobs have no receipt to estimate from: the speed of {guess} is a guess.", soft_wrap=True
+        )
     memory = [request.gpu_memory_gb for _, request in asked if request.gpu_memory_gb < math.inf]
     if large := sum(size > site.gpu_memory_gb for size in memory):
         out.print(
-            f"{counted(large, 'kind')} of runs may need more memory than a GPU has ({max(memory):,.0f} of {site.gpu_memory_gb} GB): write "
-            "training.gpus into the recipe (docs/several-gpus.md).",
+            f"{counted(large, 'kind')} of runs may need more memory than a GPU has ({max(memory):,.0f} of {site.gpu_memory_gb} GB): set "
+            "training.gpus in the recipe (docs/several-gpus.md).",
             soft_wrap=True,
         )
 

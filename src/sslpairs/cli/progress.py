@@ -1,4 +1,4 @@
-"""How far a long piece of work is."""
+"""Progress of long operations."""
 
 import logging
 import sys
@@ -7,7 +7,7 @@ log = logging.getLogger(__name__)
 
 
 class Progress:
-    """A bar in a terminal; plain lines about every ten seconds, and at the end, elsewhere. Nothing where nothing is done."""
+    """Progress bar in a terminal; elsewhere plain lines about every ten seconds and at the end. No output if there is no work."""
 
     def __init__(self, run: str, quiet: bool, unit: str = "epoch"):
         self.run, self.quiet, self.unit, self.bar, self.said = run, quiet, unit, None, 0.0
@@ -26,12 +26,12 @@ class Progress:
                 console=Console(stderr=True),
             )
             self.task = self.bar.add_task(self.run, total=None, facts="")
-            if self.unit == "epoch":  # the first one may take long
+            if self.unit == "epoch":  # the first epoch may take long
                 self.bar.start()
         return self
 
     def __call__(self, done: int, total: int, facts: str) -> None:
-        """``done`` of ``total`` are done; ``facts`` is a line about the last one."""
+        """Report that ``done`` of ``total`` are done; ``facts`` is a line about the last one."""
         import time
 
         if self.bar:

@@ -1,4 +1,4 @@
-"""Commands that keep and give away: ``publish``, ``restore``, ``gc``."""
+"""Commands for sharing and cleaning up: ``publish``, ``restore``, ``gc``."""
 
 from typing import Annotated
 
@@ -28,14 +28,14 @@ from sslpairs.words import counted
 
 @app.command(rich_help_panel=SHARE)
 def publish(
-    targets: Annotated[list[str] | None, typer.Argument(help="Papers, tables or runs; default: all chosen.")] = None,
+    targets: Annotated[list[str] | None, typer.Argument(help="Papers, tables or runs; default: all selected.")] = None,
     sets: Sets = [],  # noqa: B006
     remote: Remote = None,
     deep: Annotated[bool, typer.Option("--deep", help="Read everything back from the remote and compare it.")] = False,
 ) -> None:
     """Send checkpoints and data to the DVC remote, and stage receipts, evaluations and pointers for git.
 
-    Run it on one machine of a cluster only. It may be interrupted and repeated.
+    Run it on only one machine of a cluster. It can be interrupted and repeated.
     """
     from sslpairs.clones import to_add
     from sslpairs.store.publish import publish as publish_runs
@@ -49,18 +49,18 @@ def publish(
         out.print(f"note: {note}", soft_wrap=True, markup=False)
     for problem in done.problems:
         say_error(problem)
-    read = "read back and compared" if deep else "asked of the remote"
+    read = "read back and compared" if deep else "checked on the remote"
     out.print(
         f"{counted(len(done.runs), 'checkpoint is')} published: {counted(done.sent, 'object')} sent ({done.bytes / 1e6:,.1f} MB), "
-        f"{done.held} there already; each was {read}.",
+        f"{done.held} already there; each was {read}.",
         soft_wrap=True,
     )
     if done.unfinished:
-        out.print(f"{counted(done.unfinished, 'run is')} not trained yet and left out.")
+        out.print(f"{counted(done.unfinished, 'run is')} not trained yet and skipped.")
     if done.staged:
         add = f"git add {to_add(done.uncommitted)} && " if done.uncommitted else ""
         out.print(
-            f"{counted(done.staged, 'file is')} staged for git: look with `git status`, then `{add}git commit -m 'Publish results'`.",
+            f"{counted(done.staged, 'file is')} staged for git: check with `git status`, then `{add}git commit -m 'Publish results'`.",
             soft_wrap=True,
         )
     if done.problems:
@@ -69,19 +69,19 @@ def publish(
 
 @app.command(rich_help_panel=SHARE)
 def restore(
-    targets: Annotated[list[str] | None, typer.Argument(help="Papers, tables or runs; default: all chosen.")] = None,
+    targets: Annotated[list[str] | None, typer.Argument(help="Papers, tables or runs; default: all selected.")] = None,
     sets: Sets = [],  # noqa: B006
     frozen: PlanFile = None,
     remote: Remote = None,
     log_file: LogFile = None,
 ) -> None:
-    """Bring published checkpoints here. A build does it by itself for those that it needs."""
+    """Download published checkpoints. A build does this automatically for those that it needs."""
     from sslpairs.plan.paths import run_folder
     from sslpairs.store.restore import restore as restore_runs
 
     start_log(log_file)
     root, targets = find_root(), targets or []
-    # A run that is here in name needs no plan: it may be one of another configuration.
+    # Runs with a folder need no plan: they may belong to another configuration.
     if targets and all((root / run_folder(target)).is_dir() for target in targets):
         runs = list(dict.fromkeys(targets))
     else:
@@ -106,13 +106,13 @@ def restore(
 @app.command(rich_help_panel=MAINTAIN)
 def gc(
     sets: Sets = [],  # noqa: B006
-    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed and published.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove the listed checkpoints that are published.")] = False,
     unpublished: Annotated[
-        bool, typer.Option("--unpublished", help="With --yes: also remove what only this machine has.")
+        bool, typer.Option("--unpublished", help="With --yes: also remove checkpoints that exist only on this machine.")
     ] = False,
     remote: Remote = None,
 ) -> None:
-    """List the checkpoints of runs that no table at any scale needs; remove them with --yes. Receipts stay."""
+    """List the checkpoints of runs that no table at any scale needs; remove them with --yes. Receipts are kept."""
     from rich.table import Table
 
     from sslpairs import garbage
@@ -134,25 +134,25 @@ def gc(
     for path in left:
         out.print(f"leftover: {path.relative_to(root)}", soft_wrap=True, markup=False)
     if not (found or left or mistakes):
-        out.print("Nothing to remove: every checkpoint here is of a run that a table needs.")
+        out.print("Nothing to remove: every checkpoint belongs to a run that a table needs.")
         return
     size = sum(one.bytes for one in found)
     only_here = sum(one.kind != "published" for one in found)
     out.print(
-        f"{counted(len(found), 'run')}, {size / 1e6:,.1f} MB; {only_here} not published, so that no other copy is known; "
+        f"{counted(len(found), 'run')}, {size / 1e6:,.1f} MB; {only_here} not published (no other copy known); "
         f"{counted(len(left), 'leftover')} of interrupted work.",
         soft_wrap=True,
     )
     if not yes:
         out.print(
-            "Nothing was removed: --yes removes what is published, --yes --unpublished all of it. Receipts stay.",
+            "Nothing was removed: --yes removes published checkpoints, --yes --unpublished all of them. Receipts are kept.",
             soft_wrap=True,
         )
         return
     if mistakes:
-        raise UserError("nothing was removed: mend the configuration first, see the notes above")
+        raise UserError("nothing was removed: fix the configuration first, see the notes above")
     if words := building(root):
-        raise UserError(f"a build is at work here ({words[0]}); wait for it, then run `sslpairs gc` again")
+        raise UserError(f"a build is running here ({words[0]}); wait for it, then run `sslpairs gc` again")
 
     def open_remote():
         from sslpairs.store.remote import Remote as DVCRemote

@@ -1,4 +1,4 @@
-"""Commands that make data, runs and evaluations: ``fetch``, ``train``, ``evaluate``."""
+"""Commands that create data, runs and evaluations: ``fetch``, ``train``, ``evaluate``."""
 
 import contextlib
 import logging
@@ -39,13 +39,13 @@ def fetch(
     ] = None,
     sets: Sets = [],  # noqa: B006
     frozen: PlanFile = None,
-    force: Annotated[bool, typer.Option("--force", help="Prepare anew what is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Prepare existing data sets again.")] = False,
     unknown: Annotated[
-        bool, typer.Option("--unknown", help="Only data sets whose content data.dvc does not record.")
+        bool, typer.Option("--unknown", help="Only data sets whose content is not recorded in data.dvc.")
     ] = False,
     log_file: LogFile = None,
 ) -> None:
-    """Prepare data sets, once, and record their content in data.dvc."""
+    """Prepare data sets once and record their content in data.dvc."""
     from sslpairs.workflow.fetch import fetch_datasets
 
     start_log(log_file)
@@ -56,14 +56,14 @@ def fetch(
 
 @app.command(rich_help_panel=BUILD)
 def train(
-    run: Annotated[str, typer.Argument(help="Id of a run, as `sslpairs plan --runs` lists them.")],
+    run: Annotated[str, typer.Argument(help="Id of a run, as listed by `sslpairs plan --runs`.")],
     sets: Sets = [],  # noqa: B006
     frozen: PlanFile = None,
     log_file: LogFile = None,
-    force: Annotated[bool, typer.Option("--force", help="Train again although there is a receipt.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Train again even if there is a receipt.")] = False,
     device: Device = None,
 ) -> None:
-    """Train one run: checkpoint, metrics, receipt; on as many GPUs as its recipe asks for."""
+    """Train one run and write checkpoint, metrics and receipt; uses as many GPUs as its recipe specifies."""
     start_log(log_file)
     build = None if under_torchrun() else open_build(sets, frozen)
     if build:
@@ -108,23 +108,23 @@ def train(
 
 
 def _say_done(log_file: Path | None, text: str) -> None:
-    """How a job ended: to its log, from which the build takes the line that it shows; without one to the terminal."""
+    """Report the end of a job to its log, from which the build shows this line; without a log, to the terminal."""
     log.info(text) if log_file else print(text)
 
 
 @contextlib.contextmanager
 def _run_to_train(build, run: str, force: bool, world: World) -> Iterator[bool]:
-    """Holds the run's lock, on the process that leads, and answers whether the run is to be trained."""
+    """Hold the run's lock on rank 0, and yield whether to train the run."""
     from sslpairs.plan.build import is_whole
     from sslpairs.plan.paths import run_folder
 
     if not world.is_rank_zero:
         yield False
         return
-    # Several processes do not wait together: the others would give up after some minutes.
-    what = "waiting for it" if world.size == 1 else "start again when that has ended"
+    # Several processes do not wait: the other ranks would time out after some minutes.
+    what = "waiting for it" if world.size == 1 else "start again when it has ended"
     lock = build.root / run_folder(run) / ".lock"
-    with exclusive(lock, f"{run}: another process trains or restores it; {what}", patient=world.size == 1):
+    with exclusive(lock, f"{run}: another process is training or restoring it; {what}", patient=world.size == 1):
         wanted = force or not is_whole(run, build.root)
         if not wanted:
             print(f"{run}: already trained (--force trains it again)")
@@ -136,7 +136,7 @@ def evaluate(
     run: Annotated[str, typer.Argument(help="Id of a finished run.")],
     sets: Sets = [],  # noqa: B006
     frozen: PlanFile = None,
-    key: Annotated[str | None, typer.Option("--key", help="Key of the evaluation; default: the plan's.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="Key of the evaluation; default: as in the plan.")] = None,
     log_file: LogFile = None,
     device: Device = None,
 ) -> None:
@@ -147,7 +147,9 @@ def evaluate(
     entries = [build.plan.evaluations[name] for name in build.evaluations]
     entries = [entry for entry in entries if entry["run"] == run and key in (None, entry["key"])]
     if not entries:
-        raise UserError(f"'{run}' has no evaluation{f' {key}' if key else ''} in this plan: it only guides other runs")
+        raise UserError(
+            f"'{run}' has no evaluation{f' {key}' if key else ''} in this plan: it is only a guide for other runs"
+        )
     from sslpairs.config.protocols import PROTOCOLS
     from sslpairs.evaluation.evaluate import evaluate as evaluate_run
 
@@ -168,5 +170,5 @@ def evaluate(
 
 
 Remote = Annotated[
-    str | None, typer.Option("--remote", "-r", help="A remote of .dvc/config; default: the one that DVC uses.")
+    str | None, typer.Option("--remote", "-r", help="A remote in .dvc/config; default: DVC's default remote.")
 ]

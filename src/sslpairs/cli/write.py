@@ -1,4 +1,4 @@
-"""Commands of the workflow's jobs, and of developers: ``figure``, ``provenance``, ``schema``."""
+"""Commands for the workflow's jobs and for developers: ``figure``, ``provenance``, ``schema``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -47,7 +47,7 @@ def provenance(
     frozen: PlanFile = None,
     log_file: LogFile = None,
 ) -> None:
-    """Write the page that says from which code, data and machine every number came."""
+    """Write the page that shows from which code, data and machine every number comes."""
     from sslpairs.files import write_atomic
     from sslpairs.paper.provenance import provenance_page
 
@@ -61,9 +61,9 @@ def provenance(
 
 @app.command(hidden=True)
 def schema(
-    check: Annotated[bool, typer.Option("--check", help="Only say whether the files are up to date.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only check whether the files are up to date.")] = False,
 ) -> None:
-    """Write what is made from the code: JSON schemas of the configuration (editors complete and check with them), and
+    """Write the files generated from the code: JSON schemas of the configuration (for completion and checks in editors), and
     docs/combinations.md."""
     from sslpairs.config.schemas import stale_files, write_generated
 

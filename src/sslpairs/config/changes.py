@@ -1,4 +1,4 @@
-"""One value of the configuration changed, as an edit of its file would: for ablations in columns, and for "what if"."""
+"""Change one value of the configuration, as an edit of its file would: for ablations in columns and for ``explain --if``."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,14 +14,14 @@ from sslpairs.config.settings import Settings
 from sslpairs.errors import UserError, nearest, shown
 
 ROOMS = ("methods", "strategies", "training")
-"""Parts of a recipe whose name a key may leave out."""
+"""Parts of a recipe whose name may be omitted from a key."""
 SPOKEN = {"method": "methods", "strategy": "strategies"}
 
 
 def with_change(config: Config, word: str) -> Config:
-    """The configuration after ``KEY=VALUE``: a key of a recipe (``methods.simclr.temperature``, ``strategies.gps.neighbours``,
+    """Return the configuration after ``KEY=VALUE``: a key of a recipe (``methods.simclr.temperature``, ``strategies.gps.neighbours``,
     ``training.optimizer.lr``, ``evaluation.knn.neighbours``; in every recipe of the scale that has it), a choice of
-    ``config.yaml`` (``seeds``), or ``scale.epochs.default``. ``UserError`` for a key that is nowhere, or a wrong value."""
+    ``config.yaml`` (``seeds``), or ``scale.epochs.default``. Raise ``UserError`` for an unknown key or an invalid value."""
     key, equals, text = word.partition("=")
     where = f"--if {shown(word)}"
     if not equals or not key:
@@ -30,7 +30,9 @@ def with_change(config: Config, word: str) -> Config:
     first, _, rest = key.partition(".")
     if first in Settings.model_fields and not rest:
         if first == "scale":
-            raise UserError(f"{where}: another scale has other runs altogether: `sslpairs plan --set scale={text}`")
+            raise UserError(
+                f"{where}: a different scale has entirely different runs: use `sslpairs plan --set scale={text}`"
+            )
         return replace(config, settings=_validated(Settings, config.settings.model_dump() | {first: new}, where))
     if first == "scale":
         value = config.scale.model_dump()
@@ -52,8 +54,8 @@ def with_change(config: Config, word: str) -> Config:
 
 
 def set_value(value: dict, key: str, new: Any, where: str, rooms: tuple[str, ...] = ()) -> None:
-    """Set a dotted key of nested values; the first word may leave out the name of a room. ``UserError`` for a key that is
-    not there."""
+    """Set a dotted key of nested values; the names in ``rooms`` may be omitted. Raise ``UserError`` for a key that does not
+    exist."""
     words = key.split(".")
     known = [*value, *(name for room in rooms for name in value[room])]
     for room in rooms:
@@ -62,7 +64,7 @@ def set_value(value: dict, key: str, new: Any, where: str, rooms: tuple[str, ...
     for depth, word in enumerate(words):
         if not isinstance(value, dict) or word not in value:
             choices = known if depth == 0 else list(value) if isinstance(value, dict) else []
-            raise UserError(f"{where}: '{shown(key)}': there is no '{shown(word)}' there{nearest(word, choices)}")
+            raise UserError(f"{where}: '{shown(key)}': no key '{shown(word)}' there{nearest(word, choices)}")
         if depth == len(words) - 1:
             value[word] = new
         value = value[word]

@@ -1,4 +1,4 @@
-"""``config/datasets.yaml``: where each data set comes from and how it is prepared."""
+"""``config/datasets.yaml``: the source of each data set and how it is prepared."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from sslpairs.config.sources import AnySource
 
 
 class Expected(Model):
-    """How many images a data set has, as its authors say."""
+    """Number of images of a data set according to its authors."""
 
     train: Annotated[int, Field(ge=1, le=1_000_000_000)]
     test: Annotated[int, Field(ge=1, le=1_000_000_000)]
@@ -19,10 +19,10 @@ class Dataset(Model):
     """One data set."""
 
     title: Title
-    """The name that tables print, for example 'CIFAR-10 (JPEG)'."""
+    """Name printed in tables, for example 'CIFAR-10 (JPEG)'."""
     source: AnySource
     expected: Expected | None = None
-    """How many images ``sslpairs fetch`` must find; another number is refused. No part of the content or of a run's name."""
+    """Number of images that ``sslpairs fetch`` must find; any other number is an error. Not part of the content or of a run's name."""
 
 
 class Datasets(Model):

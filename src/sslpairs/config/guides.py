@@ -1,4 +1,4 @@
-"""Guides: the embeddings by which SPPS and GPS look for images that are alike."""
+"""Guides: the embeddings in which SPPS and GPS look for similar images."""
 
 from typing import Annotated, Literal
 
@@ -23,12 +23,12 @@ class RandomGuide(Model):
 
 
 class RunGuide(Model):
-    """Similarity under the backbone that another run of the workflow trained: an edge in the DAG."""
+    """Similarity under the backbone of another run of the workflow: an edge in the DAG."""
 
     kind: Literal["run"]
     method: str
     """Label of that run's method, for example 'simclr': same data, network, epochs and seed, the scale's default batch
-    size, and the recipe as it stands (without the changes of a table's ``set``)."""
+    size, and the recipe as it is (without the changes of a table's ``set``)."""
     augmentation: str
     """Name of one of the recipe's augmentations."""
     layer: Layer
@@ -36,7 +36,7 @@ class RunGuide(Model):
 
 
 class CheckpointGuide(Model):
-    """A ``RunGuide`` after planning: the run has a name. Not for recipes."""
+    """A ``RunGuide`` after planning, with the id of the run. Not for recipes."""
 
     kind: Literal["checkpoint"]
     run: str

@@ -1,4 +1,4 @@
-"""Method labels such as ``byol+gps+dimcl``: how they are read, what each combination means, and which are refused."""
+"""Method labels such as ``byol+gps+dimcl``: parsing, the meaning of each combination, and which combinations are refused."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ class Label:
 
     @property
     def title(self) -> str:
-        """What tables print, for example 'BYOL + GPS'."""
+        """Name printed in tables, for example 'BYOL + GPS'."""
         return " + ".join([METHODS[self.base].title, *(STRATEGIES[name].title for name in self.strategies)])
 
 
 def meaning(strategy: str, base: str) -> Meaning:
-    """What a base method under a pair strategy is: by the strategy's file, else by the method's, else the strategy's general rule."""
+    """Return the meaning of a base method under a pair strategy: the strategy's entry, else the method's, else the strategy's default."""
     found = (
         STRATEGIES[strategy].meanings.get(base)
         or METHODS[base].meanings.get(strategy)
@@ -35,15 +35,15 @@ def meaning(strategy: str, base: str) -> Meaning:
     )
     return found or Meaning(
         "refused",
-        f"nobody has said what {STRATEGIES[strategy].title} is for {METHODS[base].title}; say it in `meanings` of "
+        f"{STRATEGIES[strategy].title} is not defined for {METHODS[base].title}; define it in `meanings` of "
         f"src/sslpairs/config/methods/{base}.py",
     )
 
 
 def parse_label(text: str) -> Label:
-    """Read a method label; strategies may come in any order.
+    """Parse a method label; strategies may be given in any order.
 
-    Raises ``UserError`` for unknown or doubled words and for combinations without a meaning.
+    Raise ``UserError`` for unknown or repeated words and for combinations without a meaning.
     """
     base, *strategies = text.split("+")
     if base not in METHODS:
@@ -53,7 +53,7 @@ def parse_label(text: str) -> Label:
             hint = _hint("strategies", name, STRATEGIES, "pairs")
             raise UserError(f"'{shown(text)}': '{shown(name)}' is not a pair strategy{hint}")
         if strategies.count(name) > 1:
-            raise UserError(f"'{shown(text)}': '{name}' stands twice; write it once")
+            raise UserError(f"'{shown(text)}': '{name}' is given twice; write it once")
         found = meaning(name, base)
         if found.status == "refused":
             raise UserError(f"'{shown(text)}' has no meaning: {found.text}")
@@ -63,12 +63,12 @@ def parse_label(text: str) -> Label:
 def _hint(settings: str, name: str, known: dict, tensors: str | None = None) -> str:
     tensors = tensors or settings
     if name.isidentifier() and name not in ("base", "build") and find_spec(f"sslpairs.{tensors}.{name}"):
-        return f": src/sslpairs/{tensors}/{name}.py is there, and src/sslpairs/config/{settings}/{name}.py is not; write it"
+        return f": src/sslpairs/{tensors}/{name}.py exists, but src/sslpairs/config/{settings}/{name}.py does not; write it"
     return f"{nearest(name, list(known))} ({', '.join(known)})"
 
 
 def partners(strategies: Iterable[str]) -> tuple[int, str]:
-    """How many images of a batch a process must have together under these strategies, and why, for a message."""
+    """Return how many images of a batch one process needs together under these strategies, and the reason as text for a message."""
     found = [STRATEGIES[name] for name in strategies if STRATEGIES[name].together > 1]
     words = f", each with partners for {' and '.join(strategy.title for strategy in found)}" if found else ""
     return max([1, *(strategy.together for strategy in found)]), words

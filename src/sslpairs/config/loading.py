@@ -1,7 +1,7 @@
-"""YAML as this project reads it, in files and on the command line alike.
+"""The YAML of this project, in files and on the command line.
 
-Numbers, true, false and null are those of YAML 1.2 (its core schema): ``010`` has no octal meaning, ``1:30`` and ``1_000`` are no
-numbers, ``yes``, ``no``, ``on`` and ``off`` are words. Keys are always text.
+Numbers, true, false and null follow the core schema of YAML 1.2: ``010`` is not octal, ``1:30`` and ``1_000`` are not numbers, and
+``yes``, ``no``, ``on`` and ``off`` are strings. Keys are always strings.
 """
 
 import re
@@ -13,9 +13,9 @@ import yaml
 from sslpairs.errors import UNSEEN, UserError, shown
 
 DEEPEST = 32
-"""Levels of nesting. Far deeper ones would end the process: libyaml recurs without looking at the stack."""
+"""Levels of nesting. Much deeper nesting would crash the process: libyaml recurses without checking the stack."""
 MOST_VALUES = 200_000
-"""In a file, with every alias written out: a few lines of aliases of aliases would fill the memory."""
+"""Values in a file with every alias expanded: a few lines of nested aliases would exhaust memory."""
 LONGEST_TEXT = 20_000
 LONGEST_NUMBER = 30
 LARGEST_FILE = 4_000_000
@@ -24,14 +24,14 @@ TEXT = "tag:yaml.org,2002:str"
 
 
 class Refused(yaml.MarkedYAMLError):
-    """YAML that is well formed, and that no configuration means."""
+    """Well-formed YAML that cannot be a configuration."""
 
     def __init__(self, problem: str, mark: yaml.Mark):
         super().__init__(None, None, problem, mark)
 
 
 class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """Safe YAML 1.2, in which a key is text and stands once."""
+    """Safe YAML 1.2 loader in which keys are strings and unique."""
 
     yaml_implicit_resolvers: dict[str, list] = {}  # none of YAML 1.1's
 
@@ -47,7 +47,7 @@ class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             if not isinstance(key, yaml.ScalarNode):
                 raise Refused("a key must be one word", key.start_mark)
             if key.value in seen:
-                raise Refused(f"'{shown(key.value)}' stands twice; keep one", key.start_mark)
+                raise Refused(f"'{shown(key.value)}' is given twice; keep one", key.start_mark)
             seen.add(key.value)
             if key.tag != "tag:yaml.org,2002:merge":
                 key.tag = TEXT
@@ -60,7 +60,7 @@ def _whole_number(loader: Loader, node: yaml.ScalarNode) -> int:
         raise Refused(f"a number of {len(text)} digits; no value is that large", node.start_mark)
     digits = text.lstrip("+-")
     if len(digits) > 1 and digits[0] == "0" and digits.isdecimal():
-        raise Refused(f"{text}: some programs read it as octal, others do not; write {int(text)}", node.start_mark)
+        raise Refused(f"{text}: ambiguous, some programs read it as octal; write {int(text)}", node.start_mark)
     return int(text, 0)
 
 
@@ -86,11 +86,11 @@ Loader.add_constructor("tag:yaml.org,2002:float", _number)
 
 
 def load_yaml(path: Path, root: Path) -> Any:
-    """The content of a YAML file; ``UserError`` if it is missing, cannot be read or is not YAML."""
+    """Return the content of a YAML file. Raise ``UserError`` if it is missing, cannot be read or is not YAML."""
     name = path.relative_to(root) if path.is_relative_to(root) else path
     try:
         if path.is_dir():
-            raise UserError(f"{name}: a folder, and a file is meant; rename or remove it")
+            raise UserError(f"{name}: a folder, but a file is expected; rename or remove it")
         if path.exists() and not path.is_file():
             raise UserError(f"{name}: not a file (a pipe or a device); rename or remove it")
         content = path.read_bytes()
@@ -102,13 +102,13 @@ def load_yaml(path: Path, root: Path) -> Any:
         ) from None
     if len(content) > LARGEST_FILE:
         raise UserError(
-            f"{name}: {len(content):,} bytes; a file of the configuration has at most {LARGEST_FILE:,}: is it another file?"
+            f"{name}: {len(content):,} bytes; a configuration file has at most {LARGEST_FILE:,}: is it the wrong file?"
         )
     return _load(content, str(name), ":")
 
 
 def read_value(text: str, where: str) -> Any:
-    """A value of the command line, read as in a file; ``UserError`` that begins with ``where`` if it is not readable."""
+    """Parse a value from the command line as in a file. Raise ``UserError`` that begins with ``where`` if it is invalid."""
     return _load(text, where, "")
 
 
@@ -126,16 +126,16 @@ def _load(content: bytes | str, where: str, line: str) -> Any:
 
 
 def _check(content: bytes | str) -> None:
-    """``Refused`` for what would crash or fill the memory when it is loaded or shown, and for characters that nobody sees."""
+    """Raise ``Refused`` for content that would crash or exhaust memory when loaded or printed, and for invisible characters."""
     sizes: dict[str, int] = {}
-    """Values under each anchor."""
+    """Number of values under each anchor."""
     open_ones: list[list] = []
-    """Anchor and number of values so far of each list or mapping that has begun."""
+    """Anchor and number of values so far of each open list or mapping."""
     for event in yaml.parse(content, Loader=Loader):
         if isinstance(event, yaml.CollectionStartEvent):
             open_ones.append([event.anchor, 1])
             if len(open_ones) > DEEPEST:
-                raise Refused(f"nested deeper than {DEEPEST} levels; no configuration is", event.start_mark)
+                raise Refused(f"nested deeper than {DEEPEST} levels, the maximum", event.start_mark)
             continue
         if isinstance(event, yaml.CollectionEndEvent):
             anchor, size = open_ones.pop()
@@ -144,7 +144,7 @@ def _check(content: bytes | str) -> None:
             anchor, size = event.anchor, 1
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor in [begun for begun, _ in open_ones]:
-                raise Refused(f"*{shown(event.anchor)} stands within itself; write it out", event.start_mark)
+                raise Refused(f"*{shown(event.anchor)} refers to itself; write it out", event.start_mark)
             anchor, size = None, sizes.get(event.anchor, 1)
         else:
             continue
@@ -153,7 +153,9 @@ def _check(content: bytes | str) -> None:
         if open_ones:
             open_ones[-1][1] += size
             if open_ones[-1][1] > MOST_VALUES:
-                raise Refused(f"more than {MOST_VALUES:,} values, aliases (*) written out; use fewer", event.start_mark)
+                raise Refused(
+                    f"more than {MOST_VALUES:,} values with aliases (*) expanded; use fewer", event.start_mark
+                )
 
 
 def _check_text(event: yaml.ScalarEvent) -> None:
@@ -164,14 +166,14 @@ def _check_text(event: yaml.ScalarEvent) -> None:
         )
     if found := UNSEEN.search(event.value):
         raise Refused(
-            f"'{shown(event.value)}' holds the character U+{ord(found[0]):04X}, which is not seen and changes how the text is shown; "
-            "take it out",
+            f"'{shown(event.value)}' contains the invisible character U+{ord(found[0]):04X}, which changes how the text is shown; "
+            "remove it",
             event.start_mark,
         )
 
 
 def _words_of(error: yaml.YAMLError, content: bytes | str) -> str:
-    """What is wrong and, for frequent mistakes, what to do."""
+    """Describe the problem and, for frequent mistakes, the remedy."""
     if isinstance(error, yaml.reader.ReaderError):
         return f"{error.reason} at position {error.position}; save the file as text in UTF-8"
     problem, mark = str(getattr(error, "problem", error)), getattr(error, "problem_mark", None)
@@ -180,12 +182,12 @@ def _words_of(error: yaml.YAMLError, content: bytes | str) -> str:
     if "cannot start any token" in problem and mark and isinstance(content, bytes):
         lines = content.splitlines()
         if mark.line < len(lines) and b"\t" in lines[mark.line][: mark.column + 1]:
-            return "a tab where an indent or a value is meant; write spaces"
+            return "a tab where an indent or a value is expected; write spaces"
     return problem
 
 
 def line_of(path: Path | None, keys: list) -> str:
-    """``:12`` for the line on which a key stands; the nearest parent when it does not stand anywhere."""
+    """Return ``:12`` for the line of a key, or of its nearest parent if the key is not in the file."""
     if path is None:
         return ""
     node, line = yaml.compose(path.read_bytes(), Loader=Loader), 1

@@ -1,4 +1,4 @@
-"""What a base method under one pair strategy is."""
+"""The meaning of a base method under a pair strategy."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +11,7 @@ class Meaning:
     """The definition of one combination."""
 
     status: Status
-    """``released``: as in released code; ``named``: the paper names it and released no code; ``ours``: defined here;
-    ``refused``: without a meaning."""
+    """``released``: as in released code; ``named``: the paper names it but released no code; ``ours``: defined here;
+    ``refused``: has no meaning."""
     text: str
-    """The definition, or why there is none, in one line."""
+    """The definition, or why there is none; one line."""

@@ -13,6 +13,6 @@ class Head(Model):
     hidden: Annotated[list[Width], Field(max_length=16)]
     output: Width
     batch_norm: bool
-    """After every hidden layer."""
+    """Batch norm after every hidden layer."""
     last_batch_norm: bool | Literal["fixed"]
-    """After the output layer; ``fixed`` has no scale and shift to learn (SimSiam)."""
+    """Batch norm after the output layer; ``fixed`` has no learnable scale and shift (SimSiam)."""

@@ -1,4 +1,4 @@
-"""How networks learn: optimisers, schedules, and what all methods of a recipe share."""
+"""Training settings: optimisers, schedules, and the values that all methods of a recipe share."""
 
 from typing import Annotated, Literal
 
@@ -13,7 +13,7 @@ class SGD(Model):
     name: Literal["sgd"]
     lr: Rate
     reference_batch: Count | None
-    """Multiply lr by batch_size / reference_batch; null leaves lr as it stands."""
+    """Multiply lr by batch_size / reference_batch; null leaves lr unchanged."""
     momentum: Fraction
     weight_decay: NonNegative
 
@@ -24,7 +24,7 @@ class Adam(Model):
     name: Literal["adam"]
     lr: Rate
     reference_batch: Count | None
-    """Multiply lr by batch_size / reference_batch; null leaves lr as it stands."""
+    """Multiply lr by batch_size / reference_batch; null leaves lr unchanged."""
     weight_decay: NonNegative
 
 
@@ -34,22 +34,22 @@ class LARS(Model):
     name: Literal["lars"]
     lr: Rate
     reference_batch: Count | None
-    """Multiply lr by batch_size / reference_batch; null leaves lr as it stands."""
+    """Multiply lr by batch_size / reference_batch; null leaves lr unchanged."""
     momentum: Fraction
     weight_decay: NonNegative
     trust_coefficient: Positive
     """eta: a layer's rate is lr * eta * |weights| / (|gradient| + weight_decay * |weights|)."""
     clip: bool
-    """Never let a layer's rate exceed lr (solo-learn's ``clip_lars_lr``)."""
+    """Clip each layer's rate at lr (solo-learn's ``clip_lars_lr``)."""
     adapt_vectors: bool
-    """Whether biases and norms are decayed and adapted too; solo-learn's ``exclude_bias_n_norm`` is the opposite."""
+    """Apply weight decay and adaptation to biases and norms too; solo-learn's ``exclude_bias_n_norm`` is the opposite."""
 
 
 Optimizer = Annotated[SGD | Adam | LARS, Field(discriminator="name")]
 
 
 class Constant(Model):
-    """The learning rate stays, after a linear warm-up."""
+    """Constant learning rate after a linear warm-up."""
 
     name: Literal["constant"]
     warmup_epochs: NonNegative
@@ -62,35 +62,37 @@ class Cosine(Model):
     warmup_epochs: NonNegative
     final: Fraction
     initial: Fraction = 0.0
-    """Share of lr at which the warm-up starts."""
+    """Fraction of lr at which the warm-up starts."""
     hold_epochs: NonNegative = 0.0
     """Epochs at lr itself, between the warm-up and the cosine."""
     span_epochs: Positive | None = None
-    """Epochs that the half cosine would take in full; null fits it to the end of the training."""
+    """Epochs of the full half cosine; null ends it with the training."""
     each: Literal["step", "epoch"] = "step"
     """Whether the rate changes at every step or at every epoch."""
 
     @model_validator(mode="after")
     def _warms_up(self):
         if self.initial and not self.warmup_epochs:
-            raise ValueError(f"initial {self.initial} is where a warm-up starts, and warmup_epochs is 0: raise it")
+            raise ValueError(f"initial {self.initial} is where the warm-up starts, but warmup_epochs is 0: increase it")
         return self
 
 
 class Steps(Model):
-    """lr times a factor from each milestone on, after a linear warm-up."""
+    """Multiply lr by a factor from each milestone on, after a linear warm-up."""
 
     name: Literal["steps"]
     warmup_epochs: NonNegative
     milestones: list[Count]
-    """Epochs, counted from 0, from whose start on the next factor holds."""
+    """Epochs (counted from 0) at whose start the next factor takes effect."""
     factors: list[Positive]
-    """What lr is multiplied with from each milestone on; not accumulated."""
+    """Factor of lr from each milestone on; factors do not accumulate."""
 
     @model_validator(mode="after")
     def _paired(self):
         if len(self.milestones) != len(self.factors) or self.milestones != sorted(self.milestones):
-            raise ValueError(f"milestones {self.milestones} must rise and have one of the factors {self.factors} each")
+            raise ValueError(
+                f"milestones {self.milestones} must increase and match the factors {self.factors} one to one"
+            )
         return self
 
 
@@ -98,16 +100,16 @@ Schedule = Annotated[Constant | Cosine | Steps, Field(discriminator="name")]
 
 
 class Online(Model):
-    """The ``online`` protocol: a linear layer trained beside the backbone on detached features, with Adam."""
+    """The ``online`` protocol: a linear layer trained along with the backbone on detached features, with Adam."""
 
     lr: Rate
     weight_decay: NonNegative
     every: Count
-    """Test it every so many epochs; the last epoch is always tested."""
+    """Evaluate it every n epochs; the last epoch is always evaluated."""
 
 
 class Training(Model):
-    """What all methods of a recipe share unless a method overrides it."""
+    """Values that all methods of a recipe share unless a method overrides them."""
 
     augmentation: str
     """Name of one of the recipe's augmentations."""
@@ -116,11 +118,11 @@ class Training(Model):
     precision: Literal["float32", "bfloat16"]
     online: Online
     gpus: Count = 1
-    """GPUs that train one run together (``docs/several-gpus.md``). It is no part of a run's id: ``batch_size`` is the whole batch."""
+    """GPUs that train one run together (``docs/several-gpus.md``). Not part of a run's id: ``batch_size`` is the total batch size."""
 
 
 class TrainingChange(Model):
-    """What one method does otherwise."""
+    """Training values that one method overrides."""
 
     augmentation: str | None = None
     optimizer: Optimizer | None = None

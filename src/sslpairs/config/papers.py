@@ -1,6 +1,6 @@
 """``config/papers/``: tables, claims and figures, declared in the papers' own settings.
 
-A scale (``config/scales/``) says what stands for a paper's data set, network, batch size and epochs.
+A scale (``config/scales/``) maps a paper's data set, network, batch size and epochs to those that are trained.
 """
 
 from itertools import combinations
@@ -16,7 +16,7 @@ from sslpairs.config.strategies import STRATEGIES
 
 
 class Setting(Model):
-    """Where a method is trained. What is left out comes from the table, then from the scale."""
+    """Setting in which a method is trained. Missing values come from the table, then from the scale."""
 
     dataset: str | None = None
     backbone: str | None = None
@@ -25,7 +25,7 @@ class Setting(Model):
     augmentation: str | None = None
     """Name of one of the recipe's augmentations, for example 'weak'."""
     evaluate_on: str | None = None
-    """Another data set on which the trained encoder is evaluated; not under protocols that are measured while it trains."""
+    """A different data set on which the trained encoder is evaluated; not available for protocols measured during training."""
     set: dict[str, Any] = {}
     """Changes to the recipe by dotted key, for example {'mixco.temperature': 0.1}."""
 
@@ -40,7 +40,7 @@ class PublishedEffect(Model):
 
 
 class Claim(Model):
-    """``better`` beats ``than``, tested over seeds, in every column that fits ``where``."""
+    """``better`` beats ``than``, tested over seeds, in every column that matches ``where``."""
 
     text: str
     better: str
@@ -48,7 +48,7 @@ class Claim(Model):
     metric: Metric
     where: Setting = Setting()
     larger_than_in: Setting | None = None
-    """If given, the claim is about the gain: larger in ``where`` than in this setting."""
+    """If given, the claim is about the gain: it is larger in ``where`` than in this setting."""
     source: str
     published: PublishedEffect | None = None
 
@@ -75,14 +75,14 @@ class Figure(Model):
 
 
 class Rows(Model):
-    """Rows that nobody types: base methods alone and with pair strategies, as far as they have a meaning together."""
+    """Generated rows: base methods alone and with pair strategies, for all combinations that have a meaning."""
 
     bases: Literal["all"] | list[Literal[tuple(METHODS)]]
     strategies: Literal["each", "pairs"]
-    """``each``: every strategy alone; ``pairs``: and every two of them."""
+    """``each``: every strategy alone; ``pairs``: also every pair of strategies."""
 
     def labels(self) -> list[str]:
-        """Of methods, by base."""
+        """Return the method labels, grouped by base."""
         most = 1 if self.strategies == "each" else 2
         sets = [names for count in range(most + 1) for names in combinations(STRATEGIES, count)]
         return [
@@ -104,7 +104,7 @@ def _listed(value: Any) -> Any:
 
 
 class Improves(Model):
-    """What is claimed of each row with strategies: that it beats its base method alone."""
+    """The claim that each row with strategies beats its base method alone."""
 
     metric: Metric
     source: str
@@ -115,12 +115,12 @@ class Table(Model):
 
     title: Title
     optional: bool = False
-    """Not among ``tables: all``: it must be named, or ``tables: every`` written."""
+    """Not included in ``tables: all``: it must be named, or ``tables: every`` set."""
     axes: Literal["paper", "ours"]
-    """Whether rows and columns are the paper's, or ours because no source at hand confirms them."""
+    """Whether rows and columns are the paper's, or ours because no available source confirms them."""
     note: str = ""
     rows: Annotated[list[str], Field(min_length=1), BeforeValidator(_listed, json_schema_input_type=list[str] | Rows)]
-    """Method labels: a base method, then pair strategies, joined by +; or {bases: all | [...], strategies: each | pairs}."""
+    """Method labels, a base method and pair strategies joined by +; or {bases: all | [...], strategies: each | pairs}."""
     setting: Setting = Setting()
     columns: Annotated[list[Setting], Field(min_length=1)]
     metrics: Annotated[list[Metric], Field(min_length=1)]
@@ -130,7 +130,7 @@ class Table(Model):
     published: list[Published] = []
 
     def all_claims(self) -> list[Claim]:
-        """Those that are written, and one for each row that is to improve its base."""
+        """Return the listed claims, plus one for each row that should improve on its base."""
         if not self.improves:
             return self.claims
         labels = [label for label in map(parse_label, self.rows) if label.strategies]
@@ -150,9 +150,9 @@ class Paper(Model):
 
     title: Title
     strategy: Literal[tuple(STRATEGIES)] | None
-    """The paper's pair strategy; null for tables that no paper has."""
+    """The paper's pair strategy; null for tables that are not from a paper."""
     arxiv: str | None
     optional: bool = False
-    """Not among ``papers: all``: it must be named, or ``papers: every`` written."""
+    """Not included in ``papers: all``: it must be named, or ``papers: every`` set."""
     tables: dict[Name, Table]
     figures: dict[Name, Figure] = {}

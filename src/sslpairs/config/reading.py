@@ -24,12 +24,12 @@ from sslpairs.errors import UserError, listed, nearest, shown
 M = TypeVar("M", bound=BaseModel)
 
 RULES = ("all", "evaluate", "figure", "prepare_data", "pretrain", "provenance", "restore_run", "retrain", "table")
-"""Rules of the workflow: targets of ``snakemake``, as papers and tables are."""
+"""Rules of the workflow. Like papers and tables, they are targets of ``snakemake``."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """All that a build depends on, read and checked."""
+    """The complete configuration of a build, read and validated."""
 
     root: Path
     settings: Settings
@@ -37,26 +37,26 @@ class Config:
     scale_name: str
     scale: Scale
     recipes: dict[str, Recipe]
-    """File of ``config/recipes`` -> its content, for all that the scale names."""
+    """File in ``config/recipes`` -> its content, for all recipes that the scale names."""
     papers: dict[str, Paper]
     notes: list[str]
-    """What is no mistake for certain, a line each."""
+    """Possible mistakes that are not errors, one line each."""
 
     @property
     def scale_file(self) -> str:
-        """For messages."""
+        """Path of the scale's file, for messages."""
         return f"config/scales/{self.scale_name}.yaml"
 
     def recipe_of(self, paper: str) -> tuple[Recipe, str]:
-        """The recipe that the scale has for a paper, and its file for messages."""
+        """Return the recipe that the scale uses for a paper, and its file for messages."""
         name = self.scale.recipes.get(paper, self.scale.recipes.get("default"))
         if name is None:
-            raise UserError(f"{self.scale_file}: recipes: nothing for '{paper}' and no 'default'; add one")
+            raise UserError(f"{self.scale_file}: recipes: no entry for '{paper}' and no 'default'; add one")
         return self.recipes[name], f"config/recipes/{name}.yaml"
 
     def is_chosen(self, paper: str, table: str) -> bool:
-        """Whether a table is to be built: an optional one, and one of an optional paper, only where it is named or ``every``
-        is written."""
+        """Whether to build a table. Optional tables, and tables of optional papers, are built only if they are named or ``every``
+        is set."""
         papers, tables = self.settings.papers, self.settings.tables
         named = isinstance(tables, list) and table in tables
         in_paper = papers == "every" or paper in papers
@@ -67,9 +67,9 @@ class Config:
 
 
 def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Config:
-    """Read ``root/config``; ``overrides`` are settings given on the command line, texts as they were typed: they are read as in a file.
+    """Read ``root/config``. ``overrides`` are settings from the command line; strings are parsed as in a file.
 
-    Raises ``UserError`` for anything that is missing, misspelt, of the wrong type or contradictory.
+    Raise ``UserError`` for anything that is missing, misspelt, of the wrong type or contradictory.
     """
     folder = root / "config"
     given = {
@@ -92,7 +92,7 @@ def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Config:
     for name in scale.recipes:
         if name != "default" and name not in papers:
             hint = nearest(name, ["default", *papers])
-            raise UserError(f"{_where(scale_file, 'recipes')}: '{shown(name)}' is no file of config/papers{hint}")
+            raise UserError(f"{_where(scale_file, 'recipes')}: '{shown(name)}' is not a file in config/papers{hint}")
     notes = check_scale(scale, papers, partial(_where, scale_file))
     known = _known_to_scales(folder / "scales", root)
     for name, paper in papers.items():
@@ -103,13 +103,13 @@ def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Config:
         if name not in papers:
             hint = nearest(name, ["all", "every", *papers])
             raise UserError(
-                f"{where('papers')}: {shown(repr(name))} is no file of config/papers{hint} ({listed(papers)})"
+                f"{where('papers')}: {shown(repr(name))} is not a file in config/papers{hint} ({listed(papers)})"
             )
     tables = [table for paper in papers.values() for table in paper.tables]
     for name in settings.tables if isinstance(settings.tables, list) else []:
         if name not in tables:
             raise UserError(
-                f"{where('tables')}: {shown(repr(name))} is no table{nearest(name, ['all', 'every', *tables])} ({listed(tables)})"
+                f"{where('tables')}: {shown(repr(name))} is not a table{nearest(name, ['all', 'every', *tables])} ({listed(tables)})"
             )
     chosen = [
         table
@@ -119,36 +119,36 @@ def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Config:
     ]
     if isinstance(settings.tables, list) and not set(chosen) & set(settings.tables):
         raise UserError(
-            f"{where('tables')}: none of {listed(settings.tables)} belongs to the chosen papers; mend either list"
+            f"{where('tables')}: none of {listed(settings.tables)} belongs to the chosen papers; correct either list"
         )
     _check_once("table", tables)
     _check_once("figure", [figure for paper in papers.values() for figure in paper.figures])
     for name, paper in papers.items():
         if taken := next((target for target in (name, *paper.tables) if target in RULES), None):
             raise UserError(
-                f"config/papers/{name}.yaml: '{taken}' is the name of a rule of the workflow, and papers and tables are targets beside "
-                "them; rename it"
+                f"config/papers/{name}.yaml: '{taken}' is the name of a workflow rule, and papers and tables share one namespace with "
+                "rules; rename it"
             )
         if both := next((table for table in paper.tables if table in papers), None):
             raise UserError(
-                f"config/papers/{name}.yaml: tables.{both}: '{both}' is the name of a paper, too; rename one"
+                f"config/papers/{name}.yaml: tables.{both}: '{both}' is also the name of a paper; rename one"
             )
     config = Config(root, settings, datasets, settings.scale, scale, recipes, papers, notes)
     if not any(config.is_chosen(name, table) for name, paper in papers.items() for table in paper.tables):
         raise UserError(
-            f"{where('tables')}: all tables of the chosen papers are optional; write 'every', or name some ({listed(chosen)})"
+            f"{where('tables')}: all tables of the chosen papers are optional; write 'every' or name some ({listed(chosen)})"
         )
     return config
 
 
 def _where(path: Path, *keys: Any) -> str:
-    """File, line and key, for messages."""
+    """Format file, line and key for messages."""
     name = path.relative_to(path.parents[path.parts[::-1].index("config")])
     return f"{name}{line_of(path, list(keys))}: {'.'.join(map(shown, keys))}"
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """The files of a folder by name, without hidden ones (copies and locks of editors and file managers)."""
+    """Files of a folder by name, without hidden ones (backups and locks of editors and file managers)."""
     return {file.stem: file for file in sorted(folder.glob("*.yaml")) if not file.name.startswith(".")}
 
 
@@ -156,12 +156,12 @@ def _choice(folder: Path, where: str, name: str) -> Path:
     known = _files(folder)
     if name not in known:
         hint = nearest(name, known)
-        raise UserError(f"{where}: {shown(repr(name))} is no file of config/{folder.name}{hint} ({listed(known)})")
+        raise UserError(f"{where}: {shown(repr(name))} is not a file in config/{folder.name}{hint} ({listed(known)})")
     return known[name]
 
 
 def _known_to_scales(folder: Path, root: Path) -> dict[str, set[str]]:
-    """Names in the maps of all scales. A scale that is not chosen may be wrong."""
+    """Names in the maps of all scales. Errors in scales that are not selected are ignored."""
     known: dict[str, set[str]] = {kind: set() for kind in MAPS}
     for file in _files(folder).values():
         with contextlib.suppress(UserError):
@@ -174,13 +174,13 @@ def _known_to_scales(folder: Path, root: Path) -> dict[str, set[str]]:
 
 def _check_once(what: str, names: list[str]) -> None:
     if doubled := {name for name, count in Counter(names).items() if count > 1}:
-        raise UserError(f"config/papers: {what} '{min(doubled)}' stands in two papers; rename one")
+        raise UserError(f"config/papers: {what} '{min(doubled)}' is defined in two papers; rename one")
 
 
 def _read(model: type[M], path: Path, root: Path, overrides: dict[str, Any] | None = None) -> M:
     name = str(path.relative_to(root))
     if not re.fullmatch(NAME, path.stem):
-        raise UserError(f"{name}: rename the file: write letters, digits, '-', '_' and '.' only")
+        raise UserError(f"{name}: rename the file: use only letters, digits, '-', '_' and '.'")
     value = load_yaml(path, root)
     if not isinstance(value, dict):
         raise UserError(f"{name}: expected keys and values, found {show(value)}")

@@ -1,7 +1,7 @@
-"""``config/recipes/``: the hyper-parameters of a training. A recipe states everything; the few keys that may be left out
-then do nothing (no second view of its own, no plateau of the learning rate, no value of a strategy for one method).
+"""``config/recipes/``: the hyper-parameters of a training. A recipe states every value. The few optional keys have no effect
+when omitted (no separate second view, no plateau of the learning rate, no strategy value for a single method).
 
-Words and symbols are the papers'; the formulas behind them stand in ``methods/`` and ``pairs/``.
+Names and symbols follow the papers; their formulas are in ``methods/`` and ``pairs/``.
 """
 
 from typing import Annotated, Any
@@ -22,13 +22,13 @@ from sslpairs.errors import listed, nearest, shown
 Methods = create_model(
     "Methods",
     __base__=Model,
-    __doc__="The base methods that a recipe has values for.",
+    __doc__="Base methods for which a recipe has values.",
     **{name: (method | None, None) for name, method in METHODS.items()},
 )
 Strategies = create_model(
     "Strategies",
     __base__=Model,
-    __doc__="The pair strategies that a recipe has values for.",
+    __doc__="Pair strategies for which a recipe has values.",
     **{name: (strategy | None, None) for name, strategy in STRATEGIES.items()},
 )
 
@@ -38,7 +38,7 @@ class Recipe(Model):
 
     title: Title
     about: str
-    """Where the values come from, what they reach, at which cost, on which hardware."""
+    """Source of the values, the results they reach, and the cost and hardware."""
     augmentations: Annotated[dict[Name, Augmentation], Field(min_length=1)]
     training: Training
     methods: Methods
@@ -57,7 +57,8 @@ class Recipe(Model):
             where = f"strategies.{name}.guide"
             if settings and settings.guide.kind == "checkpoint":
                 raise _at(
-                    f"{where}.kind", "'checkpoint' is for plans; write kind: run and a method, such as method: simclr"
+                    f"{where}.kind",
+                    "'checkpoint' is for plans only; write kind: run and a method, such as method: simclr",
                 )
             if settings and settings.guide.kind == "run":
                 entries.append((where, settings.guide.augmentation))
@@ -75,9 +76,9 @@ class Recipe(Model):
         return self
 
     def strategy(self, base: str, name: str) -> Any:
-        """Settings of a pair strategy under a base method: the recipe's, with the method's own values in their place.
+        """Return the settings of a pair strategy under a base method: the recipe's, overridden by the method's own values.
 
-        None when the recipe has none. Raises a validation error that names the key.
+        None if the recipe has none. Raise a validation error that names the key.
         """
         where = f"methods.{base}.strategies.{name}"
         if name not in STRATEGIES:
@@ -86,7 +87,7 @@ class Recipe(Model):
         if not change:
             return settings
         if settings is None:
-            raise _at(where, f"changes values of '{name}', and strategies.{name} has none; add them there")
+            raise _at(where, f"changes values of '{name}', but strategies.{name} has none; add them there")
         for key in change:
             if unused := STRATEGIES[name].unused(key, METHODS[base]):
                 raise _at(f"{where}.{key}", f"{unused}; leave it out")
@@ -101,12 +102,12 @@ class Recipe(Model):
 
 
 def _at(key: str, message: str) -> PydanticCustomError:
-    """A problem of a key further inside, which the message of ``config/reading.py`` then names."""
+    """Create an error for a nested key, which ``config/remedies.py`` then names in its message."""
     return PydanticCustomError("at_key", "{message}", {"key": key, "message": message})
 
 
 def __getattr__(name: str) -> Any:
-    """Settings by the name of their class, whichever file they are in: ``recipes.SimCLR``, ``recipes.Head``."""
+    """Look up settings classes by name, whichever file defines them: ``recipes.SimCLR``, ``recipes.Head``."""
     classes = {
         found.__name__: found
         for found in (*METHODS.values(), *STRATEGIES.values(), *PROTOCOLS.values(), *BACKBONES.values())

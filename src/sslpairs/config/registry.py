@@ -1,6 +1,6 @@
-"""Ideas that are a pair of files of one name: settings and facts under ``config/``, tensors elsewhere.
+"""Registry of pairs of files with the same name: settings under ``config/``, the implementation elsewhere.
 
-Nothing lists them: whatever lies in the folder counts.
+There is no list of them: every file in the folder is registered.
 """
 
 from importlib import import_module
@@ -15,9 +15,9 @@ M = TypeVar("M", bound=Model)
 
 
 def scan(package: str, base: type[M], other: str) -> dict[str, type[M]]:
-    """File name -> the class of settings, a ``base``, that each file of ``package`` defines, by name.
+    """Return a mapping from each file name in ``package`` to the settings class (a subclass of ``base``) that it defines.
 
-    ``UserError`` for a file without such a class, and for one without its other half in the package ``other``.
+    Raise ``UserError`` for a file without such a class, or without a counterpart in the package ``other``.
     """
     found = {}
     for name in sorted(module.name for module in iter_modules(import_module(package).__path__)):
@@ -31,21 +31,21 @@ def scan(package: str, base: type[M], other: str) -> dict[str, type[M]]:
         ]
         if len(own) != 1:
             raise UserError(
-                f"{_file(package, name)}: defines {len(own)} classes of settings ({base.__name__}); write one"
+                f"{_file(package, name)}: defines {len(own)} settings classes ({base.__name__}); define exactly one"
             )
         if not find_spec(f"{other}.{name}"):
-            raise UserError(f"{_file(other, name)} is missing, the other half of {_file(package, name)}; write it")
+            raise UserError(f"{_file(other, name)} is missing, the counterpart of {_file(package, name)}; write it")
         found[name] = own[0]
     return found
 
 
 def other_half(package: str, name: str, settings: type[Model]) -> type:
-    """The class of the same name in the file of the same name. ``UserError`` where there is none."""
+    """Return the class of the same name in the file of the same name. Raise ``UserError`` if there is none."""
     try:
         return getattr(import_module(f"{package}.{name}"), settings.__name__)
     except AttributeError:
         raise UserError(
-            f"{_file(package, name)}: has no class {settings.__name__}, as its settings have; write it"
+            f"{_file(package, name)}: has no class {settings.__name__} to match its settings; write it"
         ) from None
 
 

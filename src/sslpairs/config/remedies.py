@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in words: file, line, key, value, and what to write instead."""
+"""Describe configuration errors as text: file, line, key, value, and what to write instead."""
 
 import re
 import types
@@ -13,9 +13,9 @@ from sslpairs.errors import nearest, shown
 
 
 def explain(error: ValidationError, model: type[BaseModel], name: str, path: Path | None, overrides: dict) -> str:
-    """The first two problems of a validation, a line each: file, line, key, value, and what to write instead."""
+    """Describe the first two validation errors, one line each: file, line, key, value, and what to write instead."""
     problems = error.errors()
-    # A misspelt key is also a missing one: say it once.
+    # A misspelt key is also a missing one: report it once.
     misspelt = {problem["loc"][:-1] for problem in problems if problem["type"] == "extra_forbidden"}
     problems = [p for p in problems if p["type"] != "missing" or p["loc"][:-1] not in misspelt]
     lines = []
@@ -52,7 +52,7 @@ def _remedy(problem: dict, owner: type[BaseModel] | None) -> str:
     if kind == "value_error":
         return str(context["error"])
     if kind == "string_pattern_mismatch" and context["pattern"] == NAME:
-        return f"'{shown(value)}' is no name: write letters, digits, '-', '_' and '.' only, and begin with a letter or digit"
+        return f"'{shown(value)}' is not a valid name: use only letters, digits, '-', '_' and '.', and start with a letter or digit"
     if kind == "string_pattern_mismatch":
         return f"{show(value)} does not match {context['pattern']}"
     message = (
@@ -65,9 +65,9 @@ def _remedy(problem: dict, owner: type[BaseModel] | None) -> str:
 
 
 def _hint(kind: str, value: Any) -> str:
-    """How a number, a truth value or a text is written, where it seems to be meant otherwise than YAML 1.2 has it."""
+    """Return how to write a number, boolean or string that seems to be meant differently from how YAML 1.2 reads it."""
     if kind == "string_type" and not isinstance(value, list | dict):
-        return "; write it in quotes, if it is a text"
+        return "; write it in quotes if it is text"
     if kind == "too_long" and isinstance(value, list) and all(isinstance(item, int) for item in value):
         return "; decimals are written with a point: 0.5, not 0,5"
     if not isinstance(value, str):
@@ -81,20 +81,20 @@ def _hint(kind: str, value: Any) -> str:
     if re.fullmatch(number, word):
         return f"; write {shown(word)} without quotes"
     if re.fullmatch(number, plain := re.sub(r"(?<=\d)[_' ](?=\d{3})", "", word)):
-        return f"; write {shown(plain)}, without marks between the digits"
+        return f"; write {shown(plain)} without separators between the digits"
     if re.fullmatch(number, point := word.replace(",", ".")):
         return f"; decimals are written with a point, not a comma: write {shown(point)}" * (kind == "float_type")
     return "; write one number in decimal digits" if re.fullmatch(r"\d+(:\d+)+|0[bo]?\d+", word) else ""
 
 
 def show(value: Any) -> str:
-    """A value and what it is, for example ``'x' (text)``."""
+    """A value and its type, for example ``'x' (text)``."""
     kinds = {str: "text", bool: "true/false", int: "a whole number", float: "a number", list: "a list", dict: "keys"}
     return f"{shown(repr(value))} ({kinds.get(type(value), 'nothing')})"
 
 
 def _walk(annotation: Any, location: list) -> tuple[list, type[BaseModel] | None]:
-    """The keys a user wrote (pydantic's own marks for unions left out), and the model that owns the last one."""
+    """The keys as the user wrote them (without pydantic's markers for unions), and the model that owns the last one."""
     origin = get_origin(annotation)
     if origin is Annotated:
         return _walk(get_args(annotation)[0], location)

@@ -1,4 +1,4 @@
-"""``config/scales/``: what stands for a paper's data set, network, batch size and epochs."""
+"""``config/scales/``: the data sets, networks, batch sizes and epochs that are trained for those of the papers."""
 
 from typing import Annotated
 
@@ -6,10 +6,11 @@ from pydantic import Field
 
 from sslpairs.config.backbones import Backbone
 from sslpairs.config.base import Count, Model, Title
+from sslpairs.config.protocols import Metric
 
 
 class Unnamed(Model):
-    """What a table leaves open, in the paper's own words."""
+    """Values that a table does not state, in the paper's terms."""
 
     backbone: str | None = None
     batch_size: Count | None = None
@@ -17,13 +18,13 @@ class Unnamed(Model):
 
 
 class Scale(Model):
-    """One file of ``config/scales/``. In each map, ``default`` stands for every value that is not listed."""
+    """One file of ``config/scales/``. In each map, ``default`` applies to every value that is not listed."""
 
     title: Title
     about: str
-    """What the scale is good for, its cost, and the hardware on which that was seen."""
+    """Purpose of the scale, its cost, and the hardware on which the cost was measured."""
     recipes: Annotated[dict[str, str], Field(min_length=1)]
-    """The paper (a file of ``config/papers/``) -> a file of ``config/recipes/``."""
+    """The paper (a file in ``config/papers/``) -> a file in ``config/recipes/``."""
     datasets: Annotated[dict[str, str], Field(min_length=1)]
     """The paper's data set -> an entry of ``config/datasets.yaml``."""
     backbones: Annotated[dict[str, Backbone], Field(min_length=1)]
@@ -33,11 +34,13 @@ class Scale(Model):
     unnamed: dict[str, dict[str, Unnamed]] = {}
     """Where a paper's table names no network, batch size or epochs: paper -> its data set, or ``default`` -> these, in the paper's
     own words. They go before a ``default`` of the maps above, and what a table names goes before them."""
+    metrics: list[Metric] = []
+    """Also shown in every table whose recipe has the protocol: for metrics that resolve effects at this scale."""
     comparable: bool
-    """Whether published values of the same setting may stand beside the results: only at the papers' own sizes."""
+    """Whether published values of the same setting may be shown next to the results: only at the papers' own sizes."""
     threads: Annotated[int, Field(ge=1, le=64)]
-    """Processor threads of a run: part of the scale, since sums in another order give other last digits."""
+    """CPU threads of a run. Part of the scale, since a different summation order changes the last digits."""
     compile: bool = False
-    """Let torch compile the networks (``torch.compile``) before each training: for long trainings only. On one GPU it takes half a
-    minute, launches a step as CUDA graphs and trains a ResNet-18 1.7 to 2.5 times as fast; on a CPU it takes minutes. Other last
-    digits too."""
+    """Compile the networks (``torch.compile``) before each training; for long trainings only. On one GPU this takes half a minute,
+    launches a step as CUDA graphs and trains a ResNet-18 1.7 to 2.5 times as fast; on a CPU it takes minutes. The last digits
+    change too."""

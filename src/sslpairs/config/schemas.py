@@ -1,4 +1,4 @@
-"""What is written from the code: JSON schemas of the configuration files, and the page of combinations."""
+"""Files generated from the code: JSON schemas of the configuration files and the page of combinations."""
 
 import ast
 import functools
@@ -29,11 +29,11 @@ MODELS: dict[str, type[BaseModel]] = {
 
 
 class _Described(GenerateJsonSchema):
-    """With the strings below fields as their descriptions. ``use_attribute_docstrings`` does that whenever a model is imported, which
-    was a fifth of the time that a command takes."""
+    """Use the docstrings below fields as their descriptions. ``use_attribute_docstrings`` would do this on every import of a model,
+    which took a fifth of the run time of a command."""
 
     def model_schema(self, schema: Any) -> dict[str, Any]:
-        """The schema of one model."""
+        """Return the schema of one model."""
         found = super().model_schema(schema)
         for name, text in _docstrings(schema["cls"]).items():
             if name in found.get("properties", {}):
@@ -43,7 +43,7 @@ class _Described(GenerateJsonSchema):
 
 @functools.cache
 def _docstrings(model: type) -> dict[str, str]:
-    """Field -> the string below it, those of the model's bases too."""
+    """Map each field to the docstring below it, including those of base classes."""
     found: dict[str, str] = {}
     for base in reversed(model.__mro__):
         if base.__module__.startswith("sslpairs."):
@@ -56,7 +56,7 @@ def _docstrings(model: type) -> dict[str, str]:
 
 
 def _files() -> dict[str, str]:
-    """Path from the project's root -> text."""
+    """Path relative to the project's root -> text."""
     schemas = {name: model.model_json_schema(schema_generator=_Described) for name, model in MODELS.items()}
     files = {
         f"config/schemas/{name}.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
@@ -72,5 +72,5 @@ def write_generated(root: Path) -> None:
 
 
 def stale_files(root: Path) -> list[str]:
-    """Files that are missing or do not fit the code."""
+    """Return files that are missing or out of date."""
     return [name for name, text in _files().items() if not (root / name).exists() or (root / name).read_text() != text]

@@ -1,4 +1,4 @@
-"""``config/config.yaml``: the choices of a build, each also on the command line."""
+"""``config/config.yaml``: the settings of a build. Each can also be given on the command line."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -11,31 +11,31 @@ from sslpairs.errors import nearest, shown
 
 
 def _words(value: Any) -> Any:
-    """A list: 'mixco, clae' and '[mixco, clae]' alike, and one word is a list of it; anything else as it is."""
+    """Parse a list: 'mixco, clae' and '[mixco, clae]' are equal, and one word becomes a list of one. Return anything else unchanged."""
     if not isinstance(value, str) or value in ("all", "every"):
         return value
     if value.endswith(","):
-        raise ValueError(f"'{shown(value)}' ends with a comma; write no space after it, or the list in quotes")
+        raise ValueError(f"'{shown(value)}' ends with a comma; write no space after commas, or put the list in quotes")
     return [read_value(word.strip(), f"'{shown(value)}'") for word in value.split(",") if word.strip()]
 
 
 class Settings(Model):
-    """What to build, and with what."""
+    """What to build, and how."""
 
     scale: str
-    """A file of ``config/scales/``."""
+    """A file in ``config/scales/``."""
     papers: list[str] | Literal["all", "every"]
-    """Files of ``config/papers/``; ``all`` leaves out optional papers, ``every`` does not."""
+    """Files in ``config/papers/``; ``all`` excludes optional papers, ``every`` includes them."""
     tables: list[str] | Literal["all", "every"]
-    """Only these tables of those papers; ``all`` leaves out optional tables, ``every`` does not."""
+    """Only these tables of those papers; ``all`` excludes optional tables, ``every`` includes them."""
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
-    """A number n means the seeds 0 to n-1; a list names them."""
+    """A number n means the seeds 0 to n-1; a list gives them explicitly."""
     device: str
-    """Where to train: auto takes a GPU if there is one."""
+    """Device to train on: auto uses a GPU if there is one."""
     train: Literal["missing", "never"]
-    """Whether what is missing may be trained; never makes a build fail that would have to."""
+    """Whether missing runs may be trained; with never, a build that would have to train fails."""
     jobs: Annotated[int, Field(gt=0, le=10_000)] | Literal["all"]
-    """Runs side by side on this machine; all means as many as Snakemake has cores."""
+    """Runs in parallel on this machine; all means as many as Snakemake has cores."""
 
     @field_validator("papers", "tables", mode="before")
     @classmethod
@@ -60,5 +60,5 @@ class Settings(Model):
     def _device(cls, value: str) -> str:
         if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", value):
             hint = nearest("cuda" if value == "gpu" else value, ["auto", "cpu", "cuda"])
-            raise ValueError(f"'{shown(value)}' is no device{hint} (auto, cpu, cuda, cuda:1)")
+            raise ValueError(f"'{shown(value)}' is not a device{hint} (auto, cpu, cuda, cuda:1)")
         return value

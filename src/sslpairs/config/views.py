@@ -1,4 +1,4 @@
-"""How views are made: random crops, colours, blur, and further small views."""
+"""Augmentations of views: random crops, colours, blur, and additional small views."""
 
 from typing import Annotated, Literal
 
@@ -13,14 +13,14 @@ class Crop(Model):
     scale: Range
     """Smallest and largest area of the crop, as a share of the image."""
     ratio: Range
-    """Smallest and largest width:height, drawn uniformly in the logarithm."""
+    """Smallest and largest width:height, drawn log-uniformly."""
 
     @model_validator(mode="after")
     def _ordered(self):
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise ValueError(f"scale {self.scale} must rise within (0, 1]")
+            raise ValueError(f"scale {self.scale} must increase within (0, 1]")
         if not 0 < self.ratio[0] <= self.ratio[1]:
-            raise ValueError(f"ratio {self.ratio} must rise and be positive")
+            raise ValueError(f"ratio {self.ratio} must increase and be positive")
         return self
 
 
@@ -34,8 +34,8 @@ class Jitter(Model):
     hue: Annotated[float, Field(ge=0, le=0.5)]
     """Largest shift, as a share of the full circle."""
     space: Literal["yiq", "hsv"] = "yiq"
-    """``hsv``: as torchvision and the papers' code, one change after the other in random order, hue through HSV. ``yiq``: all as one
-    map, in which hue turns the chroma plane (NVIDIA DALI), clamped once: faster. Grey images always get the one map."""
+    """``hsv``: as in torchvision and the papers' code, one change after the other in random order, hue in HSV. ``yiq``: all changes as
+    one linear map, in which hue rotates the chroma plane (NVIDIA DALI), clamped once: faster. Greyscale images always use this map."""
 
 
 class Blur(Model):
@@ -48,16 +48,16 @@ class Blur(Model):
     @model_validator(mode="after")
     def _ordered(self):
         if not 0 < self.sigma[0] <= self.sigma[1]:
-            raise ValueError(f"sigma {self.sigma} must rise and be positive")
+            raise ValueError(f"sigma {self.sigma} must increase and be positive")
         return self
 
 
 class SecondView(Model):
-    """What the second view does otherwise (BYOL's and Barlow Twins' views differ in blur and solarisation)."""
+    """Differences of the second view (BYOL's and Barlow Twins' views differ in blur and solarisation)."""
 
     blur: Blur | None = None
     solarize: Fraction | None = None
-    """null leaves it as in the first view."""
+    """null means the same as in the first view."""
 
 
 class Augmentation(Model):
@@ -65,20 +65,20 @@ class Augmentation(Model):
 
     crop: Crop | None
     flip: Fraction
-    """Probability of a horizontal mirror image."""
+    """Probability of a horizontal flip."""
     rotation: Annotated[float, Field(ge=0, le=6.2832)]
-    """Largest angle in radians, either way."""
+    """Largest angle in radians, in either direction."""
     jitter: Jitter | None
     grayscale: Fraction
-    """Probability of dropping the colour."""
+    """Probability of conversion to greyscale."""
     blur: Blur | None
     solarize: Fraction
     """Probability of inverting the pixels above one half."""
     second: SecondView | None = None
-    """The second of the two large views, where it differs; absent means that both are drawn alike."""
+    """Differences of the second of the two large views; if absent, both views use the same transform."""
 
     def of_view(self, view: int) -> "Augmentation":
-        """The transform of view 0, 1, ...; small crops are drawn like the first."""
+        """Return the transform of view 0, 1, ...; small crops use that of the first view."""
         if view != 1 or self.second is None:
             return self.model_copy(update={"second": None})
         changes = {key: value for key, value in self.second if value is not None}
@@ -86,19 +86,19 @@ class Augmentation(Model):
 
 
 class SmallCrops(Model):
-    """Multi-crop: further views of a smaller size, which predict and are never predicted.
+    """Multi-crop: additional smaller views that predict other views but are never predicted.
 
-    They come from the two sources in turn: the third view from view 1's image, the fourth from view 2's.
+    They alternate between the two sources: the third view from view 1's image, the fourth from view 2's.
     """
 
     count: Annotated[int, Field(gt=0, le=100)]
     size: Annotated[int, Field(gt=0, le=512)]
-    """Edge in pixels."""
+    """Side in pixels."""
     scale: Range
-    """Smallest and largest area of the crop, as a share of the image; everything else is as in the large views."""
+    """Smallest and largest area of the crop, as a share of the image; everything else as in the large views."""
 
     @model_validator(mode="after")
     def _ordered(self):
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise ValueError(f"scale {self.scale} must rise within (0, 1]")
+            raise ValueError(f"scale {self.scale} must increase within (0, 1]")
         return self

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from sslpairs.plan.records import Receipt
@@ -18,6 +19,14 @@ class Encoded:
     seed: int
     receipt: Receipt | None = None
     """Receipt of the run that trained the encoder, if there is one."""
+
+
+def standardise(known: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
+    """Training and test features with mean 0 and variance 1 over the training images in every dimension; a dimension that never varies
+    becomes 0."""
+    mean, std = known.mean(0), known.std(0, correction=0)
+    std = torch.where(std > 1e-6 * std.max(), std, torch.inf)
+    return (known - mean).div_(std), (asked - mean).div_(std)
 
 
 def hits(scores: Tensor, labels: Tensor, count: int) -> Tensor:

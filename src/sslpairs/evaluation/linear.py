@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from sslpairs.config.optimization import Optimizer
 from sslpairs.config.protocols.linear import Linear
-from sslpairs.evaluation.encoded import Encoded, hits, percent
+from sslpairs.evaluation.encoded import Encoded, hits, percent, standardise
 from sslpairs.streams import generator, stream_seed
 from sslpairs.training.optimization import base_rate, build_optimizer, rate_factor, set_rate
 
@@ -22,10 +22,7 @@ def measure(settings: Linear, encoded: Encoded) -> dict[str, float]:
     code)."""
     (x, y), (queries, answers) = encoded.train, encoded.test
     if settings.standardize:
-        mean, std = x.mean(0), x.std(0, correction=0)
-        # A constant feature has no information; it must not become infinite.
-        std = torch.where(std > 1e-6 * std.max(), std, torch.inf)
-        x, queries = (x - mean).div_(std), (queries - mean).div_(std)
+        x, queries = standardise(x, queries)
     correct = []
     for weight, bias in linear_layers(settings, x, y, encoded.classes, encoded.seed):
         correct.append((_predict(queries, weight, bias) == answers).double().mean())

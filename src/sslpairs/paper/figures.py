@@ -13,34 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from sslpairs.errors import UserError
-from sslpairs.files import write_atomic
+from sslpairs.paper.drawing import LINE, ONE_COLUMN, TWO_COLUMNS, save, styled
 from sslpairs.paper.statistics import contrast, summarise
 from sslpairs.paper.tables import Cell, Source, Table, build_table, itself, receipt_of
 from sslpairs.paper.wording import in_full, seeds_text, signed
 from sslpairs.plan.paths import metrics_file
 from sslpairs.plan.records import PlannedFigure, PlannedTable
 
-ONE_COLUMN, TWO_COLUMNS = 3.4, 6.9
-LINE = 0.155
-"""Height of a line of 7-point text, in inches."""
 MARKERS = ["o", "D", "s", "^", "v", "P", "X", "*"]
 LINES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1))]
-STYLE = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same file on every machine
-    "font.size": 7,
-    "axes.labelsize": 8,
-    "axes.titlesize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "axes.formatter.useoffset": False,
-    "lines.linewidth": 1.3,
-    "pdf.fonttype": 42,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "sslpairs",
-}
 
 
 def draw(figure: PlannedFigure, table_plan: PlannedTable, root: Path, stem: Path, source: Source = itself) -> None:
@@ -48,25 +29,13 @@ def draw(figure: PlannedFigure, table_plan: PlannedTable, root: Path, stem: Path
 
     Equal results give equal bytes. Raises ``UserError`` for missing or damaged results.
     """
-    import matplotlib as mpl
-    import seaborn as sns
-
-    with mpl.rc_context():
-        sns.set_theme(context="paper", style="ticks", palette="colorblind", rc=STYLE)
+    with styled():
         if figure["kind"] == "curves":
             drawing = _curves(figure, table_plan, root)
         else:
             table = build_table({**table_plan, "metrics": [figure["metric"]], "claims": []}, root, source)
             drawing = (_with_without if figure["kind"] == "with-without" else _batch_size)(figure, table)
-        # The library's version and the date would make equal figures differ.
-        for kind, metadata in {
-            "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-            "png": {"Software": None},
-            "svg": {"Date": None, "Creator": None},
-        }.items():
-            content = io.BytesIO()
-            drawing.savefig(content, format=kind, dpi=200, metadata=metadata)
-            write_atomic(f"{stem}.{kind}", content.getvalue())
+        save(drawing, stem)
 
 
 # --- common parts ---------------------------------------------------------------------------------------------------
@@ -217,7 +186,7 @@ def _with_without(figure: dict, table: Table) -> Any:
         panel.margins(y=0.14)
         panel.set_title(column["label"])
         if index % per_row == 0:
-            panel.set_ylabel(in_full(metric))
+            panel.set_ylabel(in_full(metric, plan))
         _finish(panel)
     return drawing
 
@@ -274,7 +243,7 @@ def _batch_size(figure: dict, table: Table) -> Any:
         panel.set_xlabel("batch size (images)")
         panel.set_title(title)
         if number % 3 == 0:
-            panel.set_ylabel(in_full(metric))
+            panel.set_ylabel(in_full(metric, plan))
         _finish(panel)
     return drawing
 
@@ -302,7 +271,7 @@ def _curves(figure: dict, plan: dict, root: Path) -> Any:
     note = f"Setting: {column['label']}. {spread} Methods minimise different losses."
 
     drawing, axes = _frame(figure, plan, TWO_COLUMNS, 2.1, legend, note, 2, 2)
-    quantities = {"loss": "training loss", "online_top1": in_full("online.top1")}
+    quantities = {"loss": "training loss", "online_top1": in_full("online.top1", plan)}
     for panel, (quantity, title) in zip(axes, quantities.items(), strict=True):
         for row, style in zip(rows, styles, strict=True):
             epochs: dict[int, list[float]] = {}

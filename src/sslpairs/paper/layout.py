@@ -35,10 +35,10 @@ def layout(table: Table) -> list[Block]:
     columns, metrics = table.plan["columns"], table.plan["metrics"]
     single = len(columns) == 1
     if single:
-        title = f"{columns[0]['label']}, {whole.what}" if (whole := shared(metrics)) else columns[0]["label"]
+        title = f"{columns[0]['label']}, {whole}" if (whole := shared(table.plan)) else columns[0]["label"]
         stacks = {title: [(columns[0], metric) for metric in metrics]}
     else:
-        stacks = {in_full(metric): [(one, metric) for one in columns] for metric in metrics}
+        stacks = {in_full(metric, table.plan): [(one, metric) for one in columns] for metric in metrics}
     return [_block(table, title, items, single) for title, stack in stacks.items() for items in _cut(table, stack)]
 
 
@@ -65,7 +65,7 @@ def _block(table: Table, title: str, items: list[tuple[dict, str]], by_metric: b
     headers = ["method"]
     entries = [[Entry(row["label"])] for row in rows]
     for column, metric in items:
-        headers.append(heading(metric, table.plan["metrics"]) if by_metric else column["label"])
+        headers.append(heading(metric, table.plan) if by_metric else column["label"])
         for line, entry in zip(entries, _entries(table, column["id"], metric), strict=True):
             line.append(entry)
         if _on_record(table, column["id"], metric):
@@ -80,18 +80,12 @@ def _block(table: Table, title: str, items: list[tuple[dict, str]], by_metric: b
 
 
 def _entries(table: Table, column: str, metric: str) -> list[Entry]:
-    rows = table.plan["rows"]
-    cells = [table.cells.get((row["id"], column, metric)) for row in rows]
-    rivals: dict[str, list[float]] = {}
-    for row, cell in zip(rows, cells, strict=True):
-        if cell:
-            # Compared as printed: of two numbers that print the same, both are bold or none is.
-            rivals.setdefault(row["base"], []).append(round(cell.last.mean, 1))
     entries = []
-    for row, cell in zip(rows, cells, strict=True):
+    for row in table.plan["rows"]:
+        cell = table.cells.get((row["id"], column, metric))
         if not cell:
             entries.append(Entry("not run"))
             continue
-        bold = len(rivals[row["base"]]) > 1 and round(cell.last.mean, 1) == max(rivals[row["base"]])
-        entries.append(Entry(mean_text(cell.last), "" if cell.best is None else f"{cell.best:.1f}", bold))
+        best = "" if cell.best is None else f"{cell.best:.1f}"
+        entries.append(Entry(mean_text(cell.last), best, table.shown_better(row["id"], column, metric)))
     return entries

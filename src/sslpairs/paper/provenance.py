@@ -9,6 +9,7 @@ from sslpairs.errors import UserError
 from sslpairs.git import commit_words
 from sslpairs.paper.formats.html import html_page, html_table
 from sslpairs.paper.tables import Source, itself, read_evaluation, receipt_of
+from sslpairs.paper.wording import measure
 from sslpairs.plan.machines import mixture
 from sslpairs.plan.paths import receipt_file
 from sslpairs.plan.records import PlannedTable, Receipt, replicates
@@ -83,7 +84,15 @@ def _table(plan: PlannedTable, root: Path, source: Source) -> str:
             values = [read[sources[metric]].get(p, {}).get(m) for metric in plan["metrics"] for p, m in [named(metric)]]
             texts += ["" if value is None else f"{value:.2f}" for value in values]
             rows.append("<tr>" + "".join(f"<td>{text}</td>" for text in texts) + "</tr>")
-    headers = ["method", "setting", "seed", "run", "evaluation", *(named(one).title for one in plan["metrics"])]
+    shown = [measure(metric, plan) for metric in plan["metrics"]]
+    headers = [
+        "method",
+        "setting",
+        "seed",
+        "run",
+        "evaluation",
+        *(f"{one['protocol']} {one['title']}" for one in shown),
+    ]
     title = f"{html.escape(plan['title'])} <code>{html.escape(plan['id'])}</code>"
     about = f"{len(rows)} runs, table key {html.escape(plan['key'])}"
     return (

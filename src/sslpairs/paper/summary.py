@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 from sslpairs.paper.formats.terminal import VERDICT_STYLES
+from sslpairs.paper.statistics import HOLDS
 from sslpairs.paper.tables import Table
 from sslpairs.paper.wording import effect_text, in_full, mean_text, seeds_text, verdict_text
 
@@ -25,7 +26,7 @@ def summary(tables: list[Table]) -> Any:
     parts: list[Any] = []
     for table in tables:
         plan = table.plan
-        facts = f"{in_full(plan['metrics'][0])}, {seeds_text(table)}, {plan['scale']}"
+        facts = f"{in_full(plan['metrics'][0], plan)}, {seeds_text(table)}, {plan['scale']}"
         parts += [Text(plan["title"], style="bold"), Text(f"{plan['id']}: {facts}", style="dim")]
         for start in range(0, len(plan["columns"]), COLUMNS):
             parts.append(Padding(_numbers(table, plan["columns"][start : start + COLUMNS]), (0, 0, 0, 2)))
@@ -56,14 +57,14 @@ def _verdicts(table: Table) -> Any:
     grid = Grid.grid(padding=(0, 2, 0, 0))
     shown = table.claims
     if len(shown) > CLAIMS:
-        counts = Counter(claim.verdict for claim in table.claims)
+        counts = Counter(claim.headline.verdict for claim in table.claims)
         counted = ", ".join(f"{counts[word]} {word}" for word in VERDICT_STYLES if counts[word])
         grid.add_row(Text(f"{len(table.claims)} claims"), Text(counted))
-        shown = [claim for claim in table.claims if claim.verdict != "holds"]
+        shown = [claim for claim in table.claims if claim.headline.verdict != HOLDS]
     for claim in shown:
         grid.add_row(
-            Text(verdict_text(claim), style=VERDICT_STYLES[claim.verdict]),
+            Text(verdict_text(claim.headline), style=VERDICT_STYLES[claim.headline.verdict]),
             Text(claim.plan["text"] + (f" ({claim.plan['setting']})" if claim.plan["setting"] else "")),
-            Text(effect_text(claim.contrast), style="dim", no_wrap=True),
+            Text(effect_text(claim.headline.tested), style="dim", no_wrap=True),
         )
     return grid

@@ -9,11 +9,12 @@ from typing import NoReturn
 
 from sslpairs.config.protocols import named
 from sslpairs.errors import UserError
-from sslpairs.paper.statistics import Contrast, Summary, contrast, reason, summarise, verdict
+from sslpairs.paper.claims import Claim, Group, groups, judge
+from sslpairs.paper.statistics import CONTRADICTED, HOLDS, Summary, summarise
 from sslpairs.plan.evaluations import Evaluation
 from sslpairs.plan.machines import mixture
 from sslpairs.plan.paths import evaluation_file, receipt_file
-from sslpairs.plan.records import PlannedClaim, PlannedTable, PlannedValue, Receipt, read_receipt, replicates
+from sslpairs.plan.records import PlannedTable, PlannedValue, Receipt, read_receipt, replicates
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,6 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Claim:
-    """A published claim and its verdict from the seeds."""
-
-    plan: PlannedClaim
-    contrast: Contrast
-    verdict: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Table:
     """A table plan with its numbers."""
 
@@ -47,8 +38,20 @@ class Table:
     cells: dict[tuple[str, str, str], Cell]
     """By (row id, column id, metric); combinations that were not planned are absent."""
     claims: list[Claim]
+    groups: list[Group]
+    """Pooled gains of its claims."""
     machines: str | None = None
     """How the machines of its runs differ, if they do."""
+
+    def shown_better(self, row: str, column: str, metric: str) -> bool:
+        """Whether a claim shows that a cell is better than the other one of a pair."""
+        for claim in self.claims:
+            found, terms = claim.judged[metric].verdict if metric in claim.judged else "", claim.plan["terms"]
+            if len(terms) == 2 and found in (HOLDS, CONTRADICTED):
+                better = terms[0] if (found == HOLDS) == (terms[0]["weight"] > 0) else terms[1]
+                if (better["row"], better["column"]) == (row, column):
+                    return True
+        return False
 
     def published(self, row: str, column: str, metric: str) -> list[PlannedValue]:
         """The values on record for a cell, at any setting."""
@@ -103,7 +106,8 @@ def build_table(plan: PlannedTable, root: Path, source: Source = itself) -> Tabl
             )
     receipts = [read_receipt(run, root) for run in dict.fromkeys(one["run"] for one in replicates(plan))]
     machines = mixture(filter(None, receipts))
-    return Table(plan, cells, [_test(claim, cells) for claim in plan["claims"]], machines)
+    claims = judge(plan, {place: cell.values for place, cell in cells.items()})
+    return Table(plan, cells, claims, groups(plan, claims), machines)
 
 
 def _score(evaluation: Evaluation, metric: str, name: str) -> dict[str, float]:
@@ -115,12 +119,3 @@ def _score(evaluation: Evaluation, metric: str, name: str) -> dict[str, float]:
             f"{evaluation_file(name)} has no '{metric}' (found {value!r}): delete the file and run `make tables` again"
         )
     return score
-
-
-def _test(claim: PlannedClaim, cells: dict[tuple[str, str, str], Cell]) -> Claim:
-    values = {(row, column): cell.values for (row, column, metric), cell in cells.items() if metric == claim["metric"]}
-    try:
-        found = contrast(claim["terms"], values)
-    except UserError as error:
-        raise UserError(f"claim '{claim['id']}': {error}") from None
-    return Claim(claim, found, verdict(found), reason(found))

@@ -1,26 +1,46 @@
 """Texts of a table: numbers, verdicts, notes."""
 
-from sslpairs.config.protocols import PROTOCOLS, named
-from sslpairs.config.protocols.base import Quantity
-from sslpairs.paper.statistics import Contrast, Summary
-from sslpairs.paper.tables import Claim, Table
-from sslpairs.plan.records import PlannedColumn, PlannedTable, PlannedValue
+from sslpairs.config.protocols import described
+from sslpairs.paper.claims import Claim, Group, Judgement
+from sslpairs.paper.statistics import (
+    CONTRADICTED,
+    HOLDS,
+    LEVEL,
+    MARGIN,
+    MOST_SEEDS,
+    NO_EFFECT,
+    POWER,
+    UNDECIDED,
+    Summary,
+    Tested,
+)
+from sslpairs.paper.tables import Table
+from sslpairs.plan.records import Measure, PlannedColumn, PlannedTable, PlannedValue
+
+VERDICTS = (HOLDS, CONTRADICTED, NO_EFFECT, UNDECIDED)
 
 
-def shared(metrics: list[str]) -> Quantity | None:
-    """The quantity measured by metrics of several protocols, if it is the same for all."""
-    found = {named(metric).quantity for metric in metrics}
+def measure(metric: str, plan: PlannedTable) -> Measure:
+    """What is said of a metric of a table, or of one that it does not show."""
+    return plan["measures"].get(metric) or described(metric)
+
+
+def shared(plan: PlannedTable) -> str | None:
+    """What the metrics of a table measure, where it is the same for all, by several protocols."""
+    found = {measure(metric, plan)["what"] for metric in plan["metrics"]}
     return found.pop() if len(found) == 1 else None
 
 
-def in_full(metric: str) -> str:
-    """Full name of a metric, such as "linear top-1 accuracy (%)"."""
-    return f"{PROTOCOLS[named(metric).protocol].title} {named(metric).quantity.what}"
+def in_full(metric: str, plan: PlannedTable) -> str:
+    """As in "linear top-1 accuracy (%)"."""
+    found = measure(metric, plan)
+    return f"{found['protocol']} {found['what']}"
 
 
-def heading(metric: str, among: list[str]) -> str:
-    """Heading of a metric: only its protocol if the other metrics measure the same quantity by other protocols."""
-    return PROTOCOLS[named(metric).protocol].title if shared(among) else named(metric).title
+def heading(metric: str, plan: PlannedTable) -> str:
+    """A metric above its numbers: by its protocol alone, where the others measure the same by other protocols."""
+    found = measure(metric, plan)
+    return found["protocol"] if shared(plan) else f"{found['protocol']} {found['title']}"
 
 
 def published_text(entries: list[PlannedValue]) -> str:
@@ -42,18 +62,38 @@ def signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−")
 
 
-def effect_text(found: Contrast) -> str:
+def effect_text(tested: Tested) -> str:
     """Effect in points and its interval, for example '+3.40 [+2.81, +3.99]'."""
-    if found.effect is None:
+    if tested.contrast.effect is None:
         return "none"
-    interval = "" if found.low is None else f" [{signed(found.low)}, {signed(found.high)}]"
-    return signed(found.effect) + interval
+    interval = "" if tested.low is None else f" [{signed(tested.low)}, {signed(tested.high)}]"
+    return signed(tested.contrast.effect) + interval
 
 
-def verdict_text(claim: Claim) -> str:
-    """The verdict, with its reason if the interval next to it does not show it."""
-    plain = claim.contrast.n >= 2 and claim.contrast.sd != 0
-    return claim.verdict if plain else f"{claim.verdict} ({claim.reason})"
+def p_text(p: float | None) -> str:
+    """With three decimals."""
+    return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def verdict_text(one: Judgement) -> str:
+    """The verdict; where it is undecided, what is missing."""
+    if one.verdict != UNDECIDED:
+        return f"{NO_EFFECT} beyond {MARGIN:g} point" if one.verdict == NO_EFFECT else one.verdict
+    if one.contrast.n < 2:
+        return f"{UNDECIDED} (no shared seed)" if one.contrast.n == 0 else f"{UNDECIDED} (one seed)"
+    if not one.tested.sd:
+        return f"{UNDECIDED} (no spread)"
+    return f"{UNDECIDED} (needs {f'{one.needed:,}' if one.needed else f'over {MOST_SEEDS:,}'} seeds)"
+
+
+def others_text(claim: Claim, plan: PlannedTable) -> str:
+    """What the other metrics of the table say, by verdict."""
+    found: dict[str, list[str]] = {}
+    for metric in plan["metrics"]:
+        if metric != claim.plan["metric"]:
+            found.setdefault(claim.judged[metric].verdict, []).append(heading(metric, plan))
+    text = "; ".join(f"{verdict}: {', '.join(found[verdict])}" for verdict in VERDICTS if verdict in found)
+    return f"protocols disagree; {text}" if claim.disputed else text
 
 
 def mean_text(summary: Summary) -> str:
@@ -79,14 +119,14 @@ def notes(table: Table) -> list[str]:
     """What a reader must know about the numbers: one or two sentences each, plain text."""
     plan = table.plan
     cells = table.cells.values()
-    whole = shared(plan["metrics"])
-    numbers = f"{whole.what[0].upper()}{whole.what[1:]} at the last epoch: " if whole else "At the last epoch: "
+    whole = shared(plan)
+    numbers = f"{whole[0].upper()}{whole[1:]} at the last epoch: " if whole else "At the last epoch: "
     numbers += "one seed, so no spread" if seeds_text(table) == "one seed" else f"mean ± sd of {seeds_text(table)}"
     if any(cell.best is not None for cell in cells):
         numbers += "; in brackets the mean of each run's best epoch, which is chosen on test data: optimistic"
-    lines = [f"{numbers}. Bold: the best of a base method."]
-    protocols = [PROTOCOLS[name] for name in dict.fromkeys(named(metric).protocol for metric in plan["metrics"])]
-    lines.append("Protocols: " + "; ".join(f"{protocol.title}: {protocol.about}" for protocol in protocols) + ".")
+    lines = [f"{numbers}. Bold: a claim of the table shows it to be better than the other arm."]
+    protocols = {found["protocol"]: found["about"] for found in (measure(metric, plan) for metric in plan["metrics"])}
+    lines.append("Protocols: " + "; ".join(f"{title}: {about}" for title, about in protocols.items()) + ".")
     for column in plan["columns"]:
         papers = "; ".join(dict.fromkeys(column["stands_for"]))
         label = f"{column['label']}: " if len(plan["columns"]) > 1 else ""
@@ -95,8 +135,12 @@ def notes(table: Table) -> list[str]:
     if plan["axes"] == "ours":
         lines.append("Rows and columns are ours: no source at hand confirms them as the paper's.")
     if table.claims:
-        rule = "A claim holds if the 95 % Student-t interval of the effect over paired seeds lies above 0"
-        lines.append(f"{rule}; intervals are not corrected for the number of claims.")
+        lines.append(
+            "Claims: t-tests over paired seeds, with spreads moderated by the table's other claims and p adjusted for all claims and "
+            f"metrics of the table (Benjamini-Hochberg). Below {1 - LEVEL:.2f} a claim holds or is contradicted; no effect: shown to "
+            f"be within {MARGIN:g} point; else undecided, with the seeds that a power of {100 * POWER:g} % would take."
+        )
+        lines += [pooled_text(group, plan) for group in table.groups]
     if table.machines:
         lines.append(f"{table.machines[0].upper()}{table.machines[1:]}.")
     if plan["note"]:
@@ -119,12 +163,27 @@ def _record(table: Table) -> str:
     texts = []
     for entry in entries:
         where = entry["setting"] if entry["comparable"] else f"other scale: {entry['setting']}"
-        cell = f"{labels[entry['row']]}, {labels[entry['column']]}, {heading(entry['metric'], table.plan['metrics'])}"
+        cell = f"{labels[entry['row']]}, {labels[entry['column']]}, {heading(entry['metric'], table.plan)}"
         texts.append(f"{cell}: {entry['value']:g} ({where}; {entry['source']})")
     return "Published: " + "; ".join(texts) + "."
 
 
-CLAIM_HEADERS = ["claim", "setting", "effect in points [95 % interval]", "n", "published", "verdict"]
+def pooled_title(group: Group, plan: PlannedTable) -> str:
+    """What is pooled."""
+    return f"{group.strategies}, {group.pooled.count} gains pooled, {heading(group.metric, plan)}"
+
+
+def pooled_text(group: Group, plan: PlannedTable) -> str:
+    """A pooled gain in one sentence."""
+    found, tested = group.pooled, group.pooled.tested
+    among = "" if found.low is None else f"; over other base methods [{signed(found.low)}, {signed(found.high)}]"
+    return f"{pooled_title(group, plan)}: {effect_text(tested)} over seeds{among}."
+
+
+CLAIM_HEADERS = [
+    *("claim", "setting", "effect in points [95 % interval]", "adjusted p", "n", "published", "verdict"),
+    "under the table's other metrics",
+]
 
 
 def claim_rows(table: Table) -> list[list[str]]:
@@ -132,11 +191,13 @@ def claim_rows(table: Table) -> list[list[str]]:
     return [
         [
             claim.plan["text"],
-            ", ".join(filter(None, [claim.plan["setting"], heading(claim.plan["metric"], table.plan["metrics"])])),
-            effect_text(claim.contrast),
-            str(claim.contrast.n),
+            ", ".join(filter(None, [claim.plan["setting"], heading(claim.plan["metric"], table.plan)])),
+            effect_text(claim.headline.tested),
+            p_text(claim.headline.p),
+            str(claim.headline.contrast.n),
             claim_published(claim),
-            verdict_text(claim),
+            verdict_text(claim.headline),
+            others_text(claim, table.plan),
         ]
         for claim in table.claims
     ]

@@ -1,1 +1,1 @@
-"""Papers and a scale become runs, evaluations and table cells. Never imports torch."""
+"""Plan runs, evaluations and table cells from papers and a scale. Never imports torch."""

@@ -1,4 +1,4 @@
-"""A plan beside what already exists: which runs are done, which would be trained, where every file lies."""
+"""Compare a plan with the existing files: which runs are done, which would be trained, and the path of every file."""
 
 import hashlib
 from collections.abc import Iterable
@@ -29,8 +29,8 @@ from sslpairs.plan.spec import digest
 
 
 def is_whole(run: str, root: Path) -> bool:
-    """Whether a run has its receipt, and beside it the very checkpoint and metrics that the receipt names; ``Unreadable`` where
-    that cannot be told."""
+    """Whether a run has its receipt along with the exact checkpoint and metrics that the receipt names. Raise ``Unreadable`` if
+    this cannot be determined."""
     folder = root / run_folder(run)
     try:
         receipt = read_record(folder / "run.json", root)
@@ -50,7 +50,7 @@ def is_whole(run: str, root: Path) -> bool:
 
 @dataclass(frozen=True)
 class Build:
-    """A plan in a folder."""
+    """A plan and the folder it is built in."""
 
     plan: Plan
     root: Path
@@ -59,7 +59,7 @@ class Build:
 
     @cached_property
     def receipts(self) -> dict[str, Receipt]:
-        """Receipts of the plan's runs; a run counts as done when it has one."""
+        """Receipts of the plan's runs. A run counts as done if it has one."""
         found = {run: self._record(self.receipt_file(run)) for run in self.plan.runs}
         for run, receipt in found.items():
             if not receipt or (receipt.get("run") == run and receipt["spec"] == self.plan.runs[run]["spec"]):
@@ -67,8 +67,8 @@ class Build:
             if receipt.get("run") != run or digest(receipt["spec"]) != run[-12:]:
                 name = self.receipt_file(run)
                 self.damage[name] = (
-                    f"{name}: the receipt of another run ({receipt.get('run')}); get the right one back with "
-                    f"`git checkout {name}`, or remove it: the next build trains the run"
+                    f"{name}: the receipt of a different run ({receipt.get('run')}); restore the right one with "
+                    f"`git checkout {name}`, or remove it: the next build then trains the run"
                 )
         whole = {
             run: receipt for run, receipt in found.items() if receipt and self.receipt_file(run) not in self.damage
@@ -76,47 +76,47 @@ class Build:
         return {run: receipt for run, receipt in whole.items() if self._look_at_metrics(run, receipt)}
 
     def _look_at_metrics(self, run: str, receipt: Receipt) -> bool:
-        """Metrics are small, in git, and drawn by figures: compared whenever a build begins. False where nothing but the receipt
-        is left: Snakemake, which removes what a failed job made, was killed before it came to that."""
+        """Compare the metrics with the receipt. They are small, in git and plotted in figures, so this is done for every build. False
+        if only the receipt is left: Snakemake was killed while it removed the outputs of a failed job."""
         name = str(metrics_file(run))
         try:
             with open(f"{self.root}/{name}", "rb") as file:
                 found = hashlib.sha256(file.read()).hexdigest()
-            wrong = "differ from the ones" if found != receipt["metrics"]["sha256"] else None
+            wrong = "the metrics differ from those named in run.json" if found != receipt["metrics"]["sha256"] else None
         except FileNotFoundError:
             evaluated = any((self.root / EVALUATIONS / run).glob("*.json"))
             if not (self.has_checkpoint(run) or (self.root / pointer_file(run)).exists() or evaluated):
                 return False
-            wrong = "are missing, those"
+            wrong = "the metrics named in run.json are missing"
         except OSError as error:
             self.damage[name] = unwritable(name, error, "read")
             return True
         if wrong:
             self.damage[name] = (
-                f"{name}: the metrics {wrong} that run.json names; get them back with `git checkout {name}` where they were "
-                f"committed, else `sslpairs train {run}` makes them anew"
+                f"{name}: {wrong}; restore them with `git checkout {name}` if they were committed, "
+                f"else `sslpairs train {run}` recreates them"
             )
         return True
 
     @property
     def evaluations(self) -> list[str]:
-        """Evaluations of the plan that are files, one a job; see ``plan/evaluations.py``."""
+        """Evaluations of the plan that are files, one per job; see ``plan/evaluations.py``."""
         if self.plan.parts is None:
             self.plan.parts = find_parts(self)
         return [name for name in self.plan.evaluations if name not in self.plan.parts]
 
     def source(self, evaluation: str, protocol: str) -> str:
-        """Which evaluation has, or will have, a protocol of this one."""
-        _ = self.evaluations  # looks where they are
+        """Return the evaluation that contains, or will contain, a protocol of this one."""
+        _ = self.evaluations  # locates the parts
         return self.plan.parts.get(evaluation, {}).get(protocol, evaluation)
 
     def sources(self, evaluation: str) -> list[str]:
-        """All evaluations that have parts of this one."""
+        """Return all evaluations that contain parts of this one."""
         return list(dict.fromkeys(self.source(evaluation, p) for p in self.plan.evaluations[evaluation]["protocols"]))
 
     @cached_property
     def evaluated(self) -> set[str]:
-        """Evaluations of the plan that are done: of the checkpoint that the receipt names, and of no other."""
+        """Evaluations of the plan that are done for the checkpoint that the receipt names."""
         done = set()
         for name in self.evaluations:
             entry = self.plan.evaluations[name]
@@ -128,13 +128,13 @@ class Build:
             else:
                 path = evaluation_file(name)
                 self.damage[str(path)] = (
-                    f"{path}: of other weights or another protocol than run.json and the recipe name; get the right one with `git checkout "
-                    f"{path}`, or remove it: the next build makes it anew"
+                    f"{path}: evaluates different weights or a different protocol than run.json and the recipe name; restore it with "
+                    f"`git checkout {path}`, or remove it: the next build recreates it"
                 )
         return done
 
     def evaluation(self, name: str) -> Evaluation | None:
-        """What an evaluation's file says; None where there is none, or it is damaged, which ``damage`` then tells."""
+        """Return the content of an evaluation's file; None if there is none, or if it is damaged, which ``damage`` then reports."""
         if name not in self._read:
             path = evaluation_file(name)
             try:
@@ -149,14 +149,14 @@ class Build:
 
     @cached_property
     def damage(self) -> dict[str, str]:
-        """Damaged records -> what is wrong and what to do. Complete once all have been looked at (``check``)."""
+        """Damaged records -> problem and remedy. Complete once all records have been checked (``check``)."""
         return {}
 
     def seal_of(self, evaluation: str) -> str:
-        """The digest over the content of an evaluation; ``UserError`` where it is missing or damaged."""
+        """Return the digest of an evaluation's content. Raise ``UserError`` if it is missing or damaged."""
         found, path = self.evaluation(evaluation), evaluation_file(evaluation)
         if found is None:
-            raise UserError(self.damage.get(str(path), f"{path}: missing; the next build makes it"))
+            raise UserError(self.damage.get(str(path), f"{path}: missing; the next build creates it"))
         return found.seal
 
     def _record(self, path: str) -> dict[str, Any] | None:
@@ -167,12 +167,12 @@ class Build:
             return None
 
     def receipt_file(self, run: str) -> str:
-        """Relative to the root."""
+        """Return the path of a run's receipt, relative to the root."""
         return str(receipt_file(run))
 
     @cached_property
     def damaged(self) -> list[str]:
-        """A line for each receipt, evaluation, file of metrics or needed checkpoint of the plan that is damaged."""
+        """One line for each damaged receipt, evaluation, metrics file or needed checkpoint of the plan."""
         _ = self.receipts, self.evaluated
         lines = list(self.damage.values())
         for run in self.needed:
@@ -185,7 +185,7 @@ class Build:
                         + (
                             f"`sslpairs restore {run}` fetches it"
                             if self.is_published(run)
-                            else f"`sslpairs train {run}` makes it anew"
+                            else f"`sslpairs train {run}` recreates it"
                         )
                     )
         return lines
@@ -197,7 +197,7 @@ class Build:
 
     @cached_property
     def needed(self) -> dict[str, None]:
-        """Runs whose checkpoint a build of the whole plan would read, those that it must train for it included."""
+        """Runs whose checkpoint a build of the whole plan would read, including those that it must train first."""
         found: dict[str, None] = {}
         stack = [self.plan.evaluations[name]["run"] for name in self.to_evaluate]
         stack += [
@@ -215,21 +215,21 @@ class Build:
 
     @cached_property
     def to_train(self) -> dict[str, str]:
-        """Runs that a build of the whole plan would train -> why."""
+        """Runs that a build of the whole plan would train -> reason."""
         return {run: "new" for run in self.plan.runs if run not in self.receipts} | self.to_retrain
 
     @cached_property
     def to_retrain(self) -> dict[str, str]:
-        """Finished runs whose checkpoint is needed, is gone, and was never published -> why they are trained again."""
+        """Finished runs whose checkpoint is needed, is missing, and was never published -> why they are trained again."""
         return {
-            run: "its checkpoint is gone, was never published, and something needs it"
+            run: "its checkpoint is needed, but is missing and was never published"
             for run in self.needed
             if run in self.receipts and not self.has_checkpoint(run) and not self.is_published(run)
         }
 
     @cached_property
     def to_restore(self) -> list[str]:
-        """Finished runs whose checkpoint is needed, is not here, and was published."""
+        """Finished runs whose checkpoint is needed, is not on this machine, and was published."""
         return [
             run
             for run in self.needed
@@ -237,16 +237,16 @@ class Build:
         ]
 
     def checkpoint(self, run: str) -> Path:
-        """Relative to the root."""
+        """Return the path of a run's checkpoint, relative to the root."""
         return checkpoint_file(run)
 
     def has_checkpoint(self, run: str) -> bool:
-        """Whether a checkpoint lies there; whether it is whole, its reader checks."""
+        """Whether the checkpoint file exists. Its integrity is checked when it is read."""
         return (self.root / self.checkpoint(run)).exists()
 
     def is_published(self, run: str) -> bool:
-        """Whether DVC knows the run's checkpoint: ``sslpairs publish`` writes the pointer when the remote holds it. A pointer
-        of other weights than the receipt's does not count; a damaged one does, since restoring needs the receipt only."""
+        """Whether DVC tracks the run's checkpoint: ``sslpairs publish`` writes the pointer once the remote has it. A pointer to
+        different weights than the receipt's does not count; a damaged one does, since restoring needs only the receipt."""
         try:
             pointer = read_pointer(run, self.root)
         except Unreadable:
@@ -258,7 +258,7 @@ class Build:
 
     @cached_property
     def to_prepare(self) -> list[str]:
-        """Data sets that are not in place."""
+        """Data sets that are not prepared."""
         missing = []
         for name, entry in self.plan.datasets.items():
             path = Path("data") / name / "dataset.json"
@@ -267,24 +267,24 @@ class Build:
             except Unreadable:
                 raise
             except UserError:
-                raise UserError(f"{path}: damaged; `sslpairs fetch {name} --force` prepares it anew") from None
+                raise UserError(f"{path}: damaged; `sslpairs fetch {name} --force` prepares it again") from None
             if receipt is None:
                 missing.append(name)
             elif receipt.get("content") != entry["content"]:
                 raise UserError(
-                    f"data/{name}: its content is not the one that data.dvc records; `sslpairs fetch {name}` prepares it anew"
+                    f"data/{name}: its content differs from the one recorded in data.dvc; `sslpairs fetch {name}` prepares it again"
                 )
         return missing
 
     def needs(self, tables: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
-        """Runs to train, evaluations to make and checkpoints to restore for these tables, guides included."""
+        """Return the runs to train, evaluations to run and checkpoints to restore for these tables, including guides."""
         names = {name for table in tables for name in self.evaluations_of(table)}
         evaluations = [name for name in self.to_evaluate if name in names]
         trained, restored = self.behind(evaluations)
         return trained, evaluations, restored
 
     def behind(self, evaluations: Iterable[str], runs: Iterable[str] = ()) -> tuple[list[str], list[str]]:
-        """Runs to train and checkpoints to restore so that these evaluations and runs can be made, guides included."""
+        """Return the runs to train and checkpoints to restore for these evaluations and runs, including guides."""
         trained: dict[str, None] = {}
         restored: dict[str, None] = {}
         to_restore = set(self.to_restore)
@@ -300,7 +300,7 @@ class Build:
         return list(trained), list(restored)
 
     def with_guides(self, runs: Iterable[str]) -> list[str]:
-        """The runs, and those that guide them."""
+        """Return the runs and their guides."""
         found: dict[str, None] = {}
         for run in runs:
             if guide := self.plan.runs[run]["guide"]:
@@ -309,23 +309,23 @@ class Build:
         return list(found)
 
     def runs_of(self, table: str) -> list[str]:
-        """The runs whose numbers stand in a table."""
+        """Return the runs whose results are in a table."""
         return list(dict.fromkeys(one["run"] for one in replicates(self.plan.tables[table])))
 
     def threads(self, run: str) -> int:
-        """Processor threads of a training, all its processes together."""
+        """Return the CPU threads of a training, summed over its processes."""
         return self.plan.scale["threads"] * self.plan.runs[run]["gpus"]
 
     # --- files ---------------------------------------------------------------------------------------------------
 
     def training_inputs(self, run: str) -> list[str]:
-        """The data, and the guide's checkpoint where there is one: an edge in the DAG."""
+        """Return the data and, if there is a guide, its checkpoint: an edge in the DAG."""
         entry = self.plan.runs[run]
         files = [f"data/{entry['dataset']}/dataset.json"]
         return files + ([str(checkpoint_file(entry["guide"]))] if entry["guide"] else [])
 
     def evaluation_inputs(self, evaluation: str) -> list[str]:
-        """The data, the checkpoint and its receipt."""
+        """Return the data, the checkpoint and its receipt."""
         entry = self.plan.evaluations[evaluation]
         run = entry["run"]
         return [
@@ -335,64 +335,64 @@ class Build:
         ]
 
     def evaluations_of(self, table: str) -> list[str]:
-        """The evaluations that a table is made from."""
+        """Return the evaluations from which a table is made."""
         names = [one["evaluation"] for one in replicates(self.plan.tables[table])]
         return list(dict.fromkeys(source for name in names for source in self.sources(name)))
 
     def evaluation_files(self, table: str) -> list[str]:
-        """Their files, relative to the root."""
+        """Return the files of these evaluations, relative to the root."""
         return [str(evaluation_file(evaluation)) for evaluation in self.evaluations_of(table)]
 
     def stem(self, kind: str, name: str) -> str:
-        """Of the files of a table or a figure (``kind``: "tables" or "figures"), without an ending."""
+        """Return the path of a table or figure (``kind``: "tables" or "figures") without extension."""
         return str(product_stem(kind, self.plan.scale["name"], name))
 
     def files_of(self, kind: str, name: str) -> list[str]:
-        """The files of a table or a figure, relative to the root."""
+        """Return the files of a table or a figure, relative to the root."""
         return [f"{self.stem(kind, name)}.{ending}" for ending in ENDINGS[kind]]
 
     def outputs(self, table: str) -> list[str]:
-        """The table's files and those of its figures."""
+        """Return the table's files and those of its figures."""
         figures = [file for figure in self.figures_of(table) for file in self.files_of("figures", figure)]
         return [*self.files_of("tables", table), *figures]
 
     def wanted(self, table: str) -> list[str]:
-        """What a build of the table must leave: its outputs, and the records behind them. Snakemake makes an evaluation or a
-        receipt that has disappeared only if it is asked for by name: with the table on disk it would see nothing to do."""
+        """Return what a build of the table must produce: its outputs and the records behind them. Snakemake recreates a deleted
+        evaluation or receipt only if it is requested by name: with the table on disk it would see nothing to do."""
         runs = self.runs_of(table)
         records = [self.receipt_file(run) for run in runs]
         records += [str(metrics_file(run)) for run in runs if run not in self.receipts]
         return [*self.outputs(table), *self.evaluation_files(table), *records]
 
     def targets(self) -> dict[str, list[str]]:
-        """Names that a user can ask for -> their tables: each paper, and each table."""
+        """Return the target names, one per paper and per table -> their tables."""
         papers: dict[str, list[str]] = {}
         for name, table in self.plan.tables.items():
             papers.setdefault(table["paper"], []).append(name)
         return papers | {name: [name] for name in self.plan.tables}
 
     def metrics_files(self, figure: str) -> list[str]:
-        """The curves of the runs that a figure of training curves shows; none for other kinds."""
+        """Return the metrics files plotted in a figure of training curves; none for other kinds."""
         entry = self.plan.figures[figure]
         runs = self.runs_of(entry["table"]) if entry["kind"] == "curves" else []
         return [str(metrics_file(run)) for run in runs]
 
     def figure_inputs(self, figure: str) -> list[str]:
-        """What a figure is drawn after: its table, which stands for the evaluations behind it (thousands of files would only name
-        them once more), and curves."""
+        """Return the inputs of a figure: its table, which represents its evaluations (listing thousands of files again would add
+        nothing), and curves."""
         return [self.files_of("tables", self.plan.figures[figure]["table"])[0], *self.metrics_files(figure)]
 
     def figures_of(self, table: str) -> list[str]:
-        """Ids of the figures that are drawn from a table."""
+        """Return the ids of the figures that are drawn from a table."""
         return [name for name, figure in self.plan.figures.items() if figure["table"] == table]
 
     def provenance_inputs(self) -> list[str]:
-        """Receipts of the selected tables, and the tables, for the evaluations behind them."""
+        """Return the receipts of the selected tables, and the tables themselves, which represent their evaluations."""
         runs = dict.fromkeys(run for table in self.plan.selected for run in self.runs_of(table))
         return [*map(self.receipt_file, runs), *(self.files_of("tables", table)[0] for table in self.plan.selected)]
 
     def provenance_file(self) -> str:
-        """The provenance page of the selected tables, keyed by what it shows."""
+        """Return the provenance page of the selected tables, keyed by its content."""
         plan = self.plan
         key = digest([[plan.tables[name]["key"] for name in plan.selected], plan.scale["name"]])
         return str(provenance_page(plan.scale["name"], key))

@@ -1,8 +1,8 @@
-"""What one training takes, estimated from its specification alone: operations, parameters and memory. Never imports torch.
+"""Estimate operations, parameters and memory of a training from its specification. Never imports torch.
 
-The networks' convolutions and matrix products are counted, two operations for each multiply-add, times the passes that a method and its
-strategies make through them; a pass backwards counts twice. Left out: the matrices of the losses, all element-wise work, views,
-guides. Time is a count divided by a speed, which comes from receipts as soon as there are some.
+Counts the networks' convolutions and matrix products, two operations per multiply-add, times the passes that a method and its
+strategies make through them; a backward pass counts as two. Not counted: the matrix products of the losses, element-wise operations,
+views, guides. Time is the count divided by a speed, which is taken from receipts once there are some.
 """
 
 import json
@@ -26,32 +26,32 @@ _KEYS = ("backbone", "method", "strategies", "optimizer", "precision", "batch_si
 
 @dataclass(frozen=True)
 class Cost:
-    """What one step of the whole batch takes."""
+    """Cost of one step on the whole batch."""
 
     flops_per_step: float
-    """Floating-point operations, forwards and backwards."""
+    """Floating-point operations, forward and backward."""
     parameters: int
-    """Numbers that are trained by gradient."""
+    """Number of parameters trained by gradient."""
     copies: int
-    """Numbers in the momentum encoder, which are not."""
+    """Number of parameters of the momentum encoder, which are not."""
     activations: float
     """Bytes kept for the backward pass."""
     state: float
-    """Bytes that stay from step to step, in float32: weights, gradients, what the optimiser remembers, momentum encoder, queue."""
+    """Bytes that persist between steps, in float32: weights, gradients, optimiser state, momentum encoder, queue."""
 
 
 def step_cost(spec: Spec, size: int, channels: int) -> Cost:
-    """The cost of one step on images ``[channels, size, size]``; equal recipes are computed once."""
+    """Return the cost of one step on images ``[channels, size, size]``; cached for equal recipes."""
     return _step_cost(canonical({key: spec[key] for key in _KEYS}), size, channels)
 
 
 def training_flops(spec: Spec, items: int, size: int, channels: int) -> float:
-    """Operations of all steps of all epochs over ``items`` pairs (SPPS has more than images); an incomplete batch is dropped."""
+    """Return the operations of all epochs over ``items`` pairs (SPPS has more pairs than images); incomplete batches are dropped."""
     return items // spec["batch_size"] * spec["epochs"] * step_cost(spec, size, channels).flops_per_step
 
 
 def features_flops(spec: Spec, images: int, size: int, channels: int) -> float:
-    """Operations of the backbone's forward pass over un-augmented images: of an evaluation, or of a guide's embedding."""
+    """Return the operations of the backbone's forward pass over un-augmented images, for an evaluation or a guide's embedding."""
     return 2.0 * images * sum(conv.products for conv in _convolutions(canonical(spec["backbone"]), size, channels))
 
 
@@ -59,7 +59,7 @@ def features_flops(spec: Spec, images: int, size: int, channels: int) -> float:
 def _step_cost(key: str, size: int, channels: int) -> Cost:
     spec = json.loads(key)
     ((name, how),) = spec["method"].items()
-    method = METHODS.get(name, Method)  # a receipt may be of a method that is gone
+    method = METHODS.get(name, Method)  # a receipt may name a method that no longer exists
     used = [STRATEGIES[strategy] for strategy in spec["strategies"] if strategy in STRATEGIES]
     batch, wide = spec["batch_size"], 4 if spec["precision"] == "float32" else 2
     one = _network(spec, how, size, channels)
@@ -89,7 +89,7 @@ class Network(NamedTuple):
     """Multiply-adds of one image's forward pass."""
     parameters: int
     kept: int
-    """Numbers kept of one image for the backward pass."""
+    """Values kept for the backward pass, per image."""
 
 
 def _network(spec: Spec, how: dict[str, Any], size: int, channels: int) -> Network:

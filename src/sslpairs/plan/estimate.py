@@ -1,4 +1,4 @@
-"""How long trainings take, by the receipts of like ones."""
+"""Estimate training times from the receipts of similar runs."""
 
 from collections.abc import Iterable
 
@@ -7,10 +7,10 @@ from sslpairs.plan.machines import kind_here
 
 
 def estimate(build: Build, runs: Iterable[str], known: Build | None = None) -> tuple[float, int]:
-    """Seconds that these runs would take one after another, and how many of them have no like run to go by.
+    """Return the seconds that these runs would take sequentially, and how many of them have no similar run to estimate from.
 
-    Seconds an epoch come from receipts (the build's, or those of another one that is ``known``) on the same kind of device, of
-    the same method, network, data and batch size, else of the same method and data, else of the same data.
+    Seconds per epoch come from receipts (the build's, or those of the build ``known``) on the same kind of device, of the same
+    method, network, data and batch size, else of the same method and data, else of the same data.
     """
     runs, kind = list(runs), kind_here(build.plan.settings["device"])
     samples: dict[tuple, list[float]] = {}
@@ -32,7 +32,7 @@ def estimate(build: Build, runs: Iterable[str], known: Build | None = None) -> t
 
 
 def likeness(build: Build, run: str) -> list[tuple]:
-    """What runs have in common that take about as long: the closest kind of likeness first."""
+    """Return the keys by which runs of similar duration are matched, the closest match first."""
     entry = build.plan.runs[run]
     data, label = entry["dataset"], entry["label"]
     return [(data, label, entry["backbone"], entry["spec"]["batch_size"]), (data, label), (data,)]

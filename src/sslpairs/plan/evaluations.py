@@ -1,8 +1,8 @@
-"""Evaluations: what a file under ``results/evals/<run>/`` says, and which file holds which protocol.
+"""Evaluations: the files under ``results/evals/<run>/``, and which file contains which protocol.
 
-A file holds the protocols that one job measured, each with its settings. A protocol is done where a file of the run has it with the
-settings, the data and the weights of now, and with all metrics that tables ask for; whatever is missing is one more job, whose file is
-named by that alone.
+A file contains the protocols that one job measured, each with its settings. A protocol is done if a file of the run has it for the
+current settings, data and weights, with all metrics that tables need. Missing protocols become an additional job, whose file is named
+after just these protocols.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,34 +20,34 @@ if TYPE_CHECKING:
     from sslpairs.plan.build import Build
 
 FIRST_NAMES = {"last": "top1", "best": "best_top1"}
-"""What receipts, and evaluations of format 1, call metrics."""
+"""Names of metrics in receipts and in evaluations of format 1."""
 
 
 def as_metrics(found: dict[str, float | None]) -> dict[str, float]:
-    """Metric -> value."""
+    """Map current metric names to values."""
     return {FIRST_NAMES.get(name, name): value for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One checkpoint under some protocols."""
+    """Evaluation of one checkpoint under some protocols."""
 
     run: str
     key: str
     protocols: dict[str, dict[str, float]]
-    """Protocol -> metric -> value; accuracies in percent. ``best_top1`` is that of the epoch ``best_epoch``, chosen on test images."""
+    """Protocol -> metric -> value; accuracies in percent. ``best_top1`` is from the epoch ``best_epoch``, chosen on test images."""
     settings: dict[str, dict[str, Any]]
-    """Protocol -> its settings; those that are measured while training have none here."""
+    """Protocol -> its settings; protocols measured during training have none here."""
     checkpoint: str
-    """sha256 of the weights."""
+    """SHA-256 of the weights."""
     content: str | None
-    """Content hash of the data, where they are not the run's own."""
+    """Content hash of the data, if different from the run's own."""
     code: str
     seal: str
 
     @classmethod
     def read(cls, path: Path, root: Path) -> Self | None:
-        """None where there is no file; ``UserError`` where it is damaged."""
+        """Read a file. Return None if there is none; raise ``UserError`` if it is damaged."""
         record = read_record(path, root)
         if record is None:
             return None
@@ -59,25 +59,25 @@ class Evaluation:
             )
         except (KeyError, AttributeError) as error:
             raise UserError(
-                f"{path.relative_to(root)}: no evaluation ({error!r}); remove it: the next build makes it"
+                f"{path.relative_to(root)}: not a valid evaluation ({error!r}); remove it: the next build recreates it"
             ) from None
 
     def has(self, protocol: str, settings: dict[str, Any] | None, metrics: Iterable[str]) -> bool:
-        """Whether the protocol was measured with these settings, and all these metrics of it."""
+        """Whether the protocol was measured with these settings and has all these metrics."""
         found = self.protocols.get(protocol)
         return found is not None and self.settings.get(protocol) == settings and found.keys() >= set(metrics)
 
 
 def key_of(protocols: dict[str, Any], content: str | None = None) -> str:
-    """The key of a job that measures these protocols, on data of this content where they are not the run's own."""
+    """Return the key of a job that measures these protocols; ``content`` is given if the data are not the run's own."""
     settings = {name: found for name, found in protocols.items() if found is not None}
     return digest([settings, content]) if content else digest(settings)
 
 
 def find_parts(build: "Build") -> dict[str, dict[str, str]]:
-    """Of each evaluation whose protocols are not all in, or yet to come into, its own file: protocol -> evaluation that has it.
+    """Find evaluations whose protocols are spread over several files; for each, map protocol -> evaluation that has it.
 
-    The files that have some, and the jobs for what is missing, become evaluations of the plan.
+    Files with some of the protocols, and jobs for the missing ones, are added to the plan's evaluations.
     """
     plan, found = build.plan, {}
     for name, entry in list(plan.evaluations.items()):
@@ -102,7 +102,7 @@ def find_parts(build: "Build") -> dict[str, dict[str, str]]:
         if missing:
             protocols = {p: entry["protocols"][p] for p in missing}
             key = key_of(protocols, entry.get("content"))
-            if (build.root / evaluation_file(f"{entry['run']}/{key}")).exists():  # it has them, but for a metric
+            if (build.root / evaluation_file(f"{entry['run']}/{key}")).exists():  # it has them, except for a metric
                 key = digest([key, entry["asked"]])
             parts |= dict.fromkeys(missing, _add(build, entry, key, protocols))
         found[name] = parts
@@ -110,7 +110,7 @@ def find_parts(build: "Build") -> dict[str, dict[str, str]]:
 
 
 def _others(build: "Build", folder: Path, name: str, checkpoint: str, content: str | None) -> Iterator[Evaluation]:
-    """The run's other evaluations of the same weights and data."""
+    """Yield the run's other evaluations of the same weights and data."""
     for path in sorted(folder.glob("*.json")):
         other = f"{path.parent.name}/{path.stem}"
         found = build.evaluation(other) if other != name else None
@@ -119,7 +119,7 @@ def _others(build: "Build", folder: Path, name: str, checkpoint: str, content: s
 
 
 def _add(build: "Build", like: PlannedEvaluation, key: str, protocols: dict[str, Any]) -> str:
-    """Make these protocols an evaluation of the plan; returns its name."""
+    """Add an evaluation with these protocols to the plan and return its name."""
     name = f"{like['run']}/{key}"
     asked = {protocol: like["asked"].get(protocol, []) for protocol in protocols}
     build.plan.evaluations.setdefault(name, like | {"key": key, "protocols": protocols, "asked": asked})

@@ -1,4 +1,4 @@
-"""Where a number comes from, and what a change would train anew: facts, as plain values, for the command line to print."""
+"""Where a number comes from, and what a change would retrain: facts as plain values, printed by the command line."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,17 +14,17 @@ from sslpairs.plan.records import Receipt
 
 @dataclass(frozen=True)
 class Subject:
-    """What is asked about: some places of tables, and their runs."""
+    """The subject of a query: cells of tables, and their runs."""
 
     title: str
     runs: list[str]
     places: list[tuple[str, str, str]] = field(default_factory=list)
-    """Table, row, column: empty for a run."""
+    """Table, row and column of each cell; empty for a run."""
 
 
 def find(build: Build, words: str) -> Subject:
-    """What ``words`` name: a run (or the end of its id), a table, a figure, or a cell ``TABLE:ROW[:COLUMN]``, where a column is
-    the plan's (``c0``) or what stands above it. ``UserError`` when that is nothing, or more than one run."""
+    """Find what ``words`` names: a run (or the end of its id), a table, a figure, or a cell ``TABLE:ROW[:COLUMN]``, where a column is
+    an id of the plan (``c0``) or a column heading. Raise ``UserError`` if nothing matches, or more than one run."""
     plan = build.plan
     table, *inner = words.split(":")
     if not inner and words in plan.figures:
@@ -40,10 +40,10 @@ def find(build: Build, words: str) -> Subject:
     if len(runs) == 1:
         return Subject(f"Run {runs[0]}", runs)
     if runs:
-        raise UserError(f"'{words}' fits {len(runs)} runs, such as {runs[0]} and {runs[1]}; write more of the id")
+        raise UserError(f"'{words}' matches {len(runs)} runs, such as {runs[0]} and {runs[1]}; write more of the id")
     known = [*plan.tables, *plan.figures, *plan.runs]
     raise UserError(
-        f"'{words}' is no table, figure or run of this plan, nor a cell (TABLE:ROW or TABLE:ROW:COLUMN){nearest(words, known)}"
+        f"'{words}' is not a table, figure or run of this plan, nor a cell (TABLE:ROW or TABLE:ROW:COLUMN){nearest(words, known)}"
     )
 
 
@@ -71,7 +71,7 @@ def _cells(build: Build, table: str, inner: list[str]) -> Subject:
 
 
 def facts(build: Build, run: str) -> dict[str, str]:
-    """What is known of a run, in words: state, data, code, machine, time, checkpoint, where it is used."""
+    """Describe a run as text: state, data, code, machine, time, checkpoint, and where it is used."""
     plan, entry = build.plan, build.plan.runs[run]
     receipt = build.receipts.get(run)
     found = {
@@ -94,11 +94,11 @@ def facts(build: Build, run: str) -> dict[str, str]:
                 f"{library} {version}" for library, version in receipt["versions"].items() if version
             ),
             "device": receipt["device"],
-            "time": f"{timing['seconds']:.1f} s, {timing['images_per_second']:.0f} images a second; finished {receipt['finished']}",
+            "time": f"{timing['seconds']:.1f} s, {timing['images_per_second']:.0f} images/s; finished {receipt['finished']}",
             "checkpoint": f"{receipt['checkpoint']['bytes'] / 1e6:.2f} MB, sha256 {receipt['checkpoint']['sha256'][:12]}",
         }
     tables = [name for name in plan.tables if run in build.runs_of(name)]
-    found["stands in"] = ", ".join(tables) or "no table: it only guides"
+    found["used in"] = ", ".join(tables) or "no table: it is only a guide"
     for warning in warnings(build, run):
         found.setdefault("note", "")
         found["note"] = f"{found['note']}; {warning}".lstrip("; ")
@@ -106,61 +106,61 @@ def facts(build: Build, run: str) -> dict[str, str]:
 
 
 GUIDES = {"pixels": "raw pixels", "random": "an untrained network"}
-"""Guides that are no run, in words."""
+"""Guides that are not runs, as text."""
 
 
 def guide(build: Build, run: str) -> str | None:
-    """What tells a run's strategies which images are alike: another run, or words; None where no strategy asks."""
+    """Return the guide of a run's strategies: another run, or a description. None if no strategy uses a guide."""
     entry = build.plan.runs[run]
     kinds = [how["guide"]["kind"] for how in entry["spec"]["strategies"].values() if how and "guide" in how]
     return entry["guide"] or next((GUIDES.get(kind, kind) for kind in kinds), None)
 
 
 def data(build: Build, run: str) -> str:
-    """The data set of a run, and its content."""
+    """Describe the data set of a run and its content."""
     name = build.plan.runs[run]["dataset"]
     dataset = build.plan.datasets[name]
     return f"{name} ({dataset['title']}), sha256 {dataset['content'][:12]}"
 
 
 def commit(receipt: Receipt) -> str:
-    """The commit at which a run was trained."""
+    """Describe the commit at which a run was trained."""
     return commit_words(receipt["git"])
 
 
 def code(receipt: Receipt) -> str:
-    """The fingerprint of the code that trained a run, and whether it is today's."""
+    """Return the fingerprint of the code that trained a run, and whether it is current."""
     spec = receipt["spec"]
     now = training_code(*spec["method"], tuple(spec["strategies"]), spec["backbone"]["kind"])
     return receipt["code"] + ("" if receipt["code"] == now else ": trained by older code")
 
 
 def state(build: Build, run: str) -> str:
-    """Done, and where its checkpoint is; or what a build would do."""
+    """Describe whether a run is done and where its checkpoint is, or what a build would do."""
     if run not in build.receipts:
         return "missing: a build trains it"
     if build.has_checkpoint(run):
-        return "done, checkpoint here" + (" and published" if build.is_published(run) else ", not published")
+        return "done, checkpoint present" + (" and published" if build.is_published(run) else ", not published")
     return (
         "done, checkpoint published (restorable)"
         if build.is_published(run)
-        else "done, checkpoint gone and never published"
+        else "done, checkpoint missing and never published"
     )
 
 
 def warnings(build: Build, run: str) -> list[str]:
-    """What a reader of the number should know."""
+    """Return caveats that a reader of the number should know."""
     receipt, found = build.receipts.get(run), []
     if receipt is None:
         return found
     teacher = receipt.get("guide_checkpoint") and build.receipts.get(build.plan.runs[run]["guide"])
     if teacher and teacher["checkpoint"]["sha256"] != receipt["guide_checkpoint"]:
-        found.append("its guide was trained again since, with other weights")
+        found.append("its guide has since been retrained and has different weights")
     return found
 
 
 def score(build: Build, evaluation: str) -> dict[str, Any] | None:
-    """The metrics of an evaluation, and whether older code measured them; None where it is not done."""
+    """Return the metrics of an evaluation and whether older code measured them; None if it is not done."""
     sources = {p: build.source(evaluation, p) for p in build.plan.evaluations[evaluation]["protocols"]}
     if not set(sources.values()) <= build.evaluated:
         return None
@@ -178,30 +178,30 @@ def score(build: Build, evaluation: str) -> dict[str, Any] | None:
 
 @dataclass
 class Difference:
-    """What a changed configuration would do, beside what there is now."""
+    """What a build of a changed configuration would do beyond the current one."""
 
     trained: list[str]
-    """Runs that a build would train because of the change, guides and those whose checkpoint is gone included."""
+    """Runs trained because of the change, including guides and runs whose checkpoint is missing."""
     restored: list[str]
-    """Runs whose checkpoint it would restore because of the change."""
+    """Runs whose checkpoint is restored because of the change."""
     evaluated: list[str]
-    """Evaluations that it would make because of the change."""
+    """Evaluations run because of the change."""
     found: list[str]
-    """Runs that are not in the present plan, and have a receipt already."""
+    """Runs that are not in the current plan but already have a receipt."""
     kept: int
-    """Runs that stay as they are."""
+    """Number of runs that do not change."""
     tables: list[str]
-    """Tables that would be written anew."""
+    """Tables that would be rewritten."""
     seconds: float
     unknown: int
 
 
 def difference(now: Build, then: Build, subject: Subject | None = None) -> Difference:
-    """Compare two plans of one folder, for the selected tables or those of a subject."""
+    """Compare two plans in one folder, for the selected tables or those of a subject."""
 
     places = set(subject.places) if subject else None
     only_guides = False
-    if subject and not subject.places:  # one run: what stands in its places, or guides what stands there
+    if subject and not subject.places:  # one run: the runs in its cells, or the guides of those runs
         places = _places(now, set(subject.runs))
         only_guides = not places
         if only_guides:
@@ -241,7 +241,7 @@ def difference(now: Build, then: Build, subject: Subject | None = None) -> Diffe
 
 
 def _places(build: Build, runs: set[str]) -> set[tuple]:
-    """Table, row, column and seed of every place where one of the runs stands."""
+    """Return table, row, column and seed of every cell that uses one of the runs."""
     return {
         (table, cell["row"], cell["column"], replicate["seed"])
         for table, plan in build.plan.tables.items()

@@ -1,6 +1,6 @@
-"""Fingerprints of code: of all modules that can change a result, found by following imports from where it is made.
+"""Fingerprints of the code that can change a result, found by following imports from the module that computes it.
 
-They ignore comments, docstrings and formatting, and see logic and defaults.
+They ignore comments, docstrings and formatting, and reflect logic and defaults.
 """
 
 import ast
@@ -24,12 +24,12 @@ SILENT = (
     "plan.fingerprint",
     "training.provenance",
 )
-"""Modules that speak, list, find or write results and change none of their numbers; imports are not followed into them."""
+"""Modules that report, list, find or write results without changing numbers; imports are not followed into them."""
 
 
 @cache
 def training_code(base: str, strategies: tuple[str, ...], backbone: str) -> str:
-    """Of the trainings of a base method under pair strategies on a kind of backbone: the files of others are not among it."""
+    """Fingerprint of training a base method with pair strategies on a kind of backbone; files of other methods are not included."""
     own = [f"{room}.{base}" for room in ("methods", "config.methods")]
     own += [f"{room}.{name}" for name in strategies for room in ("pairs", "config.strategies")]
     own += [f"{room}.{backbone}" for room in ("backbones", "config.backbones")]
@@ -38,7 +38,7 @@ def training_code(base: str, strategies: tuple[str, ...], backbone: str) -> str:
 
 @cache
 def evaluation_code(protocols: tuple[str, ...], backbone: str) -> str:
-    """Of an evaluation under these protocols, and of the features that they see: the files of others are not among it."""
+    """Fingerprint of an evaluation under these protocols, including feature extraction; files of other protocols are not included."""
     own = [f"{room}.{name}" for name in protocols for room in ("evaluation", "config.protocols")]
     own += [f"{room}.{backbone}" for room in ("backbones", "config.backbones")]
     return fingerprint("evaluation.evaluate", *own)
@@ -46,19 +46,19 @@ def evaluation_code(protocols: tuple[str, ...], backbone: str) -> str:
 
 @cache
 def paper_code() -> str:
-    """Of tables and figures."""
+    """Fingerprint of the code for tables and figures."""
     files = sorted((PACKAGE / "paper").rglob("*.py"))
     return fingerprint(*(".".join(file.relative_to(PACKAGE).with_suffix("").parts) for file in files))
 
 
 def fingerprint(*modules: str) -> str:
-    """First 12 hex digits of the sha256 over the logic of these modules of the package and of all that they import."""
+    """Return the first 12 hex digits of the SHA-256 over the logic of these modules of the package and of all that they import."""
     texts = [f"{name}\n{_read(file)[1]}" for name, file in sorted(reached(modules).items())]
     return sha256_text("\n".join(texts))[:12]
 
 
 def reached(modules: Iterable[str]) -> dict[str, Path]:
-    """Modules of the package, without its name, and what they import from it, with their files."""
+    """Map these modules of the package, and those that they import from it, to their files."""
     found, todo = {}, [name for name in modules if name not in SILENT]
     while todo:
         name = todo.pop()
@@ -76,7 +76,7 @@ def _file(name: str) -> Path | None:
 
 @cache
 def _read(file: Path) -> tuple[list[str], str]:
-    """Names below the package that a file imports, inside of functions too (some are of functions and classes), and its logic."""
+    """Return the names in the package that a file imports, also inside functions (some are functions and classes), and its logic."""
     tree, found = ast.parse(file.read_bytes()), []
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -84,7 +84,7 @@ def _read(file: Path) -> tuple[list[str], str]:
         elif isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         body = getattr(node, "body", None)
-        if isinstance(body, list):  # docstrings, and those of attributes
+        if isinstance(body, list):  # docstrings, including those of attributes
             body[:] = [statement for statement in body if not _is_text(statement)]
     own = [name.removeprefix("sslpairs.") for name in found if name.startswith("sslpairs.")]
     return own, ast.unparse(tree)

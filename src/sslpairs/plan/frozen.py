@@ -1,4 +1,4 @@
-"""A plan in a file, which all jobs of a build read."""
+"""Frozen plans: a plan in a file that all jobs of a build read."""
 
 import gc
 import json
@@ -11,9 +11,9 @@ from sslpairs.plan.plan import Plan
 
 
 def freeze(plan: Plan, root: Path) -> Path:
-    """Write the plan under a name made from its content, and answer the path relative to the root.
+    """Write the plan to a file named after its content, and return the path relative to the root.
 
-    All jobs of a build read this file, so that editing ``config/`` meanwhile changes nothing in that build.
+    All jobs of a build read this file, so editing ``config/`` does not affect a running build.
     """
     text = canonical(vars(plan))
     path = PLANS / f"{sha256_text(text)[:12]}.json"
@@ -27,16 +27,16 @@ def freeze(plan: Plan, root: Path) -> Path:
 
 
 def thaw(path: Path) -> Plan:
-    """Read a frozen plan; ``UserError`` if there is none or it was altered."""
+    """Read a frozen plan. Raise ``UserError`` if there is none or it was modified."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{path}: {getattr(error, 'strerror', 'not text')}; give the path of a frozen plan, or leave it out"
+            f"{path}: {getattr(error, 'strerror', 'not text')}; give the path of a frozen plan, or omit it"
         ) from None
     if sha256_text(text)[:12] != path.stem:
-        raise UserError(f"{path}: its content does not fit its name, so it was altered; delete it and start again")
-    gc.disable()  # nothing in it is garbage, and looking for it among millions of values takes longer than reading them
+        raise UserError(f"{path}: its content does not match its name, so it was modified; delete it and start again")
+    gc.disable()  # there is no garbage in it, and scanning millions of values takes longer than reading them
     try:
         return Plan(**json.loads(text))
     finally:

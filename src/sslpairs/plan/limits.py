@@ -1,4 +1,4 @@
-"""What cannot work, told when it is planned and not by each job: more images, neighbours or epochs than there are."""
+"""Checks at planning time, instead of in each job: more images, neighbours or epochs than there are."""
 
 import contextlib
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ from sslpairs.plan.records import PlannedRun
 
 @dataclass(frozen=True)
 class Images:
-    """How many images a data set has, and how large they are."""
+    """Number and size of the images of a data set."""
 
     train: int
     test: int
@@ -25,15 +25,15 @@ class Images:
 
     @property
     def bytes(self) -> int:
-        """Of all images as arrays."""
+        """Size of all images as arrays."""
         return (self.train + self.test) * self.channels * self.size**2
 
 
 def known_images(root: Path, name: str, config: dict[str, Any], content: str | None = None) -> Images | None:
-    """From what was prepared, with this content if one is given, else from what ``config/datasets.yaml`` says; None where neither
-    tells."""
+    """Return the images of the prepared data set (with this content, if given), else those stated in ``config/datasets.yaml``;
+    None if unknown."""
     receipt = None
-    with contextlib.suppress(UserError):  # a damaged one is told by those who read the images
+    with contextlib.suppress(UserError):  # a damaged one is reported when the images are read
         receipt = read_json(root / "data" / name / "dataset.json")
     if receipt and content in (None, receipt.get("content")):
         channels, size = receipt["image"][0], receipt["image"][-1]
@@ -48,7 +48,7 @@ def known_images(root: Path, name: str, config: dict[str, Any], content: str | N
 def check_evaluation(
     images: Images | None, data: str, protocols: Iterable[tuple[str, Protocol]], recipe_file: str
 ) -> None:
-    """``UserError`` for a protocol that cannot be with so few images, such as a kNN of more neighbours."""
+    """Raise ``UserError`` for a protocol that is impossible with so few images, such as kNN with more neighbours."""
     for name, settings in protocols if images else ():
         if found := settings.problem(images.train):
             raise UserError(
@@ -57,18 +57,18 @@ def check_evaluation(
 
 
 def check_schedule(schedule: Schedule, epochs: int, scale_file: str, recipe_file: str) -> None:
-    """``UserError`` for a warm-up, or a warm-up and a plateau, as long as the training."""
+    """Raise ``UserError`` if the warm-up, or the warm-up and a plateau, take up the whole training."""
     held = getattr(schedule, "hold_epochs", 0)
     if schedule.warmup_epochs + held >= epochs:
         plateau = f" and a plateau of {held:g}" if held else ""
         raise UserError(
             f"{scale_file}: epochs: {epochs} leave nothing after a warm-up of {schedule.warmup_epochs} epochs{plateau} ({recipe_file}); "
-            "lengthen the one or shorten the other"
+            "increase epochs or shorten the warm-up"
         )
 
 
 def late_notes(runs: list[PlannedRun]) -> list[str]:
-    """A note for each setting that waits for an epoch which its training does not reach: some papers' own recipes do."""
+    """Return a note for each setting tied to an epoch that its training does not reach. Some papers' own recipes have such settings."""
     found: dict[tuple[str, int], dict[str, None]] = {}
     for run in runs:
         spec = run["spec"]
@@ -78,7 +78,7 @@ def late_notes(runs: list[PlannedRun]) -> list[str]:
             method.get("teacher_warmup_epochs") or 0,
             method.get("freeze_epochs") or 0,
         )
-        for words, first in (  # the first epoch, counted from 0, that feels it
+        for words, first in (  # the first epoch, counted from 0, that it affects
             (f"the learning rate's milestone at epoch {last}", last),
             (f"the end of the teacher's warm-up of {teacher} epochs", teacher - 1),
             (f"the end of the last layer's freeze of {frozen} epochs", frozen),
@@ -92,7 +92,7 @@ def late_notes(runs: list[PlannedRun]) -> list[str]:
 
 
 def queue_notes(runs: list[PlannedRun], images_of: Callable[[str], Images | None]) -> list[str]:
-    """A note for each data set that is smaller than a queue: no mistake (released code has it), and seldom meant."""
+    """Return a note for each data set smaller than a queue: not an error (it occurs in released code), but rarely intended."""
     found: dict[tuple[str, int], dict[str, None]] = {}
     for run in runs:
         ((base, method),) = run["spec"]["method"].items()
@@ -101,6 +101,6 @@ def queue_notes(runs: list[PlannedRun], images_of: Callable[[str], Images | None
             found.setdefault((run["dataset"], queue), {})[base] = None
     return [
         f"the queue of {queue:,} of {', '.join(bases)} is larger than the {images_of(data).train:,} training images of {data}: it "
-        "holds images more than once"
+        "contains images more than once"
         for (data, queue), bases in found.items()
     ]

@@ -1,4 +1,4 @@
-"""Results of different machines: numbers of other torch versions or devices differ in their last digits, and may in more."""
+"""Results from different machines: numbers from other torch versions or devices differ in their last digits, possibly in more."""
 
 import os
 import re
@@ -12,7 +12,7 @@ DEVICES = Path("/dev")
 
 
 def kind_here(choice: str) -> str:
-    """Whether runs train on 'cpu' or 'cuda' under the choice of a device, as far as that is seen without torch."""
+    """Return whether runs train on 'cpu' or 'cuda' for this choice of device, as far as this can be determined without torch."""
     if choice != "auto":
         return choice.partition(":")[0]
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
@@ -20,10 +20,10 @@ def kind_here(choice: str) -> str:
 
 
 def mixture(receipts: Iterable[Receipt]) -> str | None:
-    """One line that says by what the machines of some runs differ, None where they do not.
+    """Return one line that describes how the machines of some runs differ, or None if they do not.
 
-    For example 'runs of different machines: torch 2.10.0 (3 runs), 2.11.0 (7 runs)'. Compared are the version of torch and the
-    device with its threads; which one of several equal GPUs it was does not count.
+    For example 'runs from different machines: torch 2.10.0 (3 runs), 2.11.0 (7 runs)'. Compares the version of torch and the
+    device with its threads; the index of the GPU is ignored.
     """
     found: dict[str, Counter[str]] = {"torch": Counter(), "device": Counter()}
     for receipt in receipts:
@@ -34,4 +34,4 @@ def mixture(receipts: Iterable[Receipt]) -> str | None:
         for what, counts in found.items()
         if len(counts) > 1
     ]
-    return f"runs of different machines: {'; '.join(parts)}" if parts else None
+    return f"runs from different machines: {'; '.join(parts)}" if parts else None

@@ -1,4 +1,4 @@
-"""A paper's settings, mapped to the scale: where a method is trained."""
+"""Map a paper's settings to the scale: where a method is trained."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +14,7 @@ from sslpairs.plan.plan import Plan
 
 
 class NotAtThisScale(UserError):
-    """A table that has a setting for which the scale has nothing to stand."""
+    """A table has a setting for which the scale has no entry."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Place:
     augmentation: str | None
     changes: tuple[tuple[str, Any], ...]
     evaluate_on: str | None = None
-    """The data set of the evaluation where it is not the one of the training."""
+    """Data set of the evaluation, if different from that of the training."""
     guide_batch: int | None = field(default=None, compare=False)
-    """Batch size of a guide's run, as the paper says it; None for the scale's default."""
+    """Batch size of a guide's run, in the paper's terms; None for the scale's default."""
 
 
 class Places:
-    """What the settings of a configuration mean at its scale."""
+    """Resolves the settings of a configuration at its scale."""
 
     def __init__(self, config: Config, contents: dict[str, str], plan: Plan):
         self.config, self.contents, self.plan = config, contents, plan
@@ -44,7 +44,7 @@ class Places:
         self.images: dict[str, Images | None] = {}
 
     def images_of(self, dataset: str) -> Images | None:
-        """How many images a data set has, where that is known."""
+        """Return the images of a data set, if known."""
         if dataset not in self.images:
             config = self.config.datasets[dataset].model_dump(mode="json")
             self.images[dataset] = known_images(self.config.root, dataset, config, self.contents.get(dataset))
@@ -57,7 +57,7 @@ class Places:
     def _content(self, dataset: str) -> str:
         if dataset not in self.contents:
             raise UserError(
-                f"data set '{dataset}' is not prepared, so its content is not known: run `sslpairs fetch {dataset}`"
+                f"data set '{dataset}' is not prepared, so its content is unknown: run `sslpairs fetch {dataset}`"
             )
         return self.contents[dataset]
 
@@ -68,7 +68,7 @@ class Places:
             raise UserError(f"{self.where}.{where}: {error}") from None
 
     def _place(self, *settings: Setting) -> Place:
-        """The last setting that names a value wins; then the scale says what stands for it."""
+        """Merge the settings (the last one that names a value wins), then map the values to the scale."""
         value: dict[str, Any] = {"set": {}}
         for setting in settings:
             given = setting.model_dump(exclude_none=True)
@@ -96,7 +96,7 @@ class Places:
         )
 
     def _unnamed(self, dataset: str | None) -> dict[str, Any]:
-        """What the scale says for this paper's tables where they name nothing."""
+        """Return the scale's values for this paper's tables where they state none."""
         own = self.config.scale.unnamed.get(self.paper_id, {})
         value: dict[str, Any] = {}
         for key in ("default", str(dataset)):
@@ -112,15 +112,15 @@ class Places:
         known = listed(table)
         if value is None:
             raise NotAtThisScale(
-                f"{self.config.scale_file}: {kind}: there is no 'default', and {self.where} names none; add one"
+                f"{self.config.scale_file}: {kind}: {self.where} names none and there is no 'default'; add one"
             )
         raise NotAtThisScale(
-            f"{self.config.scale_file}: {kind}: nothing stands for '{shown(value)}' ({self.where}); add it, or a default (known: {known})"
+            f"{self.config.scale_file}: {kind}: no entry for '{shown(value)}' ({self.where}); add it or a default (known: {known})"
         )
 
     def _comparable(self, *settings: Setting) -> bool:
-        """Whether the scale trains in the published setting itself: the named data set and network, and the same
-        batch size and epochs where they are named."""
+        """Whether the scale trains in exactly the published setting: the named data set and network, and the same
+        batch size and epochs if they are named."""
         value: dict[str, Any] = {}
         for setting in settings:
             value |= setting.model_dump(exclude_none=True, exclude={"set", "augmentation"})
@@ -134,7 +134,7 @@ class Places:
         return scale.comparable and "dataset" in value and named and same
 
     def _columns(self, table: Table) -> dict[str, Place]:
-        """Settings that the scale maps to the same place are one column."""
+        """Return the columns. Settings that the scale maps to the same place are merged."""
         places: list[Place] = []
         for column in table.columns:
             place = self._place(table.setting, column)
@@ -143,7 +143,7 @@ class Places:
         return {f"c{number}": place for number, place in enumerate(places)}
 
     def _fitting(self, table: Table, columns: dict[str, Place], where: Setting) -> list[str]:
-        """Columns that stand for at least one of the paper's settings that agree with ``where``."""
+        """Return the columns that represent at least one of the paper's settings matching ``where``."""
         wanted = where.model_dump(exclude_none=True, exclude={"set"}) | where.set
         fitting = []
         for column in table.columns:
@@ -157,6 +157,6 @@ class Places:
 
 
 def agree(a: Place, b: Place, but: set[str]) -> bool:
-    """Whether two places agree in everything except the named keys."""
+    """Whether two places are equal except for the given keys."""
     names = [name for name in vars(a) if name not in but and name not in ("changes", "guide_batch")]
     return all(getattr(a, name) == getattr(b, name) for name in names) and ("set" in but or a.changes == b.changes)

@@ -1,10 +1,10 @@
-"""Papers and a scale become runs, evaluations and table cells, as plain data."""
+"""Plan runs, evaluations and table cells from papers and a scale, as plain data."""
 
 from typing import Any
 
 from sslpairs.config.labels import parse_label
 from sslpairs.config.papers import Claim, Paper, Setting, Table
-from sslpairs.config.protocols import PROTOCOLS, named
+from sslpairs.config.protocols import PROTOCOLS, described, named
 from sslpairs.config.reading import Config
 from sslpairs.errors import UserError, nearest, shown
 from sslpairs.plan.limits import late_notes, queue_notes
@@ -16,11 +16,11 @@ from sslpairs.plan.spec import digest
 
 
 def make_plan(config: Config, contents: dict[str, str], strict: bool = False) -> Plan:
-    """Plan every table that can be planned, but for optional tables that nobody asked for.
+    """Plan every table that can be planned, except optional tables that were not requested.
 
-    ``contents`` maps prepared data sets to their content hash. Tables that were asked for must be possible; others are left out
-    silently, and so are optional ones for which the scale is not made, unless they were named. ``strict`` leaves out just those
-    for which the scale is not made, asked for or not.
+    ``contents`` maps prepared data sets to their content hash. Requested tables must be possible; others are skipped silently, and
+    so are optional ones that the scale does not cover, unless they were named. ``strict`` skips only tables that the scale does not
+    cover, requested or not.
     """
     settings = config.settings
     plan = Plan(
@@ -68,12 +68,13 @@ class _Planner(Runs):
     def add_table(self, paper_id: str, paper: Paper, table_id: str, table: Table) -> None:
         """Plan one table, with its runs and evaluations."""
         self._begin(paper_id, table_id)
+        table = table.model_copy(update={"metrics": self._metrics(table)})
         asked = self._asked(table)
         rows = {}
         for text in table.rows:
             label = self._label(text, "rows")
             if str(label) in rows:
-                raise UserError(f"{self.where}.rows: '{shown(text)}' stands twice; keep one")
+                raise UserError(f"{self.where}.rows: '{shown(text)}' is listed twice; keep one")
             rows[str(label)] = label
         columns = self._columns(table)
         draft = Plan(settings={}, scale={}, datasets={})
@@ -106,13 +107,17 @@ class _Planner(Runs):
             ],
             "columns": self._column_entries(table, columns),
             "metrics": list(table.metrics),
+            "measures": {
+                metric: described(metric, getattr(self.recipe.evaluation, named(metric).protocol, None))
+                for metric in table.metrics
+            },
             "cells": cells,
             "claims": self._claims(table_id, table, rows, columns),
             "published": self._published(table, rows, columns),
         }
         entry["key"] = digest([entry, self.table_code])
         self.plan.tables[table_id] = entry
-        for run, entry in draft.runs.items():  # of several tables, the one that asks for most GPUs counts
+        for run, entry in draft.runs.items():  # the table that requests most GPUs determines their number
             known = self.plan.runs.setdefault(run, entry)
             known["gpus"] = max(known["gpus"], entry["gpus"])
         for name, entry in draft.evaluations.items():
@@ -126,34 +131,41 @@ class _Planner(Runs):
                 "config": dataset.model_dump(mode="json"),
             }
 
+    def _metrics(self, table: Table) -> list[str]:
+        """The table's own, then those that the scale shows in every table."""
+        evaluated = self.recipe.evaluation.chosen().keys()
+        more = [m for m in self.config.scale.metrics if named(m).protocol in evaluated]
+        return list(dict.fromkeys([*table.metrics, *more]))
+
     def _asked(self, table: Table) -> dict[str, list[str]]:
-        """Protocol -> metrics that the table shows. ``UserError`` for one that is not measured there."""
+        """Return protocol -> metrics that the table shows. Raise ``UserError`` for a metric that is not measured there."""
         asked: dict[str, list[str]] = {}
         elsewhere = any(column.evaluate_on for column in (table.setting, *table.columns))
         for metric in table.metrics:
             protocol, quantity = named(metric)
             if PROTOCOLS[protocol].while_training and elsewhere:
                 raise UserError(
-                    f"{self.where}.metrics: '{metric}' is measured on the data of the training, and the table has evaluate_on; leave "
-                    "it out"
+                    f"{self.where}.metrics: '{metric}' is measured on the training's data, but the table has evaluate_on; "
+                    "remove it"
                 )
             if not PROTOCOLS[protocol].while_training and getattr(self.recipe.evaluation, protocol) is None:
                 raise UserError(
-                    f"{self.where}.metrics: '{metric}': {self.recipe_file} says nothing of evaluation.{protocol}; add it there"
+                    f"{self.where}.metrics: '{metric}': {self.recipe_file} has no evaluation.{protocol}; add it there"
                 )
             asked.setdefault(protocol, []).append(quantity)
         return asked
 
     def add_figures(self, paper_id: str, paper: Paper) -> None:
-        """Figures of the tables that could be planned."""
+        """Plan the figures of the tables that could be planned."""
         code = self.table_code
         for figure_id, figure in paper.figures.items():
             if figure.table not in paper.tables:
                 hint = nearest(figure.table, list(paper.tables))
                 raise UserError(
-                    f"config/papers/{paper_id}.yaml: figures.{figure_id}.table: '{shown(figure.table)}' is no table of this paper{hint}"
+                    f"config/papers/{paper_id}.yaml: figures.{figure_id}.table: '{shown(figure.table)}' is not a table of this paper{hint}"
                 )
-            if figure.kind != "curves" and figure.metric not in (metrics := paper.tables[figure.table].metrics):
+            metrics = [*paper.tables[figure.table].metrics, *self.config.scale.metrics]
+            if figure.kind != "curves" and figure.metric not in metrics:
                 raise UserError(
                     f"config/papers/{paper_id}.yaml: figures.{figure_id}.metric: '{figure.metric}' is not among those of table "
                     f"'{figure.table}' ({', '.join(metrics)})"
@@ -180,7 +192,9 @@ class _Planner(Runs):
                 for column in table.columns
                 if self._place(table.setting, column) == place
             ]
-            entries.append({"id": name, "settings": facts, "dataset": facts["dataset"], "stands_for": stands_for})
+            images = self.images_of(place.evaluate_on or place.dataset)
+            entry = {"id": name, "settings": facts, "dataset": facts["dataset"], "stands_for": stands_for}
+            entries.append(entry | {"test_images": images.test if images else None})
         keys = dict.fromkeys(key for entry in entries for key in entry["settings"])
         varying = [key for key in keys if len({str(e["settings"].get(key)) for e in entries}) > 1]
         words = {"batch_size": "batch {}", "epochs": "{} epochs", "augmentation": "{} augmentation"}
@@ -206,7 +220,7 @@ class _Planner(Runs):
                 )
             fitting = self._fitting(table, columns, claim.where)
             if not fitting:
-                raise UserError(f"{where}: where fits no column of the table; mend it")
+                raise UserError(f"{where}: where matches no column of the table; correct it")
             base = {
                 "text": claim.text,
                 "metric": claim.metric,
@@ -221,12 +235,12 @@ class _Planner(Runs):
                 continue
             others = self._fitting(table, columns, claim.larger_than_in)
             if not others:
-                raise UserError(f"{where}: larger_than_in fits no column of the table; mend it")
+                raise UserError(f"{where}: larger_than_in matches no column of the table; correct it")
             named = {key for side in (claim.where, claim.larger_than_in) for key in side.model_dump(exclude_none=True)}
             pairs = [(a, b) for a in fitting for b in others if a != b and b not in fitting]
-            # Compare like with like: columns that differ only in what the claim names, where there are such.
+            # Compare like with like: prefer columns that differ only in what the claim names.
             alike = [(a, b) for a, b in pairs if agree(columns[a], columns[b], named)]
-            # At a scale that merges the two columns the comparison cannot be made: there is nothing to test.
+            # At a scale that merges the two columns the comparison is impossible: there is nothing to test.
             for number_of_pair, (a, b) in enumerate(alike or pairs[:1]):
                 terms = _gain(better, than, a, 1) + _gain(better, than, b, -1)
                 setting = f"{labels[a]} against {labels[b]}"
@@ -257,7 +271,7 @@ class _Planner(Runs):
                 )
             fitting = self._fitting(table, columns, value.setting)
             if not fitting:
-                raise UserError(f"{where}: setting fits no column of the table; mend it")
+                raise UserError(f"{where}: setting matches no column of the table; correct it")
             entries += [
                 {
                     "row": row,
@@ -273,13 +287,13 @@ class _Planner(Runs):
         return entries
 
     def _row(self, text: str, rows: dict, where: str) -> str:
-        """The row that a label names, however its strategies are ordered."""
+        """Return the row that a label names, in any order of its strategies."""
         try:
             row = str(parse_label(text))
         except UserError:
             row = text
         if row not in rows:
-            raise UserError(f"{where}: '{shown(text)}' is no row of the table{nearest(text, list(rows))}")
+            raise UserError(f"{where}: '{shown(text)}' is not a row of the table{nearest(text, list(rows))}")
         return row
 
 
@@ -291,12 +305,12 @@ def _gain(better: str, than: str, column: str, sign: int) -> list[Term]:
 
 
 def _in_words(value: Any) -> Any:
-    """A changed value as tables show it: of a guide, its kind and its method."""
+    """Format a changed value for tables; of a guide, its kind and its method."""
     return " ".join(str(value[key]) for key in ("kind", "method") if key in value) if isinstance(value, dict) else value
 
 
 def _describe(*settings: Setting) -> str:
-    """A setting in words, for example 'ImageNet, ResNet-50, batch 1024'."""
+    """Describe a setting as text, for example 'ImageNet, ResNet-50, batch 1024'."""
     value: dict[str, Any] = {}
     for setting in settings:
         given = setting.model_dump(exclude_none=True)

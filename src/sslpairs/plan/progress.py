@@ -1,4 +1,4 @@
-"""How far the trainings are that run now: their metrics are written line by line, and their locks tell that they live."""
+"""Progress of running trainings, from their metrics, which are written line by line, and their locks."""
 
 import contextlib
 import os
@@ -12,43 +12,43 @@ from sslpairs.plan.build import Build
 from sslpairs.plan.paths import run_folder
 
 SILENCE = 600.0
-"""Seconds without a new epoch after which a training counts as ended, on file systems without locks."""
+"""Seconds without a new epoch after which a training is considered ended, on file systems without locks."""
 
 
 @dataclass(frozen=True)
 class Running:
-    """A training that runs now."""
+    """A running training."""
 
     epoch: int
-    """Epochs that are done."""
+    """Completed epochs."""
     epochs: int
     seconds_left: float | None
-    """None before the first epoch is done."""
+    """None before the first epoch is complete."""
 
 
 def live_metrics(folder: Path) -> Path:
-    """Where a training writes its metrics epoch by epoch.
+    """Return the file to which a training writes its metrics after every epoch.
 
-    That is ``metrics.csv`` itself, but not while a receipt lies in the folder: the receipt names the bytes of the metrics beside
-    it, and both stand until the new weights are there.
+    This is ``metrics.csv``, unless the folder has a receipt: the receipt contains a digest of the existing metrics, and both are kept
+    until the new weights are complete.
     """
     return folder / (".metrics.csv.tmp" if (folder / "run.json").exists() else "metrics.csv")
 
 
 def date_start(folder: Path, seconds: float) -> None:
-    """Date the run's lock ``seconds`` before its live metrics, which were written just now: the time between the two files is then
-    the time that the epochs in the metrics took, those before an interruption included. Metrics hold no times themselves."""
+    """Set the run's lock's time to ``seconds`` before its live metrics, which were just written. The difference between the two files is
+    then the time of the epochs in the metrics, including those before an interruption. Metrics contain no times themselves."""
     with contextlib.suppress(OSError):
         start = live_metrics(folder).stat().st_mtime - seconds
         os.utime(folder / ".lock", (start, start))
 
 
 def running(build: Build, runs: Iterable[str]) -> dict[str, Running]:
-    """Those of the runs that are trained now, on this machine or on another one that shares the folder."""
+    """Return those of the runs that are being trained, on this machine or on another one that shares the folder."""
     found = {}
     for run in runs:
         folder = build.root / run_folder(run)
-        # A lock without live metrics beside a receipt is that of a process which restores the run.
+        # A lock and a receipt without live metrics mean that a process is restoring the run.
         if (folder / ".lock").exists() and (run not in build.receipts or live_metrics(folder).exists()):
             with contextlib.suppress(OSError):  # the training has just ended
                 if one := _running(folder, build.plan.runs[run]["spec"]["epochs"]):
@@ -63,7 +63,7 @@ def _running(folder: Path, epochs: int) -> Running | None:
     if not _held(lock, max(dated, last)):
         return None
     lines = metrics.read_bytes().count(b"\n") if last > dated else 0
-    epoch = min(max(0, lines - 1), epochs)  # the first line names the columns
+    epoch = min(max(0, lines - 1), epochs)  # the first line is the header
     if not epoch:
         return Running(0, epochs, None)
     per_epoch = (last - dated) / epoch
@@ -71,7 +71,7 @@ def _running(folder: Path, epochs: int) -> Running | None:
 
 
 def _held(lock: Path, last: float) -> bool:
-    """Whether a process holds the lock; without locks, whether something was written lately."""
+    """Whether a process holds the lock; without locks, whether something was written recently."""
     with open(lock) as file:
         held = is_held(file)
     return time.time() - last < SILENCE if held is None else held

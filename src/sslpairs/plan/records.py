@@ -1,4 +1,4 @@
-"""What receipts and plans hold: plain JSON values, with their keys declared here. ``evaluations.py`` has the results."""
+"""Types of receipts and plans: plain JSON values with their keys. Results are in ``evaluations.py``."""
 
 from pathlib import Path
 from typing import Any, NotRequired
@@ -12,32 +12,32 @@ from sslpairs.plan.paths import receipt_file
 
 
 class Digests(TypedDict):
-    """Of a file."""
+    """Digests of a file."""
 
     sha256: str
     bytes: int
     md5: NotRequired[str]
-    """DVC's name of a checkpoint."""
+    """DVC's key of a checkpoint."""
 
 
 class Timing(TypedDict):
-    """What a training took, interruptions left out."""
+    """Duration of a training, without interruptions."""
 
     seconds: float
     images_per_second: float
 
 
 class Git(TypedDict):
-    """The code that trained."""
+    """Version of the code that trained."""
 
     commit: str | None
     dirty: bool | None
     refused: NotRequired[str]
-    """Why git told no commit."""
+    """Why git reported no commit."""
 
 
 class Receipt(TypedDict):
-    """``run.json``: what was trained, from what, and what came out."""
+    """``run.json``: what was trained, from what, and with which results."""
 
     format: int
     run: str
@@ -45,26 +45,26 @@ class Receipt(TypedDict):
     dataset: str
     seed: int
     guide: str | None
-    """Another run."""
+    """Id of the run used as guide."""
     guide_checkpoint: str | None
-    """sha256 of the weights that guided."""
+    """SHA-256 of the guide's weights."""
     spec: dict[str, Any]
     """``RunSpec.plain``."""
     checkpoint: Digests
     metrics: Digests
     online: dict[str, float | int]
-    """Top-1 of the last and of the best epoch, and which that was."""
+    """Top-1 of the last and of the best epoch, and the best epoch."""
     loss: float
     items: int
-    """Index pairs an epoch: images, or what SPPS mined."""
+    """Index pairs per epoch: images, or pairs mined by SPPS."""
     notes: list[str]
     resumed_after: list[int]
-    """Epochs after which it was interrupted."""
+    """Epochs after which it was interrupted and resumed."""
     device: str
     threads: int
     compiled: bool
     memory: dict[str, int]
-    """Bytes, at most: ``host`` and ``gpu``."""
+    """Peak memory in bytes: ``host`` and ``gpu``."""
     timing: Timing
     finished: str
     git: Git
@@ -75,7 +75,7 @@ class Receipt(TypedDict):
 
 
 def read_receipt(run: str, root: Path) -> Receipt | None:
-    """None where there is none; ``UserError`` where it is damaged."""
+    """Read a run's receipt. Return None if there is none; raise ``UserError`` if it is damaged."""
     return read_record(root / receipt_file(run), root)
 
 
@@ -96,17 +96,17 @@ class PlannedRun(TypedDict):
 
 
 class PlannedEvaluation(TypedDict):
-    """One run under all protocols of its recipe, or a part of them (``evaluations.py``)."""
+    """Evaluation of one run under all protocols of its recipe, or some of them (``evaluations.py``)."""
 
     run: str
     key: str
     protocols: dict[str, dict[str, Any] | None]
-    """With their settings; null for those that have them in the training."""
+    """Protocol -> its settings; null for protocols that are configured in the training."""
     asked: dict[str, list[str]]
-    """The metrics of each that tables show."""
+    """Protocol -> metrics shown in tables."""
     dataset: NotRequired[str]
     content: NotRequired[str]
-    """Where it is not on the run's own data."""
+    """Given if the data are not the run's own."""
 
 
 class Replicate(TypedDict):
@@ -143,10 +143,12 @@ class PlannedColumn(TypedDict):
     settings: dict[str, Any]
     stands_for: list[str]
     """Settings of the paper, in words."""
+    test_images: int | None
+    """Where that is known."""
 
 
 class Term(TypedDict):
-    """A cell of a contrast."""
+    """A weighted cell of a contrast."""
 
     row: str
     column: str
@@ -164,7 +166,7 @@ class PlannedEffect(TypedDict):
 
 
 class PlannedClaim(TypedDict):
-    """What is claimed of some cells."""
+    """A claim about some cells."""
 
     id: str
     text: str
@@ -187,12 +189,22 @@ class PlannedValue(TypedDict):
     comparable: bool
 
 
+class Measure(TypedDict):
+    """What is said of a metric."""
+
+    protocol: str
+    title: str
+    what: str
+    about: str
+    """The protocol."""
+
+
 class PlannedTable(TypedDict):
-    """One table, before its numbers."""
+    """One table, without its numbers."""
 
     id: str
     key: str
-    """A digest of all else, and of the code that writes tables."""
+    """Digest of all other keys and of the code that writes tables."""
     paper: str
     paper_title: str
     arxiv: str | None
@@ -204,6 +216,8 @@ class PlannedTable(TypedDict):
     rows: list[PlannedRow]
     columns: list[PlannedColumn]
     metrics: list[str]
+    measures: dict[str, Measure]
+    """What is said of each of the metrics."""
     cells: list[PlannedCell]
     claims: list[PlannedClaim]
     published: list[PlannedValue]
@@ -231,5 +245,5 @@ class PlannedDataset(TypedDict):
 
 
 def replicates(table: PlannedTable) -> list[Replicate]:
-    """Of all cells."""
+    """Return the replicates of all cells."""
     return [one for cell in table["cells"] for one in cell["replicates"]]

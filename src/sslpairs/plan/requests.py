@@ -1,4 +1,4 @@
-"""What each job asks a cluster for: GPUs, time and memory, from receipts of like runs, else from the recipe."""
+"""Cluster resources of each job: GPUs, time and memory, estimated from receipts of similar runs, else from the recipe."""
 
 import math
 import os
@@ -19,48 +19,48 @@ from sslpairs.plan.limits import Images, known_images
 from sslpairs.plan.records import Receipt
 
 START = 5
-"""Minutes for the start of a job on a busy file system: environment, libraries, data."""
-MARGIN = {"like runs": 1.5, "other runs": 3.0, "recipe": 3.0}
-"""Times the expected seconds, by what the expectation comes from."""
+"""Minutes for starting a job on a busy file system: environment, libraries, data."""
+MARGIN = {"similar runs": 1.5, "other runs": 3.0, "recipe": 3.0}
+"""Factor on the expected seconds, by the basis of the estimate."""
 SMALL_STEP = 0.5e12
-"""Operations in a step below which a GPU mostly waits for the next kernel, so that several runs may share it: a few
-milliseconds of a present GPU, and a small network's step starts some hundred kernels. An estimate of ours, not measured."""
+"""Operations per step below which a GPU mostly waits for kernel launches, so that several runs may share it: a few milliseconds on
+a current GPU, while a small network's step launches some hundred kernels. Our estimate, not measured."""
 CPU_FLOPS = 2e10
-"""Operations a second of one processor core, for as long as no receipt is there to go by: ``make tables`` reaches about twice that."""
+"""Operations per second of one CPU core, used until there is a receipt. ``make tables`` reaches about twice that."""
 STEP_SECONDS = 0.01
-"""What a step takes however small it is: some hundred starts of kernels. A guess of ours too."""
+"""Minimum time of a step, however small: some hundred kernel launches. Also a guess."""
 LIBRARIES_MB = {"cpu": 1900, "gpu": 6000}
-"""Main memory of a job's processes without data: Snakemake twice, Python with torch, on a GPU CUDA's libraries too."""
+"""Main memory of a job's processes without data: Snakemake twice, Python with torch, and on a GPU also CUDA's libraries."""
 GROWTHS = 3
-"""Times that memory grows at most: most attempts of a training that takes many jobs fail for their time only."""
+"""Maximum number of times that memory grows: most attempts of a training split over many jobs fail only because of their time limit."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What one job needs. Later attempts ask for more (``grown``)."""
+    """Resources of one job. Later attempts request more (``grown``)."""
 
     gpus: int
-    """0: the job computes on the CPU."""
+    """0 for jobs on the CPU."""
     shares: bool
-    """Whether it asks for a share of a GPU."""
+    """Whether it requests a share of a GPU."""
     nodes: int
     processes: int
-    """That train together."""
+    """Number of processes that train together."""
     cpus: int
-    """On each node."""
+    """CPU cores per node."""
     minutes: int
     memory_mb: int
-    """On each node."""
+    """Main memory per node."""
     seconds: float
-    """Expected, without any margin."""
+    """Expected time, without margin."""
     basis: str
-    """What time comes from: 'like runs', 'other runs' (their speed) or 'recipe' (a guessed speed)."""
+    """Basis of the estimate: 'similar runs', 'other runs' (their speed) or 'recipe' (a guessed speed)."""
     gpu_memory_gb: float = 0.0
-    """On each GPU, estimated; infinite where the data set's size is not known."""
+    """Estimated memory per GPU; infinite if the size of the data set is unknown."""
 
     def grown(self, attempt: int, site: Site) -> "Request":
-        """The request of a later attempt: twice the time and half as much memory again each time, memory ``GROWTHS`` times at
-        most, within the site's limits."""
+        """Return the request of a later attempt: each attempt doubles the time and increases memory by half (at most ``GROWTHS`` times),
+        within the site's limits."""
         minutes = self.minutes * 2 ** (attempt - 1)
         memory = _megabytes(self.memory_mb * 1.5 ** min(attempt - 1, GROWTHS))
         longest, most = site.longest_job or minutes, 1000 * (site.node_memory_gb or math.inf)
@@ -68,7 +68,7 @@ class Request:
 
 
 class Requests:
-    """The requests of a build's jobs at a site."""
+    """Resource requests of a build's jobs at a site."""
 
     def __init__(self, build: Build, site: Site):
         self.build, self.site = build, site
@@ -77,10 +77,10 @@ class Requests:
         self.trainings: dict[tuple, Request] = {}
         self.evaluations: dict[tuple, Request] = {}
 
-    # --- what is asked for ---------------------------------------------------------------------------------------
+    # --- what is requested ---------------------------------------------------------------------------------------
 
     def training(self, run: str) -> Request:
-        """Of the first job that trains a run. Runs that differ in their seed only ask for the same."""
+        """Return the request of the first job that trains a run. Runs that differ only in their seed request the same."""
         like = self._alike(run)
         if like not in self.trainings:
             self.trainings[like] = self._training(run)
@@ -118,17 +118,17 @@ class Requests:
         )
 
     def processes(self, run: str) -> int:
-        """That train a run together: on GPUs as many as its recipe has GPUs, and where the CPU was asked for as many there."""
+        """Return the number of processes that train a run: the recipe's number of GPUs, on GPUs or if the CPU was requested; else 1."""
         return self.plan.runs[run]["gpus"] if self.on_gpu or self.plan.settings["device"] == "cpu" else 1
 
     def nodes(self, run: str) -> int:
-        """On which they run: as few as can have equally many processes each."""
+        """Return the smallest number of nodes over which the processes can be split equally."""
         processes = self.processes(run)
         fewest = math.ceil(processes / self.site.gpus_per_node)
         return next(nodes for nodes in range(fewest, processes + 1) if processes % nodes == 0)
 
     def evaluation(self, name: str) -> Request:
-        """Of the job that evaluates a run: passes over the data without gradients, then a linear layer; seconds to minutes."""
+        """Return the request of an evaluation: forward passes over the data, then a linear layer; takes seconds to minutes."""
         run = self.plan.evaluations[name]["run"]
         like = (*self._alike(run), self.plan.evaluations[name]["key"])
         if like not in self.evaluations:
@@ -163,17 +163,17 @@ class Requests:
         )
 
     def jobs_in_a_row(self, request: Request) -> int:
-        """Jobs that it takes where the partition's limit is shorter than what is asked for."""
+        """Return the number of consecutive jobs needed if the requested time exceeds the partition's limit."""
         longest = self.site.longest_job
         return math.ceil(request.minutes / longest) if longest else 1
 
     def checkpoint_bytes(self, run: str) -> float:
-        """Size of a run's checkpoint: weights and momentum copies."""
+        """Return the size of a run's checkpoint: weights and momentum copies."""
         cost = self._cost(run)
         return 4.0 * (cost.parameters + cost.copies) if cost else 0.0
 
     def resources(self, request: Request, attempt: int) -> dict[str, Any]:
-        """A request in the names of Snakemake and its executors."""
+        """Return a request with the resource names of Snakemake and its executors."""
         site, asked = self.site, request.grown(attempt, self.site)
         found: dict[str, Any] = {
             "runtime": asked.minutes,
@@ -185,20 +185,20 @@ class Requests:
             found[name] = value
         elif asked.gpus:
             name, _, value = site.gpu_request.partition("=")
-            # gres is meant for each node, --gpus for all of them
+            # gres counts per node, --gpus in total
             found[name] = f"{value}:{asked.gpus // asked.nodes}" if value else asked.gpus
         if asked.nodes > 1:
-            # Without the last one the Slurm executor would ask for as many tasks on each GPU as there are in all.
+            # Without tasks_per_gpu the Slurm executor would request the total number of tasks on each GPU.
             found |= {"nodes": asked.nodes, "tasks": asked.nodes, "mpi": "srun", "tasks_per_gpu": 0}
         return found
 
     # --- what is known -------------------------------------------------------------------------------------------
 
     def seconds(self, run: str) -> tuple[float, str]:
-        """Seconds that a training takes on one device, and what that comes from ('like runs', 'other runs', 'recipe')."""
+        """Return the seconds that a training takes on one device, and the basis ('similar runs', 'other runs', 'recipe')."""
         spec = self.plan.runs[run]["spec"]
         if like := self._like.get(likeness(self.build, run)[0]):
-            return spec["epochs"] * median(like.seconds), "like runs"
+            return spec["epochs"] * median(like.seconds), "similar runs"
         images = self._images(run)
         if images is None:
             return 3600.0 * (10 if self.on_gpu else 1), "recipe"
@@ -209,18 +209,18 @@ class Requests:
         return flops / self._guess() + steps * STEP_SECONDS, "recipe"
 
     def _speed(self, run: str) -> float | None:
-        """Operations a second on one device of done runs whose steps are of about the same size: small steps are much slower."""
+        """Return the operations per second on one device, from finished runs with steps of similar size: small steps are much slower."""
         size = self._cost(run).flops_per_step
         like = [speed for other, speed in self._speeds if size / 8 < other < 8 * size]
         return median(like) if like else None
 
     def _guess(self) -> float:
-        """Operations a second on one device, for as long as there is nothing to go by."""
+        """Return the operations per second on one device that are assumed without receipts."""
         return self.site.gpu_tflops * 1e12 if self.on_gpu else CPU_FLOPS * self.plan.scale["threads"]
 
     @cached_property
     def _receipts(self) -> dict[str, tuple[Receipt, int]]:
-        """Receipts of runs on a device of this kind, and how many devices trained each."""
+        """Receipts of runs on a device of this kind, and the number of devices that trained each."""
         kind = "cuda" if self.on_gpu else "cpu"
         found = {}
         for run, receipt in self.build.receipts.items():
@@ -232,7 +232,7 @@ class Requests:
 
     @cached_property
     def _like(self) -> dict[tuple, "Measured"]:
-        """What runs of the same method, network, data and batch size took."""
+        """Time and memory of runs with the same method, network, data and batch size."""
         found: dict[tuple, Measured] = {}
         for run, (receipt, count) in self._receipts.items():
             measured = found.setdefault(likeness(self.build, run)[0], Measured([], 0, 0))
@@ -244,7 +244,7 @@ class Requests:
 
     @cached_property
     def _speeds(self) -> list[tuple[float, float]]:
-        """Operations in a step, and operations a second on one device, of the runs that are done."""
+        """Operations per step, and operations per second on one device, of the finished runs."""
         found = []
         for run, (receipt, count) in self._receipts.items():
             if images := self._images(run):
@@ -254,7 +254,7 @@ class Requests:
         return found
 
     def _memory(self, run: str) -> float:
-        """Megabytes of main memory of one process that trains a run."""
+        """Return the main memory in megabytes of one process that trains a run."""
         like = self._like.get(likeness(self.build, run)[0])
         if like and like.host:
             return 1000 + 1.25e-6 * like.host  # Snakemake takes part of the first gigabyte
@@ -264,14 +264,14 @@ class Requests:
         return LIBRARIES_MB["gpu" if self.on_gpu else "cpu"] + (data + tensors) * 1e-6
 
     def _gpu_memory(self, run: str) -> float:
-        """Bytes on all GPUs together that train a run."""
+        """Return the memory in bytes of a training, summed over its GPUs."""
         like = self._like.get(likeness(self.build, run)[0])
         if like and like.gpu:
             return 1.2 * like.gpu
         images, cost = self._images(run), self._cost(run)
         if not (images and cost):
             return math.inf
-        resident = images.bytes if images.bytes < 0.5e9 * self.site.gpu_memory_gb else 0  # as `data.arrays` decides
+        resident = images.bytes if images.bytes < 0.5e9 * self.site.gpu_memory_gb else 0  # as in `data.arrays`
         return 1.3 * cost.activations + cost.state + resident + 1e9
 
     def _cost(self, run: str):
@@ -296,18 +296,18 @@ class Requests:
 
 @dataclass
 class Measured:
-    """What runs took that are alike."""
+    """Measurements of similar runs."""
 
     seconds: list[float]
-    """Of an epoch, on one device."""
+    """Seconds per epoch, on one device."""
     host: int
-    """Most bytes of main memory of one process."""
+    """Peak main memory of one process in bytes."""
     gpu: int
-    """Most bytes on all GPUs together."""
+    """Peak memory in bytes, summed over GPUs."""
 
 
 def _minutes(value: float) -> int:
-    """Up to a round time, so that there are few different requests: 10, 15, 20, 30, 45, 60, 90 minutes, 2, 3, 4, 6, 8, 12, ... hours."""
+    """Round up, so that there are few different requests: 10, 15, 20, 30, 45, 60, 90 minutes, 2, 3, 4, 6, 8, 12, ... hours."""
     steps = (10, 15, 20, 30, 45, 60, 90)
     step = next((step for step in steps if value <= step), None)
     while step is None:
@@ -317,15 +317,16 @@ def _minutes(value: float) -> int:
 
 
 def _megabytes(value: float) -> int:
-    """Up to half a gigabyte, beyond 8 to 2 of them."""
+    """Round up to multiples of 0.5 GB, above 8 GB to multiples of 2 GB."""
     to = 500 if value <= 8000 else 2000
     return math.ceil(value / to) * to
 
 
 def functions(requests: Requests, kind: str, defaults: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Callable]:
-    """Functions for the ``resources`` of Snakemake's rules: name -> wildcards and attempt to value.
+    """Return functions for the ``resources`` of Snakemake's rules: name -> function of wildcards and attempt.
 
-    None where a job asks for none; of GPUs what the profile's ``defaults`` say (``gpus: 0`` for a submit command that names them).
+    Resources that a job does not request are None; GPUs have the value in the profile's ``defaults`` (``gpus: 0`` for a submit command
+    that uses them).
     """
     wildcard = {"training": "run", "evaluation": "evaluation"}[kind]
     names = ["runtime", "mem_mb", "cpus_per_task", "nodes", "tasks", "mpi", "tasks_per_gpu"]
@@ -346,7 +347,7 @@ def functions(requests: Requests, kind: str, defaults: Mapping[str, Any] = Mappi
 
 
 def given(requests: Requests) -> dict[str, Callable]:
-    """The same on a cluster's node, as far as the executor there starts the command by it."""
+    """Return the same functions on a cluster's node, for the resources with which the executor there starts the command."""
 
     def on_several(name: str) -> Callable:
         def value(wildcards):
@@ -355,6 +356,6 @@ def given(requests: Requests) -> dict[str, Callable]:
 
         return value
 
-    # The executor's inner process is not told by Slurm any more.
+    # Slurm does not pass this on to the executor's inner process.
     cores = int(os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SSLPAIRS_CORES") or 0) or None
     return {name: on_several(name) for name in ("nodes", "tasks", "mpi")} | {"cpus_per_task": lambda wildcards: cores}

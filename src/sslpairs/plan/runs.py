@@ -1,4 +1,4 @@
-"""From a place to runs: specifications, checked, with their guides."""
+"""Create runs from places: validated specifications, with their guides."""
 
 from typing import Any
 
@@ -25,14 +25,14 @@ class Runs(Places):
     """Runs of a plan."""
 
     def check_schedules(self, paper_id: str, paper: Paper) -> None:
-        """``UserError`` for a schedule that leaves nothing of a training, of tables that nobody asked for, too."""
+        """Raise ``UserError`` for a schedule whose warm-up takes up the whole training, also in tables that were not requested."""
         for table_id, table in paper.tables.items():
             try:
                 self._begin(paper_id, table_id)
                 recipes = [(place, self._recipe(place)) for place in self._columns(table).values()]
                 bases = {parse_label(row).base for row in table.rows}
             except UserError:
-                continue  # told where the table is planned
+                continue  # reported when the table is planned
             for place, recipe in recipes:
                 for method in filter(None, (getattr(recipe.methods, base) for base in sorted(bases))):
                     change = method.training
@@ -40,7 +40,7 @@ class Runs(Places):
                     check_schedule(schedule, place.epochs, self.config.scale_file, self.recipe_file)
 
     def _recipe(self, place: Place) -> Recipe:
-        """The scale's recipe with the column's dotted changes, validated anew."""
+        """Return the scale's recipe with the column's dotted changes, revalidated."""
         if not place.changes:
             return self.recipe
         key = canonical([self.recipe_file, place.changes])
@@ -56,9 +56,9 @@ class Runs(Places):
         return self.changed[key]
 
     def _run(self, draft: Plan, label, place: Place, seed: int) -> str:
-        """Add one run (and its guide's), and answer its id."""
+        """Add one run (and its guide) and return its id."""
         recipe = self._recipe(place)
-        # Runs of other seeds are alike: thousands of runs come from some tens of recipes.
+        # Runs differ only in their seed: thousands of runs come from a few dozen recipes.
         like = (id(recipe), str(label), id(place.backbone), place.dataset, place.batch_size, place.epochs)
         like = (*like, place.augmentation)
         if like not in self.specs:
@@ -70,8 +70,8 @@ class Runs(Places):
             earlier, guide = guide, self._guide(draft, settings, place, seed)
             if earlier not in (None, guide):
                 raise UserError(
-                    f"{self.recipe_file}: strategies: '{label}' would need two guides ({earlier} and {guide}), and a run has "
-                    f"one; give them the same guide ({self.where})"
+                    f"{self.recipe_file}: strategies: '{label}' would need two guides ({earlier} and {guide}), but a run has only "
+                    f"one; use the same guide for both ({self.where})"
                 )
             value = spec["strategies"][name]
             value = value | {"guide": value["guide"] | {"run": guide}}
@@ -90,13 +90,13 @@ class Runs(Places):
         return name
 
     def _spec(self, recipe: Recipe, label, place: Place) -> tuple[dict[str, Any], str, int, dict[str, Any]]:
-        """A run's specification as JSON values, but for the seed and the name of a guide; its augmentation's name; how many GPUs
-        train it; and for each strategy that is guided by a run, that guide as the recipe has it."""
+        """Return a run's specification as JSON values, without the seed and the id of a guide; the name of its augmentation; the number
+        of GPUs; and the guide of each strategy that is guided by a run, as given in the recipe."""
         method = getattr(recipe.methods, label.base)
         if method is None:
             known = ", ".join(name for name in METHODS if getattr(recipe.methods, name))
             raise UserError(
-                f"{self.recipe_file}: methods: no values for '{label.base}', which {self.where} needs; add them (known: {known})"
+                f"{self.recipe_file}: methods: no values for '{label.base}', needed by {self.where}; add them (known: {known})"
             )
         training = recipe.training
         change = method.training
@@ -112,7 +112,7 @@ class Runs(Places):
             settings = recipe.strategy(label.base, name)
             if settings is None:
                 raise UserError(
-                    f"{self.recipe_file}: strategies: no values for '{name}', which {self.where} needs; add them"
+                    f"{self.recipe_file}: strategies: no values for '{name}', needed by {self.where}; add them"
                 )
             settings = settings.under(base)
             if problem := settings.problem(base, place.batch_size, images, f"data set '{place.dataset}'"):
@@ -128,7 +128,7 @@ class Runs(Places):
         if place.batch_size % (gpus * together):
             key = f"methods.{label.base}.training.gpus" if change and change.gpus else "training.gpus"
             raise UserError(
-                f"{self.recipe_file}: {key}: a batch of {place.batch_size} cannot be shared equally by {gpus} GPUs{words}; write a "
+                f"{self.recipe_file}: {key}: a batch of {place.batch_size} cannot be split equally over {gpus} GPUs{words}; write a "
                 f"number that divides it ({self.where})"
             )
         schedule = (change and change.schedule) or training.schedule
@@ -152,7 +152,7 @@ class Runs(Places):
         return spec.plain(), augmentation, gpus, guides
 
     def _check_batch(self, label, place: Place) -> int | None:
-        """How many training images there are, where that is known. ``UserError`` where a batch has more."""
+        """Return the number of training images, if known. Raise ``UserError`` if a batch is larger."""
         images = self.images_of(place.dataset)
         longer = any(STRATEGIES[name].lengthens for name in label.strategies)
         if images and not longer and place.batch_size > images.train:
@@ -163,22 +163,22 @@ class Runs(Places):
         return images.train if images else None
 
     def _check_changes(self, recipe: Recipe, label, place: Place) -> None:
-        """``UserError`` for a column's change that this row would not feel although it is meant to."""
+        """Raise ``UserError`` for a column's change that would have no effect in this row."""
         own = getattr(recipe.methods, label.base).training
         for key, _ in place.changes:
             words = [word for word in key.split(".") if word not in ("training", "strategies")]
             if own and words[0] in ("augmentation", "optimizer", "schedule") and getattr(own, words[0]) is not None:
                 raise UserError(
-                    f"{self.where}: set: '{key}': '{label}' has an {words[0]} of its own (methods.{label.base}.training), which "
-                    f"would stay; name that one instead"
+                    f"{self.where}: set: '{key}': '{label}' has its own {words[0]} (methods.{label.base}.training), which "
+                    f"overrides it; change that one instead"
                 )
             if words[0] not in label.strategies or len(words) != 2:
                 continue
             if unused := STRATEGIES[words[0]].unused(words[1], METHODS[label.base]):
-                raise UserError(f"{self.where}: set: '{key}': {unused}; leave '{label}' out of the table")
+                raise UserError(f"{self.where}: set: '{key}': {unused}; remove '{label}' from the table")
 
     def _guide(self, draft: Plan, guide, place: Place, seed: int) -> str:
-        """The run that a guide names: on the same data, with the same network, at the scale's default batch size."""
+        """Return the run that a guide names: same data, same network, at the scale's default batch size."""
         try:
             label = parse_label(guide.method)
         except UserError as error:
@@ -186,7 +186,7 @@ class Runs(Places):
         if any(STRATEGIES[name].guided() for name in label.strategies):
             guided = " and ".join(strategy.title for strategy in STRATEGIES.values() if strategy.guided())
             raise UserError(
-                f"{self.recipe_file}: guide.method: '{shown(guide.method)}' needs a guide itself; name a method without {guided}"
+                f"{self.recipe_file}: guide.method: '{shown(guide.method)}' itself needs a guide; name a method without {guided}"
             )
         at = Place(
             place.dataset,
@@ -199,8 +199,8 @@ class Runs(Places):
         return self._run(draft, label, at, seed)
 
     def _evaluating(self, asked: dict[str, list[str]], place: Place) -> dict[str, Any]:
-        """What an evaluation is, but for its run: under all of the recipe's protocols. Its key holds the data where these are not the
-        run's own."""
+        """Return an evaluation under all of the recipe's protocols, without its run. Its key includes the data if they are not the run's
+        own."""
         name = place.evaluate_on
         data = name or place.dataset
         chosen = self.recipe.evaluation.chosen().items()
@@ -214,7 +214,7 @@ class Runs(Places):
 
 
 def _let_through(value: dict, key: str) -> None:
-    """A changed value of a strategy holds for all methods: their own values of it go."""
+    """A changed value of a strategy applies to all methods: remove the methods' own values of it."""
     words = [word for word in key.split(".") if word != "strategies"]
     if words[0] in value["strategies"] and len(words) > 1:
         for method in value["methods"].values():
@@ -222,7 +222,9 @@ def _let_through(value: dict, key: str) -> None:
 
 
 def _change(value: dict, key: str, new: Any, where: str) -> None:
-    """Set a dotted key of a recipe; the first word may leave out 'methods', 'strategies' or 'training'."""
+    """Set a dotted key of a recipe; a leading 'methods', 'strategies' or 'training' may be omitted."""
     if key.split(".")[0] in ("title", "about", "evaluation"):
-        raise UserError(f"{where}: set: '{shown(key)}': a column changes the training only; change the recipe itself")
+        raise UserError(
+            f"{where}: set: '{shown(key)}': a column can only change the training; change the recipe itself"
+        )
     set_value(value, key, new, f"{where}: set", ROOMS)

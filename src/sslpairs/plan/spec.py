@@ -1,4 +1,4 @@
-"""What one training is: its specification in full, and the id made from it (``spec/workflow.md`` of the design, 1.1)."""
+"""Full specification of one training, and the id derived from it (``spec/workflow.md`` of the design, 1.1)."""
 
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ class RunSpec(Model):
 
     format: Literal[1] = 1
     dataset: str
-    """sha256 of the prepared images and labels."""
+    """SHA-256 of the prepared images and labels."""
     backbone: Backbone
     method: Methods
     """Exactly one base method."""
@@ -41,7 +41,7 @@ class RunSpec(Model):
         return [name for name in STRATEGIES if getattr(self.strategies, name) is not None]
 
     def plain(self) -> dict[str, Any]:
-        """As JSON values. Methods and strategies that are not used leave no trace, so that new ones change no id."""
+        """Return JSON values. Unused methods and strategies are left out, so that adding one changes no existing id."""
         value = self.model_dump(mode="json")
         value["method"] = {self.base: value["method"][self.base]}
         for key in ("training", "strategies"):  # already resolved
@@ -51,5 +51,5 @@ class RunSpec(Model):
 
 
 def digest(value: Any) -> str:
-    """First 12 hex digits of the sha256 of the canonical JSON."""
+    """Return the first 12 hex digits of the SHA-256 of the canonical JSON."""
     return sha256_text(canonical(value))[:12]

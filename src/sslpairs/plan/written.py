@@ -1,8 +1,8 @@
-"""Whether a table or a figure on disk shows the numbers of now.
+"""Check whether a table or a figure on disk is up to date.
 
-Beside the files of a table or a figure lies a record of what they were made from: the key of the plan (settings and code), the
-evaluations' own digests, and the digest of each file. A build writes whatever does not fit its record again. Neither dates
-of files nor what Snakemake remembers play a part in that, so that a job killed at any moment leaves no old number behind.
+Next to the files of a table or a figure is a record of their sources: the key of the plan (settings and code), the digests of the
+evaluations, and the digest of each file. A build rewrites whatever does not match its record. File times and Snakemake's metadata are
+not used for this, so a job killed at any moment leaves no outdated number behind.
 """
 
 from pathlib import Path
@@ -13,13 +13,13 @@ from sslpairs.plan.build import Build
 from sslpairs.plan.paths import ENDINGS
 
 CURRENT, OLD, MISSING = "yes", "old", "no"
-"""States of a table's or figure's files: they show the numbers of now, others, or are not all there."""
+"""States of a table's or figure's files: up to date, out of date, or incomplete."""
 
 
 def made_from(build: Build, kind: str, name: str) -> str:
-    """The sha256 over all that a table or a figure (``kind``: "tables" or "figures") is made from.
+    """Return the SHA-256 over everything that a table or a figure (``kind``: "tables" or "figures") is made from.
 
-    Raises ``UserError`` or ``OSError`` where a part of it is missing or damaged.
+    Raise ``UserError`` or ``OSError`` if a part of it is missing or damaged.
     """
     entry = getattr(build.plan, kind)[name]
     parts = [entry["key"], *map(build.seal_of, build.evaluations_of(entry.get("table", name)))]
@@ -29,12 +29,12 @@ def made_from(build: Build, kind: str, name: str) -> str:
 
 
 def seal(build: Build, kind: str, name: str, stem: Path, source: str) -> None:
-    """Note beside the files of a table or a figure that they were made from ``source``, which ``made_from`` told before."""
+    """Record that the files of a table or a figure were made from ``source``, as returned by ``made_from`` beforehand."""
     write_record(_record(stem), {"format": 1, "name": name, "made_from": source, "files": _digests(kind, stem)})
 
 
 def state(build: Build, kind: str, name: str) -> str:
-    """``CURRENT``, ``OLD`` or ``MISSING``: the files of a table or a figure, beside the plan and the evaluations of now."""
+    """Return ``CURRENT``, ``OLD`` or ``MISSING``: the files of a table or a figure compared with the current plan and evaluations."""
     stem = build.root / build.stem(kind, name)
     try:
         digests = _digests(kind, stem)
@@ -51,7 +51,7 @@ def state(build: Build, kind: str, name: str) -> str:
 
 
 def outdated(build: Build, kind: str, name: str) -> list[str]:
-    """The files of a table or a figure that a build must write again; none where they show the numbers of now."""
+    """Return the files of a table or a figure that a build must rewrite; none if they are up to date."""
     return [] if state(build, kind, name) == CURRENT else build.files_of(kind, name)
 
 

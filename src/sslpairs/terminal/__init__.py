@@ -1,1 +1,1 @@
-"""What the command line shows: whole names at every width, in every encoding. Never imports torch."""
+"""Output of the command line: full names at every width, in every encoding. Never imports torch."""

@@ -1,4 +1,4 @@
-"""``sslpairs doctor``: the machine, the libraries, the configuration, the data and every record, looked at one by one."""
+"""``sslpairs doctor``: check the machine, the libraries, the configuration, the data and every record."""
 
 import os
 import platform
@@ -23,13 +23,13 @@ from sslpairs.terminal.screen import out
 from sslpairs.words import counted
 
 LIBRARIES = {"torch": "2.11", "torchvision": "0.26", "lightly": "1.6", "snakemake": "9.27", "dvc": "3.67"}
-"""What this project is made for."""
+"""Versions that this project is made for."""
 Say = Callable[[bool, str], None]
-"""Told whether something is as it should be, and what it is."""
+"""Called with whether a check passed, and its description."""
 
 
 def examine(open_build: Callable[[], Build]) -> int:
-    """Look at everything, say what is found, and return the number of problems."""
+    """Run all checks, print the results, and return the number of problems."""
     problems = 0
 
     def say(good: bool, text: str) -> None:
@@ -67,7 +67,7 @@ def _machine(say: Say) -> None:
         f"{cache} (Snakemake keeps files there; else set HOME or XDG_CACHE_HOME to a folder of yours)",
     )
     free = shutil.disk_usage(".").free / 1e9
-    say(free > 2, f"{free:,.0f} GB free here (a digits build takes 0.1)")
+    say(free > 2, f"{free:,.0f} GB free here (a digits build needs 0.1)")
     try:
         import torch
 
@@ -75,14 +75,14 @@ def _machine(say: Say) -> None:
         names = ", ".join(torch.cuda.get_device_name(number) for number in range(gpus))
         say(True, f"{counted(os.cpu_count() or 1, 'core')}; GPUs: {names or 'none'}")
     except Exception as error:
-        say(False, f"torch does not import ({error}): run `make setup` again")
+        say(False, f"torch cannot be imported ({error}): run `make setup` again")
 
 
 def _configuration(build: Build, say: Say) -> None:
     plan = build.plan
     facts = f"{counted(len(plan.selected), 'table')}, {counted(len(_chosen_runs(build)), 'run')} at scale {plan.scale['name']}"
     if others := len(plan.left_out) + len(plan.tables) - len(plan.selected):
-        facts += f" (not counted: {counted(others, 'table')} that papers and tables of config/config.yaml leave out)"
+        facts += f" (not counted: {counted(others, 'table')} that papers and tables of config/config.yaml exclude)"
     say(True, f"configuration: {facts}")
 
 
@@ -95,16 +95,16 @@ def _data(build: Build, say: Say) -> None:
     for name in build.plan.datasets:
         try:
             if name in build.to_prepare:
-                say(True, f"data set {name}: not here yet; a build prepares it")
+                say(True, f"data set {name}: not prepared yet; a build prepares it")
             else:
                 verify(name, build.root)
-                say(True, f"data set {name}: whole")
+                say(True, f"data set {name}: intact")
         except UserError as error:
             say(False, str(error))
 
 
 def _records(build: Build, say: Say) -> None:
-    """Compare every record, checkpoint and pointer of the plan with what it should be."""
+    """Verify every record, checkpoint and pointer of the plan."""
     for line in build.damaged:
         say(False, line)
     here = [run for run in build.receipts if build.has_checkpoint(run)]
@@ -112,7 +112,7 @@ def _records(build: Build, say: Say) -> None:
     broken = [run for run in here if digests[run] != build.receipts[run]["checkpoint"]["sha256"]]
     for run in broken:
         remedy = f"`sslpairs restore {run}`" if build.is_published(run) else f"`sslpairs train {run}` makes it again"
-        say(False, f"{run}: checkpoint.pt is damaged, or not the one that run.json names; {remedy}")
+        say(False, f"{run}: checkpoint.pt is damaged or differs from the one named in run.json; {remedy}")
     for run in build.receipts:
         try:
             pointer = read_pointer(run, build.root)
@@ -120,11 +120,11 @@ def _records(build: Build, say: Say) -> None:
             say(False, str(error))
             continue
         if pointer and pointer != pointer_of(build.receipts[run]):
-            say(False, f"{run}: its pointer is of another checkpoint; `sslpairs publish` writes it again")
+            say(False, f"{run}: its pointer is for a different checkpoint; `sslpairs publish` rewrites it")
     products = [(kind, name) for kind in ENDINGS for name in getattr(build.plan, kind)]
     for kind, name in products:
         if written.state(build, kind, name) == written.OLD:
-            words = "not of the settings and results of now; the next build writes it again"
+            words = "out of date with the settings and results; the next build rewrites it"
             say(False, f"{build.stem(kind, name)}.*: {words}")
     runs = _chosen_runs(build)
     evaluations = {name for table in build.plan.selected for name in build.evaluations_of(table)}
@@ -132,5 +132,5 @@ def _records(build: Build, say: Say) -> None:
         True,
         f"{sum(run in build.receipts for run in runs)} of {counted(len(runs), 'run')} done, "
         f"{len(evaluations & build.evaluated)} of {counted(len(evaluations), 'evaluation')}; "
-        f"{counted(len(here) - len(broken), 'checkpoint')} whole",
+        f"{counted(len(here) - len(broken), 'checkpoint')} intact",
     )

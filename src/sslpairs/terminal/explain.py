@@ -1,4 +1,4 @@
-"""``sslpairs explain``: where a number comes from, and what a change would train again, for people."""
+"""``sslpairs explain``: human-readable output on where a number comes from, and what a change would retrain."""
 
 import json
 from collections import Counter
@@ -20,7 +20,7 @@ from sslpairs.words import counted, duration
 
 
 def show(build: Build, subject: Subject, full: bool) -> None:
-    """A run, or the runs and numbers of a table, a figure or a cell; with ``full`` the recipes too."""
+    """Show a run, or the runs and numbers of a table, a figure or a cell; with ``full`` also the recipes."""
     out.print(subject.title, style="bold", markup=False, soft_wrap=True)
     if subject.places:
         _show_places(build, subject, full)
@@ -75,7 +75,7 @@ def _show_places(build: Build, subject: Subject, full: bool) -> None:
 
 
 def _numbers(build: Build, subject: Subject) -> Table:
-    """A line for each seed of a cell, and its mean and standard deviation below them."""
+    """One line for each seed of a cell, followed by mean and standard deviation."""
     tables = {table: build.plan.tables[table] for table, _, _ in subject.places}
     cells = {(table, c["row"], c["column"]): c for table, plan in tables.items() for c in plan["cells"]}
     labels = {(table, column["id"]): column["label"] for table, plan in tables.items() for column in plan["columns"]}
@@ -106,7 +106,7 @@ def _mean(values: list[float]) -> str:
 
 
 def changed(build: Build, changes: list[str], choices: dict[str, Any]) -> Build:
-    """The build of the configuration after some changes. Raises ``UserError`` for one that cannot be made."""
+    """Return the build of the configuration after some changes. Raise ``UserError`` for an invalid change."""
     config = read_config(build.root, choices)
     for change in changes:
         config = with_change(config, change)
@@ -114,12 +114,12 @@ def changed(build: Build, changes: list[str], choices: dict[str, Any]) -> Build:
 
 
 def what_if(build: Build, then: Build, subject: Subject | None, changes: list[str]) -> None:
-    """What the changed configuration would do, for the selected tables or for the subject's places."""
+    """Show what a build of the changed configuration would do, for the selected tables or for the subject's cells."""
     found = explaining.difference(build, then, subject)
     out.print(f"If {' and '.join(changes)}:", style="bold", markup=False, soft_wrap=True)
     known = found.trained and found.unknown < len(found.trained)
-    cost = f", about {duration(found.seconds)} one after another" if known else ""
-    before = f"; {len(found.found)} more were trained before" if found.found else ""
+    cost = f", about {duration(found.seconds)} sequentially" if known else ""
+    before = f"; {len(found.found)} more already trained" if found.found else ""
     out.print(f"  train      {counted(len(found.trained), 'run')}{cost}{before}", soft_wrap=True)
     for label, number in Counter(then.plan.runs[run]["label"] for run in found.trained).items():
         out.print(f"               {number} x {label}", soft_wrap=True)

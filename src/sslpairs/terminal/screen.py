@@ -1,4 +1,4 @@
-"""The terminal, pipe or file that a command writes to: nothing is cut there, and no character is too much for it."""
+"""Output to a terminal, pipe or file: nothing is truncated, and every character can be written."""
 
 import codecs
 import sys
@@ -16,11 +16,11 @@ LOOKALIKES = {
     **{"±": "+/-", "−": "-", "–": "-", "—": "-", "×": "x", "·": ".", "•": "*", "…": "...", "█": "#", "→": "->"},
     **{"≤": "<=", "≥": ">=", "“": '"', "”": '"', "‘": "'", "’": "'", "│": "|", "─": "-", "✓": "yes"},
 }
-"""What stands for a character where the encoding of a terminal lacks it."""
+"""Replacements for characters that the encoding of a terminal lacks."""
 
 
 def _lookalike(error: UnicodeError) -> tuple[str, int]:
-    """An error handler for ``codecs``: characters that cannot be written are replaced, never a reason to stop."""
+    """Error handler for ``codecs``: replace characters that cannot be written instead of failing."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(map(_plain, error.object[error.start : error.end])), error.end
@@ -37,14 +37,14 @@ codecs.register_error("lookalike", _lookalike)
 
 
 def accept_any_encoding() -> None:
-    """Let standard output and standard error of this process take every character, whatever their encoding."""
+    """Let standard output and standard error of this process accept every character, whatever their encoding."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure") and stream.errors != "lookalike":
             stream.reconfigure(errors="lookalike")
 
 
 def writable(item: Any, encoding: str) -> Any:
-    """A text or ``rich`` renderable with look-alikes for what an encoding lacks. Done before the layout, since they are wider."""
+    """Replace characters that an encoding lacks in a string or ``rich`` renderable. Done before layout, since replacements may be wider."""
 
     def text(value: str) -> str:
         return value.encode(encoding, "lookalike").decode(encoding)
@@ -67,7 +67,7 @@ def writable(item: Any, encoding: str) -> Any:
 
 
 def _tables(item: Any) -> Iterator[Table]:
-    """The tables in a renderable."""
+    """Yield the tables in a renderable."""
     if isinstance(item, Table):
         yield item
     for part in item.renderables if isinstance(item, Group) else [item.renderable] if isinstance(item, Padding) else []:
@@ -75,13 +75,13 @@ def _tables(item: Any) -> Iterator[Table]:
 
 
 class Screen(Console):
-    """A console that gives tables the width that their words need, and cuts none of them.
+    """A console that gives tables the width that their words need and never truncates words.
 
     In a pipe or a file tables have their natural width; on a terminal that is too narrow the terminal breaks the lines.
     """
 
     def print(self, *objects: Any, **how: Any) -> None:
-        """As ``rich.console.Console.print``."""
+        """Like ``rich.console.Console.print``."""
         objects = tuple(self.shown(one) for one in objects)
         before, width = self._width, max([self.width, *map(self._needed, objects)])
         self._width = width if width > self.width else before
@@ -91,7 +91,7 @@ class Screen(Console):
             self._width = before
 
     def shown(self, item: Any) -> Any:
-        """What is shown of a renderable in this encoding: with whole words, names on one line."""
+        """Prepare a renderable for this encoding, with unbroken words and names on one line."""
         for table in _tables(item):
             for column in table.columns:
                 column.overflow = "fold"
@@ -99,7 +99,7 @@ class Screen(Console):
         return item if self.encoding.startswith("utf") else writable(item, self.encoding)
 
     def natural_width(self, item: Any) -> int:
-        """Of a renderable, when no line of it is wrapped."""
+        """Width of a renderable when no line is wrapped."""
         return Measurement.get(self, self.options.update(width=10_000), item).maximum
 
     def _needed(self, item: Any) -> int:

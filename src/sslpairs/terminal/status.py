@@ -1,4 +1,4 @@
-"""``sslpairs status``: how far each table is, what is trained now and how long it takes, and what failed with which words."""
+"""``sslpairs status``: progress of each table, running trainings with remaining time, and failures with their messages."""
 
 import time
 from collections.abc import Callable
@@ -20,27 +20,27 @@ from sslpairs.workflow.announce import building
 BAR = 20
 """Characters of a table's bar."""
 OPTIONAL = ("training", "restorable", "missing", "failed")
-"""Columns that are left out when they hold zeros alone."""
+"""Columns that are hidden when all their values are zero."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """How far a table is. Guides of its runs count as its runs, as in ``sslpairs plan``."""
+    """Progress of a table. Guides of its runs count as its runs, as in ``sslpairs plan``."""
 
     table: str
     runs: int
     done: int
     training: int
-    """Runs that are trained now."""
+    """Runs in training."""
     restorable: int
-    """Done runs whose checkpoint is published and not here."""
+    """Finished runs whose checkpoint is published but not on this machine."""
     missing: int
     failed: int
     """Runs and evaluations."""
     evaluated: int
     evaluations: int
     written: str
-    """yes, no, or old: what lies there shows other settings or numbers than those of now."""
+    """yes, no, or old: the files do not match the current settings or numbers."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Status:
-    """How far the chosen tables are."""
+    """Progress of the selected tables."""
 
     scale: str
     rows: list[Row]
@@ -69,11 +69,11 @@ class Status:
 
     @property
     def finished(self) -> bool:
-        """Whether every table is written, from evaluations of today's plan."""
+        """Whether every table is written, from evaluations of the current plan."""
         return all(row.written == written.CURRENT and row.evaluated == row.evaluations for row in self.rows)
 
     def plain(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return JSON values."""
         found = asdict(self)
         states, training = found.pop("states"), found.pop("training")
         found["runs"] = [{"run": run, "state": state, **training.get(run, {})} for run, state in states.items()]
@@ -81,7 +81,7 @@ class Status:
 
 
 def collect(build: Build, tables: list[str]) -> Status:
-    """Look at every run and evaluation of the tables; trainings that run now and failures are those of the whole plan."""
+    """Collect every run and evaluation of the tables; running trainings and failures are those of the whole plan."""
     runs = {table: build.with_guides(build.runs_of(table)) for table in tables}
     evaluations = {table: set(build.evaluations_of(table)) for table in tables}
     wanted = dict.fromkeys(run for table in tables for run in runs[table])
@@ -127,13 +127,13 @@ def _failures(build: Build, now: dict[str, Running]) -> list[Failure]:
 
 
 def failure(build: Build, log: str, most: int = 6) -> list[str]:
-    """The last lines of a job's log when its last attempt failed; none while it is at work, or before."""
+    """Return the last lines of a job's log if its last attempt failed; none while it is running or before it has started."""
     try:
         lines = (build.root / log).read_text(encoding="utf-8", errors="replace").strip().splitlines()
     except OSError:
         return []
     errors = [number for number, line in enumerate(lines) if " ERROR " in line]
-    # What comes after an error without a level of its own belongs to it; a later fact means a later attempt.
+    # Lines without a level after an error belong to it; a later INFO or WARNING line means a later attempt.
     if not errors or any(f" {level} " in line for line in lines[errors[-1] + 1 :] for level in ("INFO", "WARNING")):
         return []
     return lines[max(0, errors[-1] - most + len(lines[errors[-1] :])) :] if len(lines) > most else lines
@@ -143,7 +143,7 @@ def failure(build: Build, log: str, most: int = 6) -> list[str]:
 
 
 def grid(status: Status) -> Table:
-    """The tables. Columns of zeros are left out, and the bar where it does not fit; names are whole at every width."""
+    """Return the tables. Columns of zeros are hidden, and the bar if it does not fit; names are never truncated."""
     whole = _grid(status, bar=True)
     return whole if out.natural_width(whole) <= out.width else _grid(status, bar=False)
 
@@ -164,7 +164,7 @@ def _grid(status: Status, bar: bool) -> Table:
 
 
 def lines(status: Status) -> list[str]:
-    """What there is to say beside the tables."""
+    """Return the lines printed below the tables."""
     found = []
     for run, one in status.training.items():
         left = "" if one.seconds_left is None else f", about {duration(one.seconds_left)} left"
@@ -177,14 +177,14 @@ def lines(status: Status) -> list[str]:
 
 
 def show(status: Status) -> None:
-    """On standard output."""
+    """Print the status to standard output."""
     out.print(grid(status))
     for line in lines(status):
         out.print(line, soft_wrap=True, markup=False)
 
 
 def watch(look: Callable[[], Status], pause: float = 2.0) -> None:
-    """Show the status again and again until every table is written, or Ctrl-C; in a pipe or a file, whenever it changes."""
+    """Show the status repeatedly until every table is written, or Ctrl-C; in a pipe or a file, only when it changes."""
     from rich.live import Live
 
     try:

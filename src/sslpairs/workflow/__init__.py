@@ -1,1 +1,1 @@
-"""What the Snakefile and the command line share: builds, their jobs, and clusters."""
+"""Code shared by the Snakefile and the command line: builds, their jobs, and clusters."""

@@ -1,4 +1,4 @@
-"""What the jobs of a build ask a cluster for."""
+"""Cluster resources of the jobs of a build."""
 
 import os
 import shutil
@@ -19,15 +19,15 @@ from sslpairs.workflow.snakemake import Engine
 
 
 def freeze_build(build: Build, cluster: "Cluster") -> Path:
-    """Write the plan for the jobs. A cluster's nodes may have no git, so that the commit is looked up here."""
+    """Write the plan for the jobs. A cluster's nodes may have no git, so the commit is determined here."""
     if cluster.requests:
         build.plan.git = git_state(build.root)
-    _ = build.evaluations  # looks which of them are parts of others
+    _ = build.evaluations  # determines which of them are parts of others
     return freeze(build.plan, build.root)
 
 
 class Cluster:
-    """What the jobs of a build ask a cluster for; nothing in a build on one machine, whose profile describes none."""
+    """Cluster resources of the jobs of a build; empty for builds on one machine, whose profile describes no cluster."""
 
     def __init__(self, build: Build, engine: Engine):
         self.build, self.engine = build, engine
@@ -39,7 +39,7 @@ class Cluster:
             return
         site = read_site(defaults)
         self.requests = Requests(build, site)
-        if engine.on_node:  # it has what it was given, and no other job's receipts are read
+        if engine.on_node:  # its resources are already granted, and receipts of other jobs are not read
             if cores := os.environ.get("SLURM_CPUS_PER_TASK"):
                 os.environ["SSLPAIRS_CORES"] = cores
             self.training = given(self.requests)
@@ -53,11 +53,11 @@ class Cluster:
                 share_folder()
 
     def device(self, wildcards) -> str:
-        """Who was given a GPU must not compute without one unnoticed."""
+        """Return the device option: a job with a GPU must not silently fall back to the CPU."""
         return " --device cuda" if self.requests and self.requests.on_gpu else ""
 
     def launch(self, wildcards) -> str:
-        """What starts a training's command: on several nodes srun, once on each."""
+        """Return the launcher of a training's command: srun on several nodes, one task per node."""
         nodes = self.requests.nodes(wildcards.run) if self.requests else 1
         if nodes == 1:
             return ""
@@ -67,8 +67,8 @@ class Cluster:
         )
 
     def start(self) -> None:
-        """Once Snakemake knows its executor: more attempts for trainings longer than a job may be, no run on several nodes but
-        through Slurm, no arrays, and no job left over from a build that was killed."""
+        """Called once Snakemake knows its executor. Allow more attempts for trainings longer than the job limit, refuse runs on several
+        nodes without Slurm, refuse job arrays, and cancel jobs left by a killed build."""
         if self.requests is None or self.engine.on_one_machine:
             return
         executor, settings = self.engine.executor
@@ -76,17 +76,17 @@ class Cluster:
         trained = [job.wildcards[0] for job in self.engine.to_run() if job.rule.name in TRAINING]
         if slurm and not shutil.which("sbatch"):
             raise UserError(
-                "profile: executor: slurm: there is no sbatch on this machine; build on a head node of the cluster, or without PROFILE"
+                "profile: executor: slurm: no sbatch on this machine; build on a head node of the cluster, or without PROFILE"
             )
         if slurm and settings.array_jobs:
             raise UserError(
-                "profile: slurm-array-jobs: Snakemake's Slurm executor 2.8 starts every member of an array with the command of the first "
-                "one, which removes what that one has made; leave it out (docs/cluster.md)"
+                "profile: slurm-array-jobs: Snakemake's Slurm executor 2.8 runs the first member's command for every member of an array, "
+                "which removes the first one's outputs; remove this option (docs/cluster.md)"
             )
         if not slurm and (wide := [run for run in trained if self.requests.nodes(run) > 1]):
             raise UserError(
-                f"{wide[0]}: trains on {self.requests.processes(wide[0])} GPUs, and a node has {self.requests.site.gpus_per_node} "
-                "(gpus_per_node of the profile): several nodes train one run only through Slurm; else ask for fewer (training.gpus)"
+                f"{wide[0]}: trains on {self.requests.processes(wide[0])} GPUs, but a node has {self.requests.site.gpus_per_node} "
+                "(gpus_per_node of the profile): runs on several nodes need Slurm; else use fewer GPUs (training.gpus)"
             )
         requests = map(self.requests.training, trained)
         more = max(map(self.requests.jobs_in_a_row, requests), default=1) - 1
@@ -100,7 +100,7 @@ TRAINING = ("pretrain", "retrain")
 
 
 def profile_site(root: Path, profile: str) -> Site | None:
-    """The cluster that a profile describes (a name under ``workflow/profiles``, a folder or a file); None where it describes none."""
+    """Return the cluster described by a profile (a name under ``workflow/profiles``, a folder or a file); None if it describes none."""
     folders = [Path(profile), root / profile, root / "workflow/profiles" / profile]
     files = [folder if folder.is_file() else folder / "config.yaml" for folder in folders]
     file = next((file for file in files if file.is_file()), None)

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 
 def any_of(names: Iterable[str], everything: Iterable[str] | None = None) -> str:
-    """A wildcard constraint that fits just these names.
+    """Return a wildcard constraint that matches exactly these names.
 
-    When they are ``everything`` that there is, a pattern by form serves and is much faster to match (the design's
-    ``spec/workflow.md``, section 4); when there are none, nothing fits.
+    If they equal ``everything``, a generic pattern suffices and is much faster to match (the design's
+    ``spec/workflow.md``, section 4). Without names, nothing matches.
     """
     names = set(names)
     if everything is not None and names and names == set(everything):

@@ -1,4 +1,4 @@
-"""Data sets are prepared, or brought from the remote, and recorded."""
+"""Prepare data sets or restore them from the remote, and record their content."""
 
 import json
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ from sslpairs.plan.records import replicates
 def fetch_datasets(
     root: Path, names: list[str], overrides: dict[str, Any], frozen: Path | None, force: bool, unknown: bool
 ) -> Iterator[str]:
-    """Prepare data sets and record their content; yields a line for each.
+    """Prepare data sets and record their content; yield one line for each.
 
-    Without names: those that the chosen tables need. ``unknown`` skips those whose content is known, ``force`` prepares
-    anew what is there. Under a ``frozen`` plan the content must be the planned one.
+    Without names, use those that the selected tables need. ``unknown`` skips data sets whose content is known, ``force`` prepares
+    existing ones again. With a ``frozen`` plan the content must be the planned one.
     """
     from sslpairs.config.datasets import Dataset
     from sslpairs.data.folders import read_receipt
@@ -37,7 +37,7 @@ def fetch_datasets(
     for name in names:
         if name not in datasets:
             hint = nearest(name, list(datasets))
-            raise UserError(f"config/datasets.yaml: there is no data set '{name}'{hint} ({', '.join(datasets)})")
+            raise UserError(f"config/datasets.yaml: no data set '{name}'{hint} ({', '.join(datasets)})")
         if name in left:
             continue
         receipt = None if force else read_receipt(name, root)
@@ -54,8 +54,8 @@ def fetch_datasets(
         content = receipt["content"]
         if name in planned and content != planned[name]["content"]:
             raise UserError(
-                f"data/{name}: the source gives other images than are on record ({content[:12]}, not "
-                f"{planned[name]['content'][:12]}); if that is meant, run `sslpairs fetch {name}` and build again"
+                f"data/{name}: the images from the source differ from the recorded ones ({content[:12]}, not "
+                f"{planned[name]['content'][:12]}); if that is intended, run `sslpairs fetch {name}` and build again"
             )
         record(name, content, root, datasets)
         counts = receipt["counts"]
@@ -63,7 +63,7 @@ def fetch_datasets(
             yield f"{name}: in place ({counts['train']:,} training and {counts['test']:,} test images)"
         else:
             changed = (
-                " (another content than before: its runs will be trained anew)"
+                " (its content has changed: its runs will be trained again)"
                 if known.get(name, content) != content
                 else ""
             )
@@ -71,7 +71,7 @@ def fetch_datasets(
 
 
 def _stored_as_wanted(receipt: dict, dataset: Any, name: str, root: Path) -> bool:
-    """Whether arrays or files lie there, as ``storage`` says; what came from a remote stays as it is."""
+    """Whether the data are stored as arrays or files as set in ``storage``; data from a remote are accepted either way."""
     from sslpairs.data.folders import stored_as
     from sslpairs.data.sources import is_here
 
@@ -80,8 +80,8 @@ def _stored_as_wanted(receipt: dict, dataset: Any, name: str, root: Path) -> boo
 
 
 def _obtain(name: str, dataset: Any, root: Path, known: dict[str, str]) -> dict:
-    """Prepare a data set from its source; where the source is not here, is the recorded one, and was published, from the
-    remote."""
+    """Prepare a data set from its source. If the source is not on this machine, but is the recorded one and was published, restore
+    the data set from the remote."""
     from sslpairs.data.prepare import prepare
     from sslpairs.data.sources import is_here, source_path
 
@@ -93,13 +93,13 @@ def _obtain(name: str, dataset: Any, root: Path, known: dict[str, str]) -> dict:
         receipt = restore_dataset(name, root)
     except UserError as error:
         raise UserError(
-            f"data set '{name}': {source_path(name, dataset, root)} is not here, and it cannot be restored: {error}"
+            f"data set '{name}': {source_path(name, dataset, root)} not found, and the data set cannot be restored: {error}"
         ) from None
     return receipt or prepare(name, dataset, root)
 
 
 def _needed(config: Config) -> list[str]:
-    """Data sets of the chosen tables; planning needs no real content for that."""
+    """Return the data sets of the selected tables; planning works without their real content."""
     plan = make_plan(config, dict.fromkeys(config.datasets, "not prepared"))
     return list(
         dict.fromkeys(

@@ -1,4 +1,4 @@
-"""What may be a job, what it reads, and what it finds in its environment."""
+"""Possible jobs, their inputs and their environment."""
 
 import atexit
 import contextlib
@@ -18,7 +18,7 @@ from sslpairs.workflow.snakemake import Engine
 
 @dataclass(frozen=True)
 class Jobs:
-    """Wildcard constraints: what may be a job of each rule."""
+    """Wildcard constraints: the possible jobs of each rule."""
 
     prepare: str
     train: str
@@ -28,9 +28,9 @@ class Jobs:
 
 
 def possible_jobs(build: Build, on_node: bool) -> Jobs:
-    """Only what is missing may be a job.
+    """Return the constraints under which only missing files are jobs.
 
-    On a cluster's node nothing is looked at: the job is given, and thousands of jobs would read thousands of receipts each.
+    On a cluster's node nothing is checked: the job is given, and thousands of jobs would each read thousands of receipts.
     """
     if on_node:
         return Jobs(*["[^/]+(/[^/]+)?"] * 5)
@@ -44,39 +44,41 @@ def possible_jobs(build: Build, on_node: bool) -> Jobs:
 
 
 def trained_from(build: Build, run: str) -> list[str]:
-    """What a training reads. Where training is forbidden, the build ends here, before its first job."""
+    """Return the inputs of a training. If training is forbidden, stop the build here, before its first job."""
     if run not in build.plan.runs:
-        stop(f"'{run}' is no run of this plan{nearest(run, list(build.plan.runs))}; `sslpairs plan --runs` lists them")
+        stop(
+            f"'{run}' is not a run of this plan{nearest(run, list(build.plan.runs))}; `sslpairs plan --runs` lists them"
+        )
     if build.plan.settings["train"] == "never":
         stop(
-            f"training is forbidden (train: never), and {run} would have to be trained: {build.to_train.get(run, 'new')}.\n`sslpairs "
-            "plan --no-train` lists all such runs; pull receipts (`git pull`) or pointers, or build without train=never"
+            f"training is forbidden (train: never), but {run} would have to be trained: {build.to_train.get(run, 'new')}.\n`sslpairs "
+            "plan --no-train` lists all such runs; pull receipts or pointers (`git pull`), or build without train=never"
         )
     return build.training_inputs(run)
 
 
 def table_inputs(build: Build, table: str, engine: Engine) -> list[str]:
-    """What a table is made from; asked while Snakemake makes its graph, of the tables in it. Where the files on disk do not show the
-    numbers of now, Snakemake is told to run the job whatever it makes of dates and checksums."""
+    """Return the inputs of a table; called for each table while Snakemake builds its DAG. If the files on disk are out of date,
+    Snakemake is forced to run the job, whatever times and checksums say."""
     engine.run_anyway(outdated(build, "tables", table))
     return build.evaluation_files(table)
 
 
 def figure_inputs(build: Build, figure: str, engine: Engine) -> list[str]:
-    """The same of a figure."""
+    """Return the inputs of a figure, like ``table_inputs``."""
     engine.run_anyway(outdated(build, "figures", figure))
     return build.figure_inputs(figure)
 
 
 def equip_jobs(frozen: Path) -> None:
-    """Let the jobs of this process run the sslpairs that belongs to its Python, and read the frozen plan."""
+    """Make the jobs of this process run the sslpairs of its Python environment and read the frozen plan."""
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     os.environ["SSLPAIRS_PLAN"] = str(frozen)
 
 
 def share_warm_processes() -> None:
-    """Let the jobs of this process, on this machine, share processes that have imported torch (``sslpairs.warm``)."""
-    with contextlib.suppress(OSError):  # no room for temporary files: everything works without
+    """Let jobs of this process on this machine share processes that have already imported torch (``sslpairs.warm``)."""
+    with contextlib.suppress(OSError):  # no space for temporary files: optional
         folder = tempfile.mkdtemp(prefix="sslpairs-", suffix=f"-{os.getpid()}")
         os.environ["SSLPAIRS_WARM"] = folder
         atexit.register(shutil.rmtree, folder, ignore_errors=True)

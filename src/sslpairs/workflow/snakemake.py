@@ -1,6 +1,6 @@
-"""What is used of Snakemake 9.27 beyond its language: attributes of its ``workflow`` that no release promises.
+"""Uses of Snakemake 9.27's internal API: attributes of its ``workflow`` that are not guaranteed between releases.
 
-With ``build_log.py`` (its events) and ``kubernetes.py`` (its executor), all of it.
+The only other uses are in ``build_log.py`` (events) and ``kubernetes.py`` (executor).
 """
 
 from collections.abc import Iterable
@@ -9,14 +9,14 @@ from typing import Any
 
 
 class Engine:
-    """Snakemake's ``workflow``, of the process that parses the Snakefile."""
+    """Snakemake's ``workflow`` in the process that parses the Snakefile."""
 
     def __init__(self, workflow: Any):
         self._workflow = workflow
 
     @property
     def on_node(self) -> bool:
-        """Whether this process is one job on a cluster: the build on the head node has looked at everything."""
+        """Whether this process is one job on a cluster; the build on the head node has checked everything."""
         return self._workflow.remote_exec
 
     @property
@@ -26,12 +26,12 @@ class Engine:
 
     @property
     def snakefile(self) -> str:
-        """Its path."""
+        """Path of the Snakefile."""
         return self._workflow.main_snakefile
 
     @property
     def typed(self) -> list[str]:
-        """The words of ``--config``, as they were typed."""
+        """Arguments of ``--config``, as typed."""
         return list(self._workflow.config_settings.config_args or [])
 
     def tell_jobs(self, word: str) -> None:
@@ -39,26 +39,26 @@ class Engine:
         self._workflow.config_settings.config_args = [*self.typed, word]
 
     def limit(self, resource: str, most: int) -> None:
-        """Let jobs that run at once take at most so much of a resource."""
+        """Limit the total of a resource used by jobs that run at the same time."""
         self._workflow.global_resources[resource] = most
 
     def default_resources(self) -> dict[str, Any] | None:
-        """``default-resources`` of the profile, as they were written; None without any."""
+        """Return ``default-resources`` of the profile as written; None without any."""
         found = self._workflow.resource_settings.default_resources
         return None if found is None else {name: getattr(value, "raw", value) for name, value in found.items()}
 
     @property
     def executor(self) -> tuple[str, Any]:
-        """Name and settings of the executor, once the build starts."""
+        """Name and settings of the executor; available once the build starts."""
         settings = self._workflow.executor_settings
         return type(settings).__module__.removeprefix("snakemake_executor_plugin_"), settings
 
     def to_run(self) -> list[Any]:
-        """The jobs that the build will run, once it starts."""
+        """Return the jobs that the build will run; available once it starts."""
         return list(self._workflow.dag.needrun_jobs())
 
     def run_anyway(self, files: Iterable[str]) -> None:
-        """Run the jobs that make these files, whatever dates and checksums say."""
+        """Force the jobs that make these files, whatever times and checksums say."""
         self._workflow.dag.forcefiles.update(files)
 
     def attempts(self, rules: Iterable[str], more: int) -> None:
@@ -68,5 +68,5 @@ class Engine:
 
 
 def outputs(jobs: Iterable[Any]) -> list[str]:
-    """The files that jobs make."""
+    """Return the output files of jobs."""
     return [str(Path(file)) for job in jobs for file in job.output]

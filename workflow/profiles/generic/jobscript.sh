@@ -1,6 +1,6 @@
 #!/bin/sh
 # properties = {properties}
-# A template of Snakemake's, whose job leaves its exit code for status.sh.
+# A Snakemake jobscript template; the job writes its exit code for status.sh.
 cd "${{PBS_O_WORKDIR:-.}}" || exit 1
 left=.snakemake/generic/${{SLURM_JOB_ID:-${{LSB_JOBID:-${{PBS_JOBID:-${{JOB_ID:-$$}}}}}}}}
 mkdir -p .snakemake/generic

@@ -1,4 +1,4 @@
-"""Backbones, one file each: settings, titles, sizes. The other half is in the file of the same name in ``sslpairs.backbones``."""
+"""Backbones, one file each: settings, titles, sizes. The networks are in the file of the same name in ``sslpairs.backbones``."""
 
 from typing import Annotated, Union
 

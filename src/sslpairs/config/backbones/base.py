@@ -1,4 +1,4 @@
-"""What all backbones have in common."""
+"""Base class of all backbone settings."""
 
 from typing import NamedTuple
 
@@ -12,11 +12,11 @@ class Conv(NamedTuple):
     outputs: int
     kernel: int
     edge: int
-    """Of its output, in pixels."""
+    """Side of the output, in pixels."""
 
     @property
     def weights(self) -> int:
-        """How many."""
+        """Number of weights."""
         return self.kernel**2 * self.inputs * self.outputs
 
     @property
@@ -26,26 +26,26 @@ class Conv(NamedTuple):
 
     @property
     def kept(self) -> int:
-        """Numbers kept of one image: the inputs of the norm and of what comes after its ReLU."""
+        """Values kept for the backward pass, per image: the inputs of the norm and of the layer after its ReLU."""
         return 2 * self.outputs * self.edge**2
 
 
 class BackboneSettings(Model):
-    """What every backbone's settings hold; ``kind`` is the name of its file, and in ``sslpairs.backbones`` a file of the same name
-    has ``build(settings, channels)``, which returns a network ``[B, channels, H, W] -> [B, D]`` and D."""
+    """Settings of a backbone. ``kind`` is the name of its file; the file of the same name in ``sslpairs.backbones`` has
+    ``build(settings, channels)``, which returns a network ``[B, channels, H, W] -> [B, D]`` and D."""
 
     kind: str
 
     @property
     def label(self) -> str:
-        """What tables print."""
+        """Name printed in tables."""
         return self.kind
 
     def convolutions(self, size: int, channels: int) -> list[Conv]:
-        """Its convolutions on images ``[channels, size, size]``, from which time and memory are estimated."""
+        """Return the convolutions on images ``[channels, size, size]``, from which time and memory are estimated."""
         raise NotImplementedError
 
 
 def halved(edge: int) -> int:
-    """Edge after a stride of 2 with half a kernel's padding."""
+    """Side after a stride of 2 with padding of half a kernel."""
     return -(-edge // 2)

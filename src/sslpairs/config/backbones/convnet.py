@@ -16,11 +16,11 @@ class ConvNet(BackboneSettings):
 
     @property
     def label(self) -> str:
-        """What tables print."""
+        """Name printed in tables."""
         return "conv " + "-".join(map(str, self.widths))
 
     def convolutions(self, size: int, channels: int) -> list[Conv]:
-        """One a width."""
+        """One convolution per width."""
         found = []
         for width in self.widths:
             size = halved(size)

@@ -17,11 +17,11 @@ class ResNet(BackboneSettings):
 
     @property
     def label(self) -> str:
-        """What tables print."""
+        """Name printed in tables."""
         return f"ResNet-{self.depth}" + (" (3x3 stem)" if self.stem == "cifar" else "")
 
     def convolutions(self, size: int, channels: int) -> list[Conv]:
-        """As in torchvision's ``resnet.py``: basic blocks to depth 34, bottlenecks with the stride in their 3x3 from 50 on."""
+        """As in torchvision's ``resnet.py``: basic blocks up to depth 34, bottlenecks with the stride in their 3x3 from depth 50."""
         small, deep = self.stem == "cifar", self.depth >= 50
         edge = size if small else halved(size)
         found = [Conv(channels, 64, 3 if small else 7, edge)]

@@ -1,4 +1,4 @@
-"""Base methods, one file each: settings and facts. Their tensors are in the file of the same name in ``sslpairs.methods``."""
+"""Base methods, one file each: settings and facts. Their computations are in the file of the same name in ``sslpairs.methods``."""
 
 from sslpairs.config.methods.base import Method
 from sslpairs.config.registry import scan

@@ -1,4 +1,4 @@
-"""Barlow Twins: the correlation of both views is the identity."""
+"""Barlow Twins: the cross-correlation of both views should be the identity."""
 
 from typing import ClassVar, Literal
 
@@ -16,4 +16,4 @@ class BarlowTwins(Method):
     lamb: NonNegative
     """Weight of the off-diagonal correlations."""
     scale: Positive
-    """Of the whole loss (solo-learn's ``scale_loss``)."""
+    """Factor of the whole loss (solo-learn's ``scale_loss``)."""

@@ -1,4 +1,4 @@
-"""What all base methods have in common."""
+"""Base class of the settings of all base methods."""
 
 from typing import Any, ClassVar
 
@@ -9,26 +9,26 @@ from sslpairs.config.optimization import TrainingChange
 
 
 class Method(Model):
-    """What every base method's settings hold."""
+    """Settings of a base method."""
 
     title: ClassVar[str]
-    """What tables print."""
+    """Name printed in tables."""
     softmax: ClassVar[bool] = True
-    """Whether the loss is a cross entropy with a temperature."""
+    """Whether the loss is a cross-entropy with a temperature."""
     views: ClassVar[int] = 2
-    """Large views that the online network sees in a step, forwards and backwards."""
+    """Large views that pass through the online network in a step, forward and backward."""
     targets: ClassVar[int] = 0
-    """Large views that a momentum encoder sees."""
+    """Large views that pass through a momentum encoder."""
     directions: ClassVar[int] = 2
-    """Views that look for the other one: one where only the first does."""
+    """Number of views that predict the other one: 1 if only the first does."""
     codes: ClassVar[bool] = False
-    """Whether views predict codes or a teacher's distribution."""
+    """Whether views predict cluster codes or a teacher's distribution."""
     meanings: ClassVar[dict[str, Meaning]] = {}
-    """What the method is under pair strategies whose files do not say so."""
+    """Meaning of the method under pair strategies whose own files do not define it."""
 
     version: int = 1
-    """Raised by a person when the method's code changes its results: its runs then get new ids."""
+    """Increased manually when a change to the method's code changes its results: its runs then get new ids."""
     projector: Head
     training: TrainingChange | None = None
     strategies: dict[str, dict[str, Any]] = {}
-    """Values of pair strategies that are different for this method, for example {mixco: {temperature: 0.05}}."""
+    """Values of pair strategies that differ for this method, for example {mixco: {temperature: 0.05}}."""

@@ -16,5 +16,5 @@ class BYOL(Method):
 
     version: Literal[1] = 1
     momentum: Momentum
-    """Of the target network: first and last value, cosine in between."""
+    """Momentum of the target network: first and last value, cosine in between."""
     predictor: Head

@@ -20,18 +20,18 @@ class DINO(Method):
     prototypes: Width
     """Width of the last layer."""
     norm_last_layer: bool
-    """Keep the last layer's weight vectors at length 1."""
+    """Keep the last layer's weight vectors at norm 1."""
     temperature: Positive
-    """Of the student."""
+    """Temperature of the student."""
     teacher_temperature: Annotated[list[Positive], Field(min_length=2, max_length=2)]
-    """First and last value."""
+    """Temperature of the teacher: first and last value."""
     teacher_warmup_epochs: Annotated[int, Field(ge=0, le=1_000_000)]
-    """Epochs from the first value to the last, linearly."""
+    """Epochs over which the teacher temperature goes linearly from the first to the last value."""
     center_momentum: Fraction
     momentum: Momentum
-    """Of the teacher: first and last value, cosine in between."""
+    """Momentum of the teacher: first and last value, cosine in between."""
     freeze_epochs: Annotated[int, Field(ge=0, le=1_000_000)]
-    """Epochs in which the last layer does not learn."""
+    """Epochs during which the last layer is frozen."""
     clip: Positive | None
-    """Largest norm of the gradient of each parameter of the backbone; null for no limit."""
+    """Maximum gradient norm of each parameter of the backbone; null for no limit."""
     small: SmallCrops | None

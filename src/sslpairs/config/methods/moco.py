@@ -19,4 +19,4 @@ class MoCo(Method):
     queue: Count
     """Keys kept as negatives."""
     momentum: Momentum
-    """Of the key encoder: first and last value, cosine in between."""
+    """Momentum of the key encoder: first and last value, cosine in between."""

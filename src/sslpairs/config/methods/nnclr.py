@@ -15,5 +15,5 @@ class NNCLR(Method):
     version: Literal[1] = 1
     temperature: Positive
     queue: Count
-    """Projections among which nearest neighbours are sought."""
+    """Number of projections in which nearest neighbours are searched."""
     predictor: Head

@@ -1,4 +1,4 @@
-"""Plain: one direction of a contrast within a batch."""
+"""Plain: contrastive loss within a batch, in one direction."""
 
 from typing import ClassVar, Literal
 

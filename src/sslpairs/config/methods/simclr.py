@@ -1,4 +1,4 @@
-"""SimCLR: images against each other in one batch."""
+"""SimCLR: contrastive loss within a batch."""
 
 from typing import ClassVar, Literal
 

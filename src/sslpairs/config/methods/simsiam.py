@@ -1,4 +1,4 @@
-"""SimSiam: a predictor learns the other view, without gradient."""
+"""SimSiam: a predictor learns the projection of the other view, with stop-gradient."""
 
 from typing import ClassVar, Literal
 
@@ -15,7 +15,7 @@ class SimSiam(Method):
     version: Literal[1] = 1
     predictor: Head
     second_norm: bool
-    """Standardise the projections over the batch once more before the predictor and as targets, as DimCL's released code
-    does (simsiam.py:145-163); solo-learn does not."""
+    """Standardise the projections over the batch once more before the predictor and as targets, as in DimCL's released code
+    (simsiam.py:145-163); solo-learn does not."""
     constant_predictor_rate: bool
     """Leave the predictor's learning rate at its peak (solo-learn's ``static_lr``)."""

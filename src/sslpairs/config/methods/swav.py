@@ -19,13 +19,13 @@ class SwAV(Method):
     prototypes: Width
     temperature: Positive
     epsilon: Positive
-    """Of Sinkhorn's algorithm: smaller gives sharper codes."""
+    """Epsilon of Sinkhorn's algorithm: smaller values give sharper codes."""
     iterations: Count
-    """Of Sinkhorn's algorithm."""
+    """Iterations of Sinkhorn's algorithm."""
     queue: Count | None
-    """Projections of earlier batches that take part in making the codes; null for none."""
+    """Number of projections of earlier batches used to compute the codes; null for none."""
     queue_from_epoch: Annotated[int, Field(ge=0, le=1_000_000)]
-    """Epoch, counted from 0, from which on the queue is filled; it is used once it is full."""
+    """Epoch (counted from 0) from which the queue is filled; it is used once it is full."""
     freeze_steps: Annotated[int, Field(ge=0, le=1_000_000)]
-    """Steps in which the prototypes do not learn."""
+    """Steps during which the prototypes are frozen."""
     small: SmallCrops | None

@@ -7,15 +7,15 @@ from sslpairs.config.methods.base import Method
 
 
 class VICReg(Method):
-    """Settings of ``methods/vicreg.py``; weights in solo-learn's scale."""
+    """Settings of ``methods/vicreg.py``; weights on solo-learn's scale."""
 
     title: ClassVar[str] = "VICReg"
     softmax: ClassVar[bool] = False
 
     version: Literal[1] = 1
     sim: NonNegative
-    """Weight of the invariance."""
+    """Weight of the invariance term."""
     var: NonNegative
-    """Weight of the variance, summed over both views."""
+    """Weight of the variance term, summed over both views."""
     cov: NonNegative
-    """Weight of the covariance, summed over both views."""
+    """Weight of the covariance term, summed over both views."""

@@ -1,4 +1,4 @@
-"""Protocols, one file each: settings, titles, and what they measure. The other half is in the file of the same name in
+"""Evaluation protocols, one file each: settings, titles and metrics. The computations are in the file of the same name in
 ``sslpairs.evaluation``."""
 
 from typing import Annotated, Any, NamedTuple
@@ -6,22 +6,22 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import AfterValidator, Field, create_model
 
 from sslpairs.config.base import Model
-from sslpairs.config.protocols.base import Protocol, Quantity
+from sslpairs.config.protocols.base import Protocol
 from sslpairs.config.registry import scan
 from sslpairs.errors import listed, nearest, shown
 
 PROTOCOLS: dict[str, type[Protocol]] = scan(__name__, Protocol, "sslpairs.evaluation")
 METRICS = {f"{name}.{metric}": quantity for name, p in PROTOCOLS.items() for metric, quantity in p.metrics.items()}
-"""By the names under which tables ask for them, such as ``linear.top1``."""
+"""Metrics by the names used in tables, such as ``linear.top1``."""
 
 
 class _Protocols(Model):
     def chosen(self) -> dict[str, Protocol]:
-        """The settings of each protocol that there are any of, by name."""
+        """Return the settings of each protocol that has some, by name."""
         return {name: found for name in type(self).model_fields if (found := getattr(self, name)) is not None}
 
     def plain(self) -> dict[str, Any]:
-        """The same as JSON values. A protocol that is not used leaves no trace, so that a new one changes no key."""
+        """Return the same as JSON values. Unused protocols are left out, so that adding a protocol changes no existing key."""
         return {name: settings.model_dump(mode="json") for name, settings in self.chosen().items()}
 
 
@@ -34,25 +34,24 @@ Protocols = create_model(
 
 
 class Named(NamedTuple):
-    """A metric by the two parts of its name."""
+    """The two parts of a metric's name."""
 
     protocol: str
     metric: str
 
-    @property
-    def title(self) -> str:
-        """As in "linear top-1"."""
-        return f"{PROTOCOLS[self.protocol].title} {self.quantity.title}"
-
-    @property
-    def quantity(self) -> Quantity:
-        """What is measured."""
-        return PROTOCOLS[self.protocol].metrics[self.metric]
-
 
 def named(metric: str) -> Named:
-    """The parts of a metric's name."""
+    """Split a metric's name into its parts."""
     return Named(*metric.split("."))
+
+
+def described(metric: str, settings: Protocol | None = None) -> dict[str, str]:
+    """What tables say of a metric: the title of its protocol, its own ``title``, ``what`` is measured, and ``about`` the protocol."""
+    name, key = named(metric)
+    protocol = PROTOCOLS[name]
+    quantity = (settings.quantities() if settings else protocol.metrics)[key]
+    about = settings.words() if settings else protocol.about
+    return {"protocol": protocol.title, "title": quantity.title, "what": quantity.what, "about": about}
 
 
 def _known(text: str) -> str:
@@ -60,10 +59,12 @@ def _known(text: str) -> str:
         return text
     if text in PROTOCOLS:
         raise ValueError(
-            f"'{text}' is a protocol; write what it measures, {' or '.join(f'{text}.{m}' for m in PROTOCOLS[text].metrics)}"
+            f"'{text}' is a protocol; write one of its metrics, {' or '.join(f'{text}.{m}' for m in PROTOCOLS[text].metrics)}"
         )
-    raise ValueError(f"'{shown(text)}' is measured by no protocol{nearest(text, list(METRICS))} ({listed(METRICS)})")
+    raise ValueError(
+        f"'{shown(text)}' is not a metric of any protocol{nearest(text, list(METRICS))} ({listed(METRICS)})"
+    )
 
 
 Metric = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(METRICS)})]
-"""The name of a metric of a protocol."""
+"""Name of a metric of a protocol."""

@@ -1,4 +1,4 @@
-"""What all protocols have in common."""
+"""Base class of the settings of all evaluation protocols."""
 
 from typing import ClassVar, NamedTuple
 
@@ -6,12 +6,12 @@ from sslpairs.config.base import Model
 
 
 class Quantity(NamedTuple):
-    """One of the numbers that a protocol measures."""
+    """A quantity measured by a protocol."""
 
     title: str
-    """What tables print beside the protocol's title, as in "linear top-1"."""
+    """Name printed in tables after the protocol's title, as in "linear top-1"."""
     what: str
-    """What is measured, with its unit, as in "top-1 accuracy (%)"."""
+    """Description with the unit, as in "top-1 accuracy (%)"."""
 
 
 TOP1 = Quantity("top-1", "top-1 accuracy (%)")
@@ -19,26 +19,34 @@ TOP5 = Quantity("top-5", "top-5 accuracy (%)")
 
 
 class Protocol(Model):
-    """What every protocol's settings hold. Its metrics stand in tables as ``protocol.metric``, such as ``linear.top1``.
+    """Settings of a protocol. Tables refer to its metrics as ``protocol.metric``, such as ``linear.top1``.
 
-    The file of the same name in ``sslpairs.evaluation`` has a function ``measure(settings, encoded)``, which returns them.
+    The file of the same name in ``sslpairs.evaluation`` has a function ``measure(settings, encoded)`` that returns the metrics.
     """
 
     title: ClassVar[str]
-    """What tables print."""
+    """Name printed in tables."""
     about: ClassVar[str]
-    """What it does, for the notes below a table."""
+    """One-line description for the notes below a table."""
     metrics: ClassVar[dict[str, Quantity]] = {"top1": TOP1}
-    """The first one is shown where only one is."""
+    """Metric -> quantity; where only one metric is shown, it is the first."""
     while_training: ClassVar[bool] = False
-    """Whether it is measured beside a training and has its settings there: on the training's own data only."""
+    """Whether it is measured during training and configured there; only possible on the training's own data."""
 
     version: int = 1
-    """Raised by a person when the protocol's code changes its results: it is then measured anew."""
+    """Increased manually when a change to the protocol's code changes its results: it is then measured again."""
+
+    def quantities(self) -> dict[str, Quantity]:
+        """``metrics``, with what the settings say."""
+        return self.metrics
+
+    def words(self) -> str:
+        """``about``, with what the settings say."""
+        return self.about
 
     def problem(self, training_images: int) -> tuple[str, str] | None:
-        """The key that cannot be with so many training images, and why."""
+        """Return the key that is invalid for this many training images, and the reason."""
 
     def seconds(self, training_images: int, test_images: int) -> float:
-        """What it takes on frozen features, roughly, on one device."""
+        """Rough time in seconds on frozen features, on one device."""
         return 1e-6 * (training_images + test_images)

@@ -1,4 +1,4 @@
-"""The ``knn`` protocol: weighted vote of the nearest training images, cosine similarity of the features."""
+"""The ``knn`` protocol: weighted vote of the nearest training images by cosine similarity of the features."""
 
 from typing import ClassVar, Literal
 
@@ -18,11 +18,11 @@ class KNN(Protocol):
     temperature: Positive
 
     def problem(self, training_images: int) -> tuple[str, str] | None:
-        """More neighbours than images."""
+        """More neighbours than training images."""
         if self.neighbours <= training_images:
             return None
         return "neighbours", f"{self.neighbours:,} exceeds the {training_images:,} training images"
 
     def seconds(self, training_images: int, test_images: int) -> float:
-        """Its similarities."""
+        """Time to compute the similarities."""
         return 1e-9 * training_images * test_images

@@ -22,17 +22,17 @@ class Linear(Protocol):
     optimizer: Optimizer
     schedule: Schedule
     standardize: bool
-    """Bring every feature to mean 0 and variance 1 over the training images first."""
+    """First standardise every feature to mean 0 and variance 1 over the training images."""
 
     @model_validator(mode="after")
     def _warms_up(self):
         if self.schedule.warmup_epochs >= self.epochs:
             raise ValueError(
-                f"{self.epochs} epochs leave nothing after a warm-up of {self.schedule.warmup_epochs}; lengthen the one or shorten "
-                "the other"
+                f"{self.epochs} epochs leave nothing after a warm-up of {self.schedule.warmup_epochs}; increase epochs or "
+                "shorten the warm-up"
             )
         return self
 
     def seconds(self, training_images: int, test_images: int) -> float:
-        """Its steps, and rows brought into the order of an epoch."""
+        """Time of its steps, and of shuffling the rows every epoch."""
         return self.epochs * training_images * (1e-3 / self.batch_size + 2e-7)

@@ -1,4 +1,4 @@
-"""The ``online`` protocol: a linear layer that learns beside the backbone; its settings are the training's (``training.online``)."""
+"""The ``online`` protocol: a linear layer trained along with the backbone; its settings are part of the training (``training.online``)."""
 
 from typing import ClassVar
 
@@ -6,8 +6,8 @@ from sslpairs.config.protocols.base import Protocol
 
 
 class Online(Protocol):
-    """It has no settings of its own: ``evaluation/online.py`` copies what the training measured."""
+    """No settings of its own: ``evaluation/online.py`` copies the values measured during training."""
 
     title: ClassVar[str] = "online"
-    about: ClassVar[str] = "linear layer trained beside the backbone on detached features"
+    about: ClassVar[str] = "linear layer trained along with the backbone on detached features"
     while_training: ClassVar[bool] = True

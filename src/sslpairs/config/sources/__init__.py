@@ -1,4 +1,4 @@
-"""Kinds of data sets, one file each: settings. The other half is in the file of the same name in ``sslpairs.data.kinds``."""
+"""Kinds of data sets, one file each: settings. The implementation is in the file of the same name in ``sslpairs.data.kinds``."""
 
 from typing import Annotated, Union
 

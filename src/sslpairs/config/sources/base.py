@@ -1,4 +1,4 @@
-"""What all kinds of data sets have in common."""
+"""Base class of the settings of all kinds of data sets."""
 
 from typing import Any
 
@@ -6,22 +6,22 @@ from sslpairs.config.base import Model
 
 
 class Source(Model):
-    """What every source's settings hold: where images come from, and of which size they become.
+    """Settings of a source: where images come from, and the size to which they are resized.
 
-    ``kind`` is the name of its file, with hyphens. In ``sslpairs.data.kinds`` a file of the same name has
-    ``place(name, source, root)``, the path that must be there (None where nothing must), and ``open_source(name, source, root)``,
+    ``kind`` is the name of its file, with hyphens. The file of the same name in ``sslpairs.data.kinds`` has
+    ``place(name, source, root)``, which returns the path that must exist (or None), and ``open_source(name, source, root)``,
     which returns an ``Opened``.
     """
 
     kind: str
 
     def image(self) -> tuple[int, int]:
-        """Channels, and side of the square images in pixels."""
+        """Return the channels and the side of the square images in pixels."""
         raise NotImplementedError
 
     def counts(self) -> tuple[int, int] | None:
-        """Training and test images, where the settings alone tell."""
+        """Return the number of training and test images if the settings determine it."""
 
     def record(self) -> dict[str, Any]:
-        """As receipts keep it: all settings that images come from."""
+        """Return the entry for receipts: all settings that determine the images."""
         return self.model_dump()

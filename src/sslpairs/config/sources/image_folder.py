@@ -11,10 +11,10 @@ from sslpairs.errors import shown
 
 
 def _no_part_of_the_project(path: str) -> str:
-    """Refuses what is the project's own folder, or holds it, whatever lies there."""
+    """Refuse the project's own folder and any folder that contains it."""
     if not path.strip() or os.path.normpath(path.strip()) in (".", "..", "/", "~"):
         raise ValueError(
-            f"'{shown(path)}' is no folder or archive of images; write where it lies, such as sources/cifar10"
+            f"'{shown(path)}' is not a folder or archive of images; write its path, such as sources/cifar10"
         )
     return path
 
@@ -29,18 +29,18 @@ class ImageFolder(Source):
     """Side in pixels: the shorter side is resized to it, then the centre is cropped."""
     channels: Literal[1, 3] = 3
     train_per_class: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
-    """Use only so many training images of each class (the first ones by name); null means all."""
+    """Maximum number of training images per class (the first ones by name); null uses all."""
     test_per_class: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
-    """Use only so many test images of each class (the first ones by name); null means all."""
+    """Maximum number of test images per class (the first ones by name); null uses all."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    """Expected digest of the archive; a different file is refused."""
+    """Expected digest of the archive; any other file is rejected."""
     storage: Literal["auto", "arrays", "files"] = "auto"
-    """Keep decoded arrays, or the files as they are; auto: arrays, unless they would take more than 32 GiB. Results are the same."""
+    """Store decoded arrays, or the files unchanged. auto: arrays, unless they would take more than 32 GiB. Results are identical."""
 
     def image(self) -> tuple[int, int]:
-        """As the settings say."""
+        """Return the configured channels and size."""
         return self.channels, self.size
 
     def record(self) -> dict[str, Any]:
-        """Of the path only the file name, as machines differ in it; not how images are stored."""
+        """Return the entry without ``storage`` and with only the file name of the path, which differs between machines."""
         return self.model_dump(exclude={"storage"}) | {"path": Path(self.path).name}

@@ -1,4 +1,4 @@
-"""Pair strategies, one file each: settings and facts. Their tensors are in the file of the same name in ``sslpairs.pairs``."""
+"""Pair strategies, one file each: settings and facts. Their computations are in the file of the same name in ``sslpairs.pairs``."""
 
 from sslpairs.config.registry import scan
 from sslpairs.config.strategies.base import Strategy

@@ -1,4 +1,4 @@
-"""What all pair strategies have in common."""
+"""Base class of the settings of all pair strategies."""
 
 from typing import ClassVar, NamedTuple, Self
 
@@ -8,55 +8,55 @@ from sslpairs.config.methods.base import Method
 
 
 class Problem(NamedTuple):
-    """Why a strategy's settings cannot work."""
+    """Why a strategy's settings are invalid."""
 
     key: str
-    """Of the recipe, or ``batch_sizes`` of the scale."""
+    """Key in the recipe, or ``batch_sizes`` of the scale."""
     text: str
 
 
 class Strategy(Model):
-    """What every pair strategy's settings hold."""
+    """Settings of a pair strategy."""
 
     title: ClassVar[str]
-    """What tables print."""
+    """Name printed in tables."""
     order: ClassVar[int]
-    """Place in the order of composition: sources of views first, then inputs, then the loss."""
+    """Position in the order of composition: sources of views first, then inputs, then the loss."""
     meanings: ClassVar[dict[str, Meaning]] = {}
-    """Base method -> what it is under this strategy."""
+    """Base method -> its meaning under this strategy."""
     otherwise: ClassVar[Meaning | None] = None
-    """The meaning with base methods that are not among ``meanings``."""
+    """Meaning for base methods that are not in ``meanings``."""
     together: ClassVar[int] = 1
-    """Images of a batch that one process must have together."""
+    """Images of a batch that must be on the same process."""
     lengthens: ClassVar[bool] = False
-    """Whether there are more pairs than images, how many is only known once they are made."""
+    """Whether there are more pairs than images; the number is known only after mining."""
 
     version: int = 1
 
     @classmethod
     def guided(cls) -> bool:
-        """Whether it looks for images that are alike, by a guide."""
+        """Whether it uses a guide to find similar images."""
         return "guide" in cls.model_fields
 
     @classmethod
     def passes(cls, base: type[Method]) -> float:
-        """Forward passes of the networks that it adds for each image of a batch; a pass backwards counts as two."""
+        """Forward passes of the networks that it adds per image of a batch; a backward pass counts as two."""
         return 0.0
 
     @classmethod
     def kept(cls, base: type[Method]) -> float:
-        """Images that it adds, for each image of a batch, to those kept for the backward pass."""
+        """Images that it adds, per image of a batch, to those kept for the backward pass."""
         return 0.0
 
     @classmethod
     def unused(cls, key: str, base: type[Method]) -> str | None:
-        """Why a value has no place under a base method; None where it has one."""
+        """Return why a value does not apply under a base method, or None if it does."""
         return None
 
     def under(self, base: type[Method]) -> Self:
-        """The settings, with null for values that have no place under a base method."""
+        """Return the settings with null for values that do not apply under a base method."""
         return self
 
     def problem(self, base: type[Method], batch_size: int, images: int | None, data: str) -> Problem | None:
-        """Why a training cannot work: ``images`` is how many the data set, ``data`` in words, has, where that is known."""
+        """Return why a training cannot work, or None. ``images`` is the number of images of the data set, if known; ``data`` names it."""
         return None

@@ -47,21 +47,21 @@ class CLAE(Strategy):
     epsilon: Positive
     """Size of the attack, in units of normalised pixels (released scripts: 0.03)."""
     weight: NonNegative
-    """alpha: of the adversarial term, beside the base loss (released: 1)."""
+    """alpha: weight of the adversarial term, added to the base loss (released: 1)."""
     batch_norm_momentum: Annotated[float, Field(gt=0, le=1)]
-    """Of the second set of batch norms (released: 0.01)."""
+    """Momentum of the second set of batch norms (released: 0.01)."""
     clip: bool
-    """Keep attacked pixels within the valid range. Released: off, images leave it."""
+    """Clip attacked pixels to the valid range. Released: off, so images may leave it."""
     attack_updates_norms: bool
-    """Whether the attack's own forward passes, on clean images, count in the running statistics of the second norms.
-    Released: yes, so that they are two thirds clean."""
+    """Whether the attack's own forward passes on clean images update the running statistics of the second norms.
+    Released: yes, so two thirds of their inputs are clean."""
 
     @classmethod
     def passes(cls, base: type[Method]) -> float:
-        """The adversarial view, forwards and backwards, and before it the attack: forwards, and backwards to the image."""
+        """The adversarial view, forward and backward, preceded by the attack: forward, and backward to the image."""
         return 3 + 2
 
     @classmethod
     def kept(cls, base: type[Method]) -> float:
-        """The adversarial view, or the attack before it."""
+        """The adversarial view, or the attack that precedes it."""
         return 1

@@ -1,4 +1,4 @@
-"""DimCL: a contrast of the dimensions of the projections beside the base's loss."""
+"""DimCL: a contrastive loss over the dimensions of the projections, added to the base's loss."""
 
 from typing import ClassVar, Literal
 

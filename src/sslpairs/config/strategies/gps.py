@@ -14,12 +14,12 @@ _SOURCES = "sources of the two views only; the objective is the base's"
 
 
 class Rebuild(Model):
-    """GPS's neighbours anew from the network in training (released: ``reload_freq``, base_datamodule.py:54-118)."""
+    """Recompute GPS's neighbours from the network in training (released: ``reload_freq``, base_datamodule.py:54-118)."""
 
     every: Count
-    """Epochs between two tables; the first one, from the guide, serves as many epochs."""
+    """Epochs between updates of the neighbour table; the first table, from the guide, is used for as many epochs."""
     layer: Layer
-    """Released: either, by key ``feats`` or ``z``."""
+    """Released: either one, selected by key ``feats`` or ``z``."""
 
 
 class GPS(Strategy):
@@ -46,8 +46,8 @@ class GPS(Strategy):
     radius: Positive | None
     """Largest squared Euclidean distance, for ``threshold`` and ``farthest``; null otherwise."""
     candidates: Count | None
-    """How many nearest images are looked at for ``threshold`` and ``farthest`` (released: 2048, utils/misc.py:579-602); null
-    for ``nearest``."""
+    """Number of nearest images considered for ``threshold`` and ``farthest`` (released: 2048, utils/misc.py:579-602); null for
+    ``nearest``."""
     include_self: bool
     """Whether the image itself is a candidate and counts as one of the k. Released: off for CIFAR-10, on by default."""
     guide: Guide
@@ -57,19 +57,17 @@ class GPS(Strategy):
     def _contradictions(self):
         ball = (self.radius, self.candidates)
         if self.choice == "nearest" and (self.neighbours is None or ball != (None, None)):
-            raise ValueError("choice 'nearest' needs neighbours alone: write radius: null and candidates: null")
+            raise ValueError("choice 'nearest' uses only neighbours: write radius: null and candidates: null")
         if self.choice != "nearest" and (None in ball or self.neighbours is not None):
-            raise ValueError(
-                f"choice '{self.choice}' needs a radius and candidates: give them and write neighbours: null"
-            )
+            raise ValueError(f"choice '{self.choice}' needs radius and candidates: set them and write neighbours: null")
         if self.neighbours == 1 and self.include_self:
             raise ValueError(
-                "the one nearest candidate is the image itself, so that GPS would do nothing: raise neighbours"
+                "the single nearest candidate is the image itself, so GPS would have no effect: increase neighbours"
             )
         return self
 
     def problem(self, base: type[Method], batch_size: int, images: int | None, data: str) -> Problem | None:
-        """More neighbours than there are candidates."""
+        """More neighbours than candidates."""
         most = (images or 0) - (not self.include_self)
         if images and self.choice == "nearest" and self.neighbours > most:
             words = f"{self.neighbours:,} exceeds the {most:,} candidates in {data}; write a smaller number"

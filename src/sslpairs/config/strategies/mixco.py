@@ -1,4 +1,4 @@
-"""MixCo: mixed images, pulled towards both of their parents."""
+"""MixCo: mixed images are pulled towards both of their parents."""
 
 from typing import ClassVar, Literal, Self
 
@@ -34,18 +34,18 @@ class MixCo(Strategy):
 
     version: Literal[1] = 1
     temperature: Positive | None
-    """T_mix. Released: SimCLR 0.5, MoCo 0.05 (TinyImageNet) or 1 (ImageNet), SwAV 0.1. Base methods whose mixed term has no
-    temperature (BYOL, SimSiam, Barlow Twins, VICReg) are planned with null."""
+    """T_mix. Released: SimCLR 0.5, MoCo 0.05 (TinyImageNet) or 1 (ImageNet), SwAV 0.1. For base methods whose mixed term has
+    no temperature (BYOL, SimSiam, Barlow Twins, VICReg) it is set to null."""
     weight: NonNegative
-    """Of the mixed term, beside the base loss (released: ``mix_param`` = 1)."""
+    """Weight of the mixed term, added to the base loss (released: ``mix_param`` = 1)."""
     alpha: Positive | None
-    """The mixing share comes from Beta(alpha, alpha); null means uniform, as released (simclr/pretrain.py:189)."""
+    """The mixing ratio is drawn from Beta(alpha, alpha); null means uniform, as released (simclr/pretrain.py:189)."""
     hard_codes: bool
     """SwAV and DINO only: mix one-hot codes instead of soft ones (released: ``--hard_mix``, off by default)."""
 
     @classmethod
     def passes(cls, base: type[Method]) -> float:
-        """Half as many mixed images as there are views to mix, forwards and backwards."""
+        """Half as many mixed images as there are views to mix, forward and backward."""
         return 3 * cls.kept(base)
 
     @classmethod
@@ -55,27 +55,29 @@ class MixCo(Strategy):
 
     @classmethod
     def unused(cls, key: str, base: type[Method]) -> str | None:
-        """T_mix has no place where the base's loss has no softmax."""
+        """T_mix does not apply if the base's loss has no softmax."""
         return (
             f"the mixed term of {base.title} has no temperature" if key == "temperature" and not base.softmax else None
         )
 
     def under(self, base: type[Method]) -> Self:
-        """Without a temperature where the base's loss has no softmax."""
+        """Without a temperature if the base's loss has no softmax."""
         return self if base.softmax else self.model_copy(update={"temperature": None})
 
     def problem(self, base: type[Method], batch_size: int, images: int | None, data: str) -> Problem | None:
-        """A missing temperature, a batch that cannot be mixed, codes where there are none."""
+        """A missing temperature, a batch that cannot be mixed, or codes for a method that has none."""
         if base.softmax and self.temperature is None:
-            words = f"null, and the mixed term of {base.title} has a softmax; write a number"
+            words = f"null, but the mixed term of {base.title} has a softmax; write a number"
             return Problem("strategies.mixco.temperature", words)
         if batch_size % 2:
-            words = f"MixCo mixes the two halves of a batch, and {batch_size} is odd; write an even number"
+            words = f"MixCo mixes the two halves of a batch, but {batch_size} is odd; write an even number"
             return Problem("batch_sizes", words)
         if batch_size < 4:
-            words = f"MixCo makes one mixed image of {batch_size}, too few for batch norms; write at least 4"
+            words = (
+                f"MixCo makes one mixed image from a batch of {batch_size}, too few for batch norms; write at least 4"
+            )
             return Problem("batch_sizes", words)
         if self.hard_codes and not base.codes:
-            words = f"{base.title} predicts no codes, so that it would be ignored; write it under methods.swav.strategies instead"
+            words = f"{base.title} predicts no codes, so it would be ignored; write it under methods.swav.strategies instead"
             return Problem("strategies.mixco.hard_codes", words)
         return None

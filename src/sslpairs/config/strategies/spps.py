@@ -1,4 +1,4 @@
-"""SPPS: mined pairs of images lengthen the list of pairs."""
+"""SPPS: mined pairs of images extend the list of pairs."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -11,7 +11,7 @@ from sslpairs.config.strategies.base import Strategy
 
 
 class SPPS(Strategy):
-    """Settings of ``pairs/spps.py``. No code was released: every number is ours or from memory, never the paper's."""
+    """Settings of ``pairs/spps.py``. No code was released: every number is ours or from memory, none is the paper's."""
 
     title: ClassVar[str] = "SPPS"
     order: ClassVar[int] = 10
@@ -30,24 +30,24 @@ class SPPS(Strategy):
     mode: Literal["interval", "quantile"]
     """``interval``: low and high are cosines; ``quantile``: they are quantiles of the cosines of all pairs (ours)."""
     low: Annotated[float, Field(ge=-1, le=1)]
-    """0.97 in interval mode is from memory, unconfirmed; the scale of cosines depends on the encoder."""
+    """0.97 in interval mode is from memory, unconfirmed; the range of cosines depends on the encoder."""
     high: Annotated[float, Field(ge=-1, le=1)]
     """0.99 in interval mode is from memory, unconfirmed; it drops copies of the same image."""
     inclusive: bool
-    """Whether pairs exactly at low or high count. Ours: yes."""
+    """Whether pairs exactly at low or high are included. Ours: yes."""
     ordered: bool
     """Count (a, b) and (b, a) as two items instead of one. Ours: one."""
     max_partners: Count | None
-    """Keep at most so many partners of an image, the most similar ones; null keeps all. Ours."""
+    """Maximum number of partners of an image, the most similar ones; null keeps all. Ours."""
     share: Annotated[float, Field(gt=0, le=1)]
-    """Share of the training images, drawn at random once, among which pairs are mined. Ours."""
+    """Fraction of the training images, sampled once at random, in which pairs are mined. Ours."""
     guide: Guide
-    """The abstract says: a self-supervised encoder that was trained before; on un-augmented images is from memory."""
+    """According to the abstract, a pre-trained self-supervised encoder; that images are un-augmented is from memory."""
 
     @model_validator(mode="after")
     def _ordered(self):
         if self.low > self.high:
             raise ValueError(f"low {self.low} exceeds high {self.high}")
         if self.mode == "quantile" and self.low < 0:
-            raise ValueError(f"low {self.low} is no quantile: quantiles lie within [0, 1]")
+            raise ValueError(f"low {self.low} is not a quantile: quantiles lie within [0, 1]")
         return self

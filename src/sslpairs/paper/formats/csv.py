@@ -14,12 +14,13 @@ VALUE_COLUMNS = (
 
 
 CLAIM_COLUMNS = (
-    "paper table scale claim text setting metric effect low high n sd standardised verdict reason "
+    "paper table scale claim text setting metric headline effect low high p p_adjusted p_none n sd seeds_needed verdict "
     "published published_unit published_setting published_source published_comparable source"
 )
 
 
-def _csv(header: str, lines: list[dict[str, Any]]) -> str:
+def to_text(header: str, lines: list[dict[str, Any]]) -> str:
+    """A header and its lines; decimals are rounded to four places."""
     text = io.StringIO()
     writer = csv.DictWriter(text, header.split(), lineterminator="\n")
     writer.writeheader()
@@ -48,21 +49,28 @@ def to_csv(table: Table) -> str:
             | {"published": published_text(found), "published_source": "; ".join(one["source"] for one in found)}
             | {"runs": ";".join(cell.runs)}
         )
-    return _csv(VALUE_COLUMNS, lines)
+    return to_text(VALUE_COLUMNS, lines)
 
 
-def claims_csv(table: Table) -> str:
-    """One line per claim; ``effect``, ``low``, ``high`` and ``sd`` in points, ``standardised`` = effect / sd."""
-    plan = table.plan
-    lines = []
+def claim_lines(table: Table) -> list[dict[str, Any]]:
+    """One for each claim and metric, the one of the paper is the headline; ``effect``, ``low``, ``high`` and ``sd`` in points."""
+    plan, lines = table.plan, []
     for claim in table.claims:
         record = claim.plan["published"] or {}
         keys = {"published": "value"} | {f"published_{key}": key for key in ("unit", "setting", "source", "comparable")}
-        lines.append(
-            {"paper": plan["paper"], "table": plan["id"], "scale": plan["scale"], "claim": claim.plan["id"]}
-            | {key: claim.plan[key] for key in ("text", "setting", "metric", "source")}
-            | {key: getattr(claim.contrast, key) for key in ("effect", "low", "high", "n", "sd", "standardised")}
-            | {"verdict": claim.verdict, "reason": claim.reason}
-            | {name: record.get(key) for name, key in keys.items()}
-        )
-    return _csv(CLAIM_COLUMNS, lines)
+        for metric, one in claim.judged.items():
+            tested = one.tested
+            lines.append(
+                {"paper": plan["paper"], "table": plan["id"], "scale": plan["scale"], "claim": claim.plan["id"]}
+                | {key: claim.plan[key] for key in ("text", "setting", "source")}
+                | {"metric": metric, "headline": metric == claim.plan["metric"], "effect": one.contrast.effect}
+                | {"low": tested.low, "high": tested.high, "p": tested.p, "p_adjusted": one.p, "p_none": one.p_none}
+                | {"n": one.contrast.n, "sd": tested.sd, "seeds_needed": one.needed, "verdict": one.verdict}
+                | {name: record.get(key) for name, key in keys.items()}
+            )
+    return lines
+
+
+def claims_csv(table: Table) -> str:
+    """The claims of one table."""
+    return to_text(CLAIM_COLUMNS, claim_lines(table))

@@ -20,7 +20,7 @@ tbody tr:last-child { border-bottom: 2px solid #222; } tr.end td { border-bottom
 td.num, th.num { text-align: right; white-space: nowrap; }
 .best { color: #666; font-size: .85em; }
 .holds { color: #00693e; font-weight: 600; } .contradicted { color: #a3190b; font-weight: 600; }
-.notshown { color: #7a5200; font-weight: 600; }
+.undecided, .notshown { color: #7a5200; font-weight: 600; } .noeffect { color: #1f5a8a; font-weight: 600; }
 code { font-family: ui-monospace, SFMono-Regular, Consolas, monospace; font-size: .86em; }
 details { margin: .2rem 0; } summary { cursor: pointer; } details details { margin-left: 1rem; }
 details:target > summary { background: #fff3c4; } pre { overflow-x: auto; background: #f6f6f6; padding: .6rem; }
@@ -67,8 +67,12 @@ def to_html(table: Table) -> str:
     if table.claims:
         rows = []
         for claim, texts in zip(table.claims, claim_rows(table), strict=True):
-            cells = "".join(f"<td>{esc(text)}</td>" for text in texts[:-1])
-            rows.append(f'<tr>{cells}<td class="{claim.verdict.replace(" ", "")}">{esc(texts[-1])}</td></tr>')
+            kind = f' class="{claim.headline.verdict.replace(" ", "")}"'
+            cells = [
+                f"<td{kind if header == 'verdict' else ''}>{esc(text)}</td>"
+                for header, text in zip(CLAIM_HEADERS, texts, strict=True)
+            ]
+            rows.append(f"<tr>{''.join(cells)}</tr>")
         parts += ["<h2>Claims</h2>", html_table(CLAIM_HEADERS, rows)]
         parts.append('<ul class="notes">' + "".join(f"<li>{esc(line)}</li>" for line in claim_notes(table)) + "</ul>")
     return html_page(plan["title"], "\n".join(parts))

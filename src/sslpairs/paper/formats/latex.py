@@ -47,7 +47,7 @@ def to_latex(table: Table) -> str:
     lines = [CLAIM_HEADERS, *claim_rows(table)]
     body = [" & ".join(rf"{{\raggedright {tex(cell)}\par}}" for cell in line) + r" \\" for line in lines]
     body.insert(1, r"\midrule")
-    spec = "".join(rf"p{{{share}\linewidth}}" for share in (0.24, 0.13, 0.17, 0.03, 0.17, 0.12))
+    spec = "".join(rf"p{{{share}\linewidth}}" for share in (0.19, 0.1, 0.14, 0.07, 0.03, 0.12, 0.11, 0.15))
     caption = rf"Claims tested on Table~\ref{{tab:{plan['id']}}}."
     under = "\n".join(tex(line) for line in claim_notes(table))
     return text + "\n" + _float(f"tab:{plan['id']}-claims", caption, spec, body, under)

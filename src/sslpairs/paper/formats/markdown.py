@@ -33,6 +33,6 @@ def to_markdown(table: Table) -> str:
     parts.append("\n".join(f"- {_md(note)}" for note in notes(table)))
     if table.claims:
         rows = [[_md(text) for text in row] for row in claim_rows(table)]
-        parts += ["**Claims**", _md_table(CLAIM_HEADERS, rows, "lllrll")]
+        parts += ["**Claims**", _md_table(CLAIM_HEADERS, rows, "lllrrlll")]
         parts.append("\n".join(f"- {_md(line)}" for line in claim_notes(table)))
     return "\n\n".join(parts) + "\n"

@@ -3,10 +3,11 @@
 from typing import Any
 
 from sslpairs.paper.layout import layout
+from sslpairs.paper.statistics import CONTRADICTED, HOLDS, NO_EFFECT, UNDECIDED
 from sslpairs.paper.tables import Table
 from sslpairs.paper.wording import CLAIM_HEADERS, claim_notes, claim_rows, notes, subtitle
 
-VERDICT_STYLES = {"holds": "green", "not shown": "yellow", "contradicted": "red"}
+VERDICT_STYLES = {HOLDS: "green", CONTRADICTED: "red", NO_EFFECT: "cyan", UNDECIDED: "yellow"}
 
 
 def to_terminal(table: Table) -> Any:
@@ -35,10 +36,14 @@ def to_terminal(table: Table) -> Any:
     parts += [grid, Text()]
     if table.claims:
         grid = Grid(box=box.SIMPLE_HEAD, title=Text("claims", style="italic"), title_justify="left", pad_edge=False)
-        for header in CLAIM_HEADERS:
-            title = Text(header.replace(" [", "\n["))
-            grid.add_column(title, justify="right" if header == "n" else "left", no_wrap=header.startswith("effect"))
+        shown = [header for header in CLAIM_HEADERS[:-1] if header not in ("n", "published")]
+        for header in shown:
+            grid.add_column(Text(header.replace(" [", "\n[")), no_wrap=header.startswith(("effect", "adjusted")))
         for claim, row in zip(table.claims, claim_rows(table), strict=True):
-            grid.add_row(*map(Text, row[:-1]), Text(row[-1], style=VERDICT_STYLES[claim.verdict]))
+            style = VERDICT_STYLES[claim.headline.verdict]
+            texts = dict(zip(CLAIM_HEADERS, row, strict=True))
+            cells = [Text(texts[header], style=style if header == "verdict" else "") for header in shown]
+            cells[0].append(f"\n{texts[CLAIM_HEADERS[-1]]}" if texts[CLAIM_HEADERS[-1]] else "", style="dim")
+            grid.add_row(*cells)
         parts += [grid, Text("\n".join(claim_notes(table)), style="dim")]
     return Group(*parts)
