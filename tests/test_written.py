@@ -145,9 +145,7 @@ def test_a_folder_of_a_user_that_has_no_name_here_is_told_by_number(tmp_path, mo
     snakefile = tmp_path / "Snakefile"
     monkeypatch.setattr(os, "access", lambda *_: False)
     monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
-    with pytest.raises(
-        UserError, match=rf"not writable \(it belongs to user {tmp_path.stat().st_uid}\); build in"
-    ):
+    with pytest.raises(UserError, match=rf"not writable \(it belongs to user {tmp_path.stat().st_uid}\); build in"):
         check_folder(tmp_path, str(snakefile))
 
 
