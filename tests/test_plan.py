@@ -133,6 +133,7 @@ WORDS = {
     "training.optimizer.name": None,
     "training.optimizer.reference_batch": 256,
     "training.schedule.name": None,
+    "strategies.spps.steps": "all",
     "augmentations.weak.crop": {"scale": [0.5, 1.0], "ratio": [0.8, 1.25]},
     "augmentations.weak.jitter": dict.fromkeys(("probability", "brightness", "contrast", "saturation", "hue"), 0.25),
     "augmentations.weak.blur": {"probability": 0.5, "sigma": [0.1, 1.0]},

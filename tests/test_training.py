@@ -623,6 +623,29 @@ def test_an_epoch_uses_every_item_at_most_once_in_an_order_of_its_own(data, root
     assert not torch.equal(*orders)
 
 
+def test_as_many_steps_as_the_base_are_drawn_from_the_longer_list(data, root):
+    base, longer, equal = (
+        trainer(data, root, "simclr"),
+        trainer(data, root, "simclr+spps"),
+        trainer(data, root, "simclr+spps", strategies={"spps": {"steps": "as-base"}}),
+    )
+    assert base.steps_per_epoch == equal.steps_per_epoch < longer.steps_per_epoch
+    assert torch.equal(equal.items, longer.items)
+    drawn = torch.cat([torch.cat(equal._items_of(epoch)) for epoch in range(6)])
+    mined = (drawn[:, 0] != drawn[:, 1]).double().mean().item()
+    whole = (longer.items[:, 0] != longer.items[:, 1]).double().mean().item()
+    assert mined == pytest.approx(whole, abs=0.05), "mined pairs and images as often as the list has them"
+
+
+def test_how_many_steps_is_part_of_a_runs_id_only_where_it_changes_the_training():
+    before = tiny_spec("simclr+spps").plain()
+    assert "steps" not in before["strategies"]["spps"]
+    assert (
+        tiny_spec("simclr+spps", strategies={"spps": {"steps": "as-base"}}).plain()["strategies"]["spps"]["steps"]
+        == "as-base"
+    )
+
+
 def test_the_order_of_images_and_their_views_are_the_same_with_and_without_a_strategy(data, root):
     plain, other = (trainer(data, root, label) for label in ("simclr", "simclr+gps+mixco"))
     assert torch.equal(*(torch.cat(made._items_of(0))[:, 0] for made in (plain, other)))

@@ -18,6 +18,7 @@ SMALL = {
     "teacher_warmup_epochs": 2,
     "neighbours": 3,
     "guide": {"kind": "pixels"},
+    "steps": "all",
 }
 """Values of the digits' recipe that tests have smaller, whichever method or strategy has them."""
 

@@ -135,6 +135,16 @@ def test_claims_are_judged_under_every_metric_and_say_where_these_disagree(tmp_p
     assert "protocols disagree; contradicted: kNN" in to_markdown(table)
 
 
+def test_steps_are_shown_where_rows_differ_in_them(tmp_path):
+    made = plan(tmp_path, ["simclr", "simclr+gps"], seeds=1)
+    assert build_table(made, tmp_path).steps is None
+    for cell, items in zip(made["cells"], (6400, 10240), strict=True):
+        path = tmp_path / "results" / "runs" / cell["replicates"][0]["run"] / "run.json"
+        write_record(path, json.loads(path.read_text()) | {"items": items})
+    text = to_markdown(build_table(made, tmp_path))
+    assert "Optimiser steps differ. 3,000 (SimCLR); 4,800 (SimCLR + GPS)." in text
+
+
 def test_gains_of_several_base_methods_are_pooled(tmp_path):
     made = plan(tmp_path, ROWS, claims=[claim(), claim("byol+gps", "byol")])
     table = build_table(made, tmp_path)

@@ -14,7 +14,7 @@ from sslpairs.paper.statistics import CONTRADICTED, HOLDS, Summary, summarise
 from sslpairs.plan.evaluations import Evaluation
 from sslpairs.plan.machines import mixture
 from sslpairs.plan.paths import evaluation_file, receipt_file
-from sslpairs.plan.records import PlannedTable, PlannedValue, Receipt, read_receipt, replicates
+from sslpairs.plan.records import PlannedTable, PlannedValue, Receipt, read_receipt, replicates, steps_of
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Table:
     claims: list[Claim]
     groups: list[Group]
     """Pooled gains of its claims."""
+    steps: str | None = None
+    """By how many optimiser steps its rows were trained, where they differ."""
     machines: str | None = None
     """How the machines of its runs differ, if they do."""
 
@@ -104,10 +106,11 @@ def build_table(plan: PlannedTable, root: Path, source: Source = itself) -> Tabl
                 values=values,
                 runs=[one["run"] for one in planned["replicates"]],
             )
-    receipts = [read_receipt(run, root) for run in dict.fromkeys(one["run"] for one in replicates(plan))]
-    machines = mixture(filter(None, receipts))
+    runs = dict.fromkeys(one["run"] for one in replicates(plan))
+    receipts = {run: receipt for run in runs if (receipt := read_receipt(run, root))}
+    machines = mixture(receipts.values())
     claims = judge(plan, {place: cell.values for place, cell in cells.items()})
-    return Table(plan, cells, claims, groups(plan, claims), machines)
+    return Table(plan, cells, claims, groups(plan, claims), _steps(plan, receipts), machines)
 
 
 def _score(evaluation: Evaluation, metric: str, name: str) -> dict[str, float]:
@@ -119,3 +122,19 @@ def _score(evaluation: Evaluation, metric: str, name: str) -> dict[str, float]:
             f"{evaluation_file(name)} has no '{metric}' (found {value!r}): delete the file and run `make tables` again"
         )
     return score
+
+
+def _steps(plan: PlannedTable, receipts: dict[str, Receipt]) -> str | None:
+    """Rows by their number of optimiser steps, where those of a column differ."""
+    labels = {one["id"]: one["label"] for one in (*plan["rows"], *plan["columns"])}
+    texts = []
+    for column in plan["columns"]:
+        found: dict[int, dict[str, None]] = {}
+        for cell in plan["cells"]:
+            for one in cell["replicates"] if cell["column"] == column["id"] else ():
+                if one["run"] in receipts and (steps := steps_of(receipts[one["run"]])):
+                    found.setdefault(steps, {})[labels[cell["row"]]] = None
+        if len(found) > 1:
+            where = f"{labels[column['id']]}: " if len(plan["columns"]) > 1 else ""
+            texts.append(where + "; ".join(f"{steps:,} ({', '.join(rows)})" for steps, rows in sorted(found.items())))
+    return "Optimiser steps differ. " + ". ".join(texts) if texts else None

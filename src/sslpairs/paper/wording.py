@@ -141,6 +141,8 @@ def notes(table: Table) -> list[str]:
             f"be within {MARGIN:g} point; else undecided, with the seeds that a power of {100 * POWER:g} % would take."
         )
         lines += [pooled_text(group, plan) for group in table.groups]
+    if table.steps:
+        lines.append(f"{table.steps}.")
     if table.machines:
         lines.append(f"{table.machines[0].upper()}{table.machines[1:]}.")
     if plan["note"]:

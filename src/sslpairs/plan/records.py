@@ -55,6 +55,8 @@ class Receipt(TypedDict):
     online: dict[str, float | int]
     """Top-1 of the last and of the best epoch, and the best epoch."""
     loss: float
+    steps: NotRequired[int]
+    """Of the optimiser. Receipts of before it was noted: items // batch size * epochs."""
     items: int
     """Index pairs per epoch: images, or pairs mined by SPPS."""
     notes: list[str]
@@ -72,6 +74,13 @@ class Receipt(TypedDict):
     """``training_code``."""
     versions: dict[str, str | None]
     seal: str
+
+
+def steps_of(receipt: Receipt) -> int | None:
+    """Optimiser steps of a training; None for a receipt that does not tell."""
+    if "steps" in receipt or "items" not in receipt:
+        return receipt.get("steps")
+    return receipt["items"] // receipt["spec"]["batch_size"] * receipt["spec"]["epochs"]
 
 
 def read_receipt(run: str, root: Path) -> Receipt | None:

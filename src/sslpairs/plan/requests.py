@@ -16,7 +16,7 @@ from sslpairs.plan.build import Build
 from sslpairs.plan.cost import features_flops, step_cost, training_flops
 from sslpairs.plan.estimate import likeness
 from sslpairs.plan.limits import Images, known_images
-from sslpairs.plan.records import Receipt
+from sslpairs.plan.records import Receipt, steps_of
 
 START = 5
 """Minutes for starting a job on a busy file system: environment, libraries, data."""
@@ -248,8 +248,9 @@ class Requests:
         found = []
         for run, (receipt, count) in self._receipts.items():
             if images := self._images(run):
-                items = receipt.get("items", images.train)
-                flops = training_flops(receipt["spec"], items, images.size, images.channels)
+                spec, steps = receipt["spec"], steps_of(receipt)
+                items = steps * spec["batch_size"] // spec["epochs"] if steps else images.train
+                flops = training_flops(spec, items, images.size, images.channels)
                 found.append((self._cost(run).flops_per_step, flops / receipt["timing"]["seconds"] / count))
         return found
 

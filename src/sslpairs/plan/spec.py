@@ -47,6 +47,10 @@ class RunSpec(Model):
         for key in ("training", "strategies"):  # already resolved
             value["method"][self.base].pop(key)
         value["strategies"] = {name: value["strategies"][name] for name in self.active}
+        for name, settings in value["strategies"].items():
+            for key, before in STRATEGIES[name].as_before.items():
+                if settings[key] == before:
+                    del settings[key]
         return value
 
 

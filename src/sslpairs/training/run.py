@@ -105,6 +105,7 @@ def train(
         "online": {"last": rows[-1]["online_top1"], "best": best, "best_epoch": best_epoch},
         "loss": rows[-1]["loss"],
         "items": len(trainer.items),
+        "steps": trainer.steps_per_epoch * spec.epochs,
         "notes": trainer.notes,
         "resumed_after": trainer.resumed,
         "device": describe(place, threads),

@@ -67,10 +67,11 @@ class Trainer:
         self._prepare_pairs(root)
         if self.world.size > 1:
             whole_norms(self.method, device)
-        self.steps_per_epoch = len(self.items) // spec.batch_size
+        count = len(data.train.labels) if self._steps_as_base() else len(self.items)
+        self.steps_per_epoch = count // spec.batch_size
         if not self.steps_per_epoch:
             raise UserError(
-                f"{run}: batch_size {spec.batch_size} exceeds the {len(self.items)} training items; choose a smaller one"
+                f"{run}: batch_size {spec.batch_size} exceeds the {count} training items; choose a smaller one"
             )
         self.optimizer = build_optimizer(
             spec.optimizer, self.method.online_modules(), spec.batch_size, self.method.constant_rate_modules()
@@ -102,6 +103,11 @@ class Trainer:
                 f"{self.run}: a batch of {size} cannot be shared equally by {count} processes{words}; start a number of processes that "
                 f"divides {size // together if size % together == 0 else size}"
             )
+
+    def _steps_as_base(self) -> bool:
+        """Whether a strategy with a longer list of items trains for as many steps as its base method."""
+        settings = [getattr(self.spec.strategies, name) for name in self.spec.active]
+        return any(getattr(one, "steps", "all") == "as-base" for one in settings)
 
     def _prepare_pairs(self, root: Path) -> None:
         self.items = torch.arange(len(self.data.train.labels))[:, None].repeat(1, 2)

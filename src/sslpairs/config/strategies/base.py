@@ -1,6 +1,6 @@
 """Base class of the settings of all pair strategies."""
 
-from typing import ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from sslpairs.config.base import Model
 from sslpairs.config.meaning import Meaning
@@ -26,6 +26,8 @@ class Strategy(Model):
     """Base method -> its meaning under this strategy."""
     otherwise: ClassVar[Meaning | None] = None
     """Meaning for base methods that are not in ``meanings``."""
+    as_before: ClassVar[dict[str, Any]] = {}
+    """Values of settings added later for which a run trains as it did before: such a value is not part of its id."""
     together: ClassVar[int] = 1
     """Images of a batch that must be on the same process."""
     lengthens: ClassVar[bool] = False

@@ -1,6 +1,6 @@
 """SPPS: mined pairs of images extend the list of pairs."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -26,6 +26,8 @@ class SPPS(Strategy):
         "ours", "mined pairs lengthen the list of items; sources of the two views only; the objective is the base's"
     )
 
+    as_before: ClassVar[dict[str, Any]] = {"steps": "all"}
+
     version: Literal[1] = 1
     mode: Literal["interval", "quantile"]
     """``interval``: low and high are cosines; ``quantile``: they are quantiles of the cosines of all pairs (ours)."""
@@ -41,6 +43,9 @@ class SPPS(Strategy):
     """Maximum number of partners of an image, the most similar ones; null keeps all. Ours."""
     share: Annotated[float, Field(gt=0, le=1)]
     """Fraction of the training images, sampled once at random, in which pairs are mined. Ours."""
+    steps: Literal["as-base", "all"] = "all"
+    """``as-base``: an epoch has as many items as there are images, drawn from the longer list, so that SPPS trains for as many steps as its
+    base method. ``all``: an epoch passes over the whole list, so that SPPS trains longer."""
     guide: Guide
     """According to the abstract, a pre-trained self-supervised encoder; that images are un-augmented is from memory."""
 
