@@ -20,13 +20,19 @@ CLAIM_COLUMNS = (
 
 
 def to_text(header: str, lines: list[dict[str, Any]]) -> str:
-    """A header and its lines; decimals are rounded to four places."""
+    """Return a header and its lines. Decimals have four places, p-values four digits."""
     text = io.StringIO()
     writer = csv.DictWriter(text, header.split(), lineterminator="\n")
     writer.writeheader()
     for line in lines:
-        writer.writerow({key: round(value, 4) if isinstance(value, float) else value for key, value in line.items()})
+        writer.writerow(
+            {key: _rounded(key, value) if isinstance(value, float) else value for key, value in line.items()}
+        )
     return text.getvalue()
+
+
+def _rounded(key: str, value: float) -> float:
+    return float(f"{value:.4g}") if key in ("p", "p_adjusted", "p_none") else round(value, 4)
 
 
 def to_csv(table: Table) -> str:
