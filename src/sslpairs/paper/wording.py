@@ -21,7 +21,7 @@ VERDICTS = (HOLDS, CONTRADICTED, NO_EFFECT, UNDECIDED)
 
 
 def measure(metric: str, plan: PlannedTable) -> Measure:
-    """What is said of a metric of a table, or of one that it does not show."""
+    """Return the description of a metric, whether or not the table shows it."""
     return plan["measures"].get(metric) or described(metric)
 
 

@@ -199,7 +199,7 @@ class PlannedValue(TypedDict):
 
 
 class Measure(TypedDict):
-    """What is said of a metric."""
+    """The description of a metric."""
 
     protocol: str
     title: str
@@ -226,7 +226,7 @@ class PlannedTable(TypedDict):
     columns: list[PlannedColumn]
     metrics: list[str]
     measures: dict[str, Measure]
-    """What is said of each of the metrics."""
+    """By metric."""
     cells: list[PlannedCell]
     claims: list[PlannedClaim]
     published: list[PlannedValue]

@@ -37,7 +37,7 @@ class FewLabels(Protocol):
 
     def words(self) -> str:
         """With the number of draws."""
-        return f"{self.about}, mean of {self.draws} draws of these that all encoders share"
+        return f"{self.about}, mean over {self.draws} draws shared by all encoders"
 
     def seconds(self, training_images: int, test_images: int) -> float:
         """Products of the labelled images' features, and predictions."""
