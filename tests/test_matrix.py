@@ -8,6 +8,7 @@ import csv
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable
 from functools import partial
 from itertools import chain
@@ -106,10 +107,11 @@ def files(project: Path) -> list[Path]:
 
 
 def touched(project: Path) -> None:
-    """All files dated as of now, and Snakemake's memory gone."""
+    """All files dated as of the same moment, and Snakemake's memory gone."""
     shutil.rmtree(project / ".snakemake", ignore_errors=True)
+    now = time.time()
     for path in files(project):
-        os.utime(path)
+        os.utime(path, (now, now))
 
 
 def dated_backwards(project: Path) -> None:
