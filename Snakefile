@@ -10,8 +10,6 @@ from sslpairs.errors import UserError, stop
 
 try:
     from sslpairs.build_log import say_briefly
-    from sslpairs.paper.overview import write_overview
-    from sslpairs.paper.results import write_results
     from sslpairs.plan.build import Build
     from sslpairs.plan.frozen import thaw
     from sslpairs.workflow.announce import announce
@@ -92,9 +90,15 @@ if not on_node:
 
 onsuccess:
     if not on_node:
-        done = Build(build.plan, root)
-        write_results(done)
-        write_overview(done)
+        from sslpairs.paper.overview import write_overview
+        from sslpairs.paper.results import write_results
+
+        try:
+            done = Build(build.plan, root)
+            write_results(done)
+            write_overview(done)
+        except UserError as error:
+            stop(error)
 
 
 onstart:

@@ -290,6 +290,14 @@ def test_a_missing_half_is_told_in_one_line_when_the_configuration_is_read(origi
     assert words in done.stderr
 
 
+def test_what_a_settings_class_lacks_is_told_in_one_line(original, tmp_path):
+    project = built(original, tmp_path / "project")
+    add(project, {name: text.replace("def convolutions", "def other") for name, text in BACKBONE.items()})
+    done = say(project, "sslpairs", "plan", TABLE)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "src/sslpairs/config/backbones/flat.py: Flat has no convolutions; write it" in done.stderr
+
+
 def test_a_combination_that_nobody_has_defined_is_refused_in_words(original, tmp_path):
     project = built(original, tmp_path / "project")
     add(project, METHOD)

@@ -874,6 +874,18 @@ def test_a_changed_protocol_is_measured_alone_and_the_others_stay_where_they_are
     assert (back.to_evaluate, back.evaluated) == ([], set(before))
 
 
+def test_where_all_protocols_changed_the_whole_evaluation_is_a_job_of_its_own_name(done):
+    edit(done.root, RECIPE, "evaluation.few_labels.draws", 3)
+    edit(done.root, RECIPE, "evaluation.linear.epochs", 9)
+    after = with_recipe(done, "evaluation.knn.neighbours", 7)
+    assert after.to_evaluate == [name for name in after.plan.evaluations if name not in done.plan.evaluations]
+    assert set(after.to_evaluate) >= set(after.evaluations_of("spps-batch"))
+    for name in after.to_evaluate:
+        assert list(after.plan.evaluations[name]["protocols"]) == ["few_labels", "knn", "linear", "online"]
+        finish_evaluation(done.root, after.plan, name)
+    assert Build(plan(done.root, seeds="1"), done.root).to_evaluate == []
+
+
 def test_a_metric_that_finished_evaluations_lack_is_measured_and_they_stay(done):
     before = {path: path.read_bytes() for path in done.root.glob("results/evals/*/*.json")}
     edit(done.root, "papers/spps.yaml", "tables.spps-batch.metrics.1", "linear.top5")

@@ -171,7 +171,12 @@ def tables(
     write_results(build)
     overview = write_overview(build)
     missing = [name for name in names if build.needs([name])[1]]
-    done = [build_table(build.plan.tables[name], build.root, build.source) for name in names if name not in missing]
+    built = {table.plan["id"]: table for table in overview.tables}
+    done = [
+        built.get(name) or build_table(build.plan.tables[name], build.root, build.source)
+        for name in names
+        if name not in missing
+    ]
     if full:
         for table in done:
             out.print(to_terminal(table))

@@ -33,6 +33,8 @@ def scan(package: str, base: type[M], other: str) -> dict[str, type[M]]:
             raise UserError(
                 f"{_file(package, name)}: defines {len(own)} settings classes ({base.__name__}); define exactly one"
             )
+        if lacking := sorted(getattr(own[0], "__abstractmethods__", ())):
+            raise UserError(f"{_file(package, name)}: {own[0].__name__} has no {' and no '.join(lacking)}; write it")
         if not find_spec(f"{other}.{name}"):
             raise UserError(f"{_file(other, name)} is missing, the counterpart of {_file(package, name)}; write it")
         found[name] = own[0]

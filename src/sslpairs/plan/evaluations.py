@@ -89,16 +89,16 @@ def find_parts(build: "Build") -> dict[str, dict[str, str]]:
             continue
         if own and own.checkpoint != receipt["checkpoint"]["sha256"]:
             continue
-        parts = {p: name for p in entry["protocols"] if p not in missing}
+        parts, used = {p: name for p in entry["protocols"] if p not in missing}, []
         for other in _others(build, folder, name, receipt["checkpoint"]["sha256"], entry.get("content")):
             has = [p for p in missing if other.has(p, entry["protocols"][p], entry["asked"][p])]
             parts |= dict.fromkeys(has, f"{entry['run']}/{other.key}")
             missing = [p for p in missing if p not in has]
-            if has:
-                protocols = {p: other.settings.get(p) for p in other.protocols}
-                _add(build, entry, other.key, protocols)
-        if not parts and own is None:
-            continue
+            used += [other] * bool(has)
+        if own is None and all(p in missing for p, settings in entry["protocols"].items() if settings is not None):
+            continue  # nothing but what the training measured: the job of the whole evaluation copies that, too
+        for other in used:
+            _add(build, entry, other.key, {p: other.settings.get(p) for p in other.protocols})
         if missing:
             protocols = {p: entry["protocols"][p] for p in missing}
             key = key_of(protocols, entry.get("content"))

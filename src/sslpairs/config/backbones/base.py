@@ -1,5 +1,6 @@
 """Base class of all backbone settings."""
 
+from abc import abstractmethod
 from typing import NamedTuple
 
 from sslpairs.config.base import Model
@@ -41,9 +42,9 @@ class BackboneSettings(Model):
         """Name printed in tables."""
         return self.kind
 
+    @abstractmethod
     def convolutions(self, size: int, channels: int) -> list[Conv]:
         """Return the convolutions on images ``[channels, size, size]``, from which time and memory are estimated."""
-        raise NotImplementedError
 
 
 def halved(edge: int) -> int:

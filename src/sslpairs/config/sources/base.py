@@ -1,5 +1,6 @@
 """Base class of the settings of all kinds of data sets."""
 
+from abc import abstractmethod
 from typing import Any
 
 from sslpairs.config.base import Model
@@ -15,9 +16,9 @@ class Source(Model):
 
     kind: str
 
+    @abstractmethod
     def image(self) -> tuple[int, int]:
         """Return the channels and the side of the square images in pixels."""
-        raise NotImplementedError
 
     def counts(self) -> tuple[int, int] | None:
         """Return the number of training and test images if the settings determine it."""
