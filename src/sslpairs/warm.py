@@ -40,7 +40,8 @@ PRELOAD = {
     ),
     "store": ("dvc.repo", "dvc_data.hashfile.db", "sslpairs.cli", "sslpairs.store.restore"),
     "paper": (
-        "pandas",
+        "pandas.io.formats.style",
+        "tabulate",
         "scipy.special",
         "seaborn",
         "sslpairs.cli",

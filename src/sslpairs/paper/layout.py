@@ -1,10 +1,15 @@
-"""Layout of a table: blocks of columns, with published values next to them."""
+"""Layout of a table: data frames of at most ``WIDTH`` columns, with published values next to the measured ones."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sslpairs.paper.tables import Table
+from sslpairs.paper.tables import Cell, Table
 from sslpairs.paper.wording import heading, in_full, mean_text, published_text, shared
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WIDTH = 4
 """Columns of numbers that fit next to the method's name in 100 characters, and in the text width of a paper."""
@@ -21,13 +26,23 @@ class Entry:
 
 @dataclass(frozen=True)
 class Block:
-    """Methods by at most ``WIDTH`` columns; the first entry of a row is the method's label."""
+    """Methods by at most ``WIDTH`` columns."""
 
     title: str
     headers: list[str]
-    rows: list[list[Entry]]
+    entries: "pd.DataFrame"
+    """One ``Entry`` per cell, the method's label first; columns are counted, as two may have one header."""
     ends: list[bool]
     """For every row: whether the next row has another base method."""
+
+    def texts(self, escape: Callable[[str], str], bold: str, best: str) -> "pd.DataFrame":
+        """The cells as text: ``bold`` and ``best`` are formats, as in ``"**{}**"``."""
+
+        def text(entry: Entry) -> str:
+            value = bold.format(escape(entry.text)) if entry.bold else escape(entry.text)
+            return value + (" " + best.format(entry.best) if entry.best else "")
+
+        return self.entries.map(text)
 
 
 def layout(table: Table) -> list[Block]:
@@ -38,7 +53,7 @@ def layout(table: Table) -> list[Block]:
         title = f"{columns[0]['label']}, {whole}" if (whole := shared(table.plan)) else columns[0]["label"]
         stacks = {title: [(columns[0], metric) for metric in metrics]}
     else:
-        stacks = {in_full(metric, table.plan): [(one, metric) for one in columns] for metric in metrics}
+        stacks = {in_full(metric, table.plan): [(column, metric) for column in columns] for metric in metrics}
     return [_block(table, title, items, single) for title, stack in stacks.items() for items in _cut(table, stack)]
 
 
@@ -61,31 +76,29 @@ def _on_record(table: Table, column: str, metric: str) -> bool:
 
 
 def _block(table: Table, title: str, items: list[tuple[dict, str]], by_metric: bool) -> Block:
+    import pandas as pd
+
     rows = table.plan["rows"]
-    headers = ["method"]
-    entries = [[Entry(row["label"])] for row in rows]
+    headers, entries = ["method"], [[Entry(row["label"]) for row in rows]]
     for column, metric in items:
+        places = [(row["id"], column["id"], metric) for row in rows]
         headers.append(heading(metric, table.plan) if by_metric else column["label"])
-        for line, entry in zip(entries, _entries(table, column["id"], metric), strict=True):
-            line.append(entry)
+        entries.append([_entry(table.cells.get(place), table.shown_better(*place)) for place in places])
         if _on_record(table, column["id"], metric):
             headers.append("published")
-            for line, row in zip(entries, rows, strict=True):
-                found = table.published(row["id"], column["id"], metric)
-                values = "; ".join(f"{one['value']:g}" for one in found if one["comparable"])
-                line.append(Entry(values or published_text(found)))
+            entries.append([_published(table, place) for place in places])
     bases = [row["base"] for row in rows]
     ends = [base != following for base, following in zip(bases, [*bases[1:], bases[-1]], strict=True)]
-    return Block(title, headers, entries, ends)
+    return Block(title, headers, pd.DataFrame(dict(enumerate(entries))), ends)
 
 
-def _entries(table: Table, column: str, metric: str) -> list[Entry]:
-    entries = []
-    for row in table.plan["rows"]:
-        cell = table.cells.get((row["id"], column, metric))
-        if not cell:
-            entries.append(Entry("not run"))
-            continue
-        best = "" if cell.best is None else f"{cell.best:.1f}"
-        entries.append(Entry(mean_text(cell.last), best, table.shown_better(row["id"], column, metric)))
-    return entries
+def _entry(cell: Cell | None, bold: bool) -> Entry:
+    if not cell:
+        return Entry("not run")
+    return Entry(mean_text(cell.last), "" if cell.best is None else f"{cell.best:.1f}", bold)
+
+
+def _published(table: Table, place: tuple[str, str, str]) -> Entry:
+    records = table.published(*place)
+    values = "; ".join(f"{record['value']:g}" for record in records if record["comparable"])
+    return Entry(values or published_text(records))

@@ -56,7 +56,6 @@ def _overview(receipts: dict[str, Receipt]) -> str:
         "devices": ", ".join(sorted({run["device"] for run in runs})),
         "PyTorch": ", ".join(sorted({run["versions"].get("torch") or "unknown" for run in runs})),
         "commits": ", ".join(commit[:12] for commit in commits),
-        "training code (fingerprints)": ", ".join(sorted({run["code"][:12] for run in runs})),
         "data (sha256)": ", ".join(sorted({f"{run['dataset']} {run['spec']['dataset'][:12]}" for run in runs})),
     }
     body = _facts(facts)
@@ -65,12 +64,15 @@ def _overview(receipts: dict[str, Receipt]) -> str:
         body += f'<p class="notshown">{dirty} of {len(runs)} runs were trained with uncommitted changes.</p>'
     if mixed := mixture(runs):
         body += f'<p class="notshown">{html.escape(f"{mixed[0].upper()}{mixed[1:]}.")}</p>'
-    if len({run["code"] for run in runs}) > 1:
-        body += '<p class="notshown">The runs were trained by different versions of the training code.</p>'
+    codes = {(run["label"], run["code"]) for run in runs}  # a fingerprint covers the code that its method runs
+    if len(codes) > len({label for label, _ in codes}):
+        body += '<p class="notshown">Runs of one method were trained by different versions of the training code.</p>'
     return body
 
 
 def _table(plan: PlannedTable, root: Path, source: Source) -> str:
+    import pandas as pd
+
     labels = {one["id"]: one["label"] for one in (*plan["rows"], *plan["columns"])}
     rows = []
     for cell in plan["cells"]:
@@ -83,7 +85,7 @@ def _table(plan: PlannedTable, root: Path, source: Source) -> str:
             texts += [f'<a href="#{run}"><code>{run}</code></a>', keys]
             values = [read[sources[metric]].get(p, {}).get(m) for metric in plan["metrics"] for p, m in [named(metric)]]
             texts += ["" if value is None else f"{value:.2f}" for value in values]
-            rows.append("<tr>" + "".join(f"<td>{text}</td>" for text in texts) + "</tr>")
+            rows.append(texts)
     shown = [measure(metric, plan) for metric in plan["metrics"]]
     headers = [
         "method",
@@ -95,9 +97,7 @@ def _table(plan: PlannedTable, root: Path, source: Source) -> str:
     ]
     title = f"{html.escape(plan['title'])} <code>{html.escape(plan['id'])}</code>"
     about = f"{len(rows)} runs, table key {html.escape(plan['key'])}"
-    return (
-        f'<details><summary>{title} <span class="dim">{about}</span></summary>\n{html_table(headers, rows)}</details>'
-    )
+    return f'<details><summary>{title} <span class="dim">{about}</span></summary>\n{html_table(pd.DataFrame(rows), headers)}</details>'
 
 
 def _run(receipt: Receipt) -> str:
@@ -128,5 +128,6 @@ def _run(receipt: Receipt) -> str:
 
 def _facts(facts: dict[str, str]) -> str:
     """Two columns: name and value."""
-    rows = [f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in facts.items()]
-    return f'<div class="scroll"><table><tbody>{"".join(rows)}</tbody></table></div>'
+    import pandas as pd
+
+    return html_table(pd.DataFrame(facts.items()).map(html.escape))

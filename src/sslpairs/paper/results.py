@@ -1,7 +1,5 @@
 """All numbers in one tidy table: one row per run x protocol x metric x seed."""
 
-import csv
-import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -47,15 +45,11 @@ def rows(build: Build) -> Iterator[dict[str, Any]]:
 
 def write_results(build: Build) -> None:
     """Write ``results/results.csv``."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows(build))
-    write_atomic(build.root / RESULTS, text.getvalue())
+    write_atomic(build.root / RESULTS, frame(build).to_csv(index=False, lineterminator="\n"))
 
 
 def frame(build: Build) -> "pd.DataFrame":
-    """The same rows as a pandas data frame."""
+    """All rows."""
     import pandas as pd
 
     return pd.DataFrame(list(rows(build)), columns=list(COLUMNS))

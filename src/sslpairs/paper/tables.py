@@ -1,7 +1,8 @@
 """A table plan and its evaluation files -> the table with its claims."""
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -90,27 +91,37 @@ def build_table(plan: PlannedTable, root: Path, source: Source = itself) -> Tabl
 
     Raises ``UserError`` for an evaluation that is missing, damaged, or without one of the table's metrics.
     """
-    read = cache(lambda name: read_evaluation(name, root))
-    claimed = [claim["metric"] for claim in plan["claims"]]
+    import pandas as pd
+
+    scores = pd.DataFrame(_scores(plan, root, source), columns=SCORES)
     cells = {}
-    for planned in plan["cells"]:
-        for metric in dict.fromkeys([*plan["metrics"], *claimed]):
-            protocol, quantity = named(metric)
-            names = [source(one["evaluation"], protocol) for one in planned["replicates"]]
-            scores = [_score(read(name), metric, name) for name in names]
-            best = [score[f"best_{quantity}"] for score in scores if f"best_{quantity}" in score]
-            values = {one["seed"]: score[quantity] for one, score in zip(planned["replicates"], scores, strict=True)}
-            cells[planned["row"], planned["column"], metric] = Cell(
-                last=summarise(values.values()),
-                best=summarise(best).mean if len(best) == len(scores) else None,
-                values=values,
-                runs=[one["run"] for one in planned["replicates"]],
-            )
-    runs = dict.fromkeys(one["run"] for one in replicates(plan))
+    for place, group in scores.groupby(["row", "column", "metric"], sort=False):
+        best = None if group.best.isna().any() else summarise(group.best).mean
+        values = dict(zip(group.seed.tolist(), group.value.tolist(), strict=True))
+        cells[place] = Cell(summarise(values.values()), best, values, group.run.tolist())
+    runs = dict.fromkeys(replicate["run"] for replicate in replicates(plan))
     receipts = {run: receipt for run in runs if (receipt := read_receipt(run, root))}
     machines = mixture(receipts.values())
     claims = judge(plan, {place: cell.values for place, cell in cells.items()})
     return Table(plan, cells, claims, groups(plan, claims), _steps(plan, receipts), machines)
+
+
+SCORES = ("row", "column", "metric", "seed", "run", "value", "best")
+
+
+def _scores(
+    plan: PlannedTable, root: Path, source: Source
+) -> Iterator[tuple[str, str, str, int, str, float, float | None]]:
+    """``SCORES`` of each cell, metric and seed."""
+    read = cache(lambda name: read_evaluation(name, root))
+    metrics = dict.fromkeys([*plan["metrics"], *(claim["metric"] for claim in plan["claims"])])
+    for cell, metric in itertools.product(plan["cells"], metrics):
+        protocol, quantity = named(metric)
+        for replicate in cell["replicates"]:
+            name = source(replicate["evaluation"], protocol)
+            score = _score(read(name), metric, name)
+            measured = score[quantity], score.get(f"best_{quantity}")
+            yield cell["row"], cell["column"], metric, replicate["seed"], replicate["run"], *measured
 
 
 def _score(evaluation: Evaluation, metric: str, name: str) -> dict[str, float]:

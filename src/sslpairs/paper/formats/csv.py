@@ -1,7 +1,5 @@
 """Tables as CSV."""
 
-import csv
-import io
 from typing import Any
 
 from sslpairs.paper.tables import Table
@@ -21,18 +19,16 @@ CLAIM_COLUMNS = (
 
 def to_text(header: str, lines: list[dict[str, Any]]) -> str:
     """Return a header and its lines. Decimals have four places, p-values four digits."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, header.split(), lineterminator="\n")
-    writer.writeheader()
-    for line in lines:
-        writer.writerow(
-            {key: _rounded(key, value) if isinstance(value, float) else value for key, value in line.items()}
-        )
-    return text.getvalue()
+    import pandas as pd
+
+    values = [[_rounded(name, line.get(name)) for name in header.split()] for line in lines]
+    return pd.DataFrame(values, columns=header.split(), dtype=object).to_csv(index=False, lineterminator="\n")
 
 
-def _rounded(key: str, value: float) -> float:
-    return float(f"{value:.4g}") if key in ("p", "p_adjusted", "p_none") else round(value, 4)
+def _rounded(name: str, value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.4g}") if name in ("p", "p_adjusted", "p_none") else round(value, 4)
 
 
 def to_csv(table: Table) -> str:

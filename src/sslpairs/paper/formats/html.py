@@ -1,10 +1,15 @@
 """Tables as HTML, and pages."""
 
 import html
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from sslpairs.paper.layout import layout
 from sslpairs.paper.tables import Table
 from sslpairs.paper.wording import CLAIM_HEADERS, claim_notes, claim_rows, notes, subtitle
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _CSS = """
 body { margin: 1.5rem auto; max-width: 62rem; padding: 0 1rem; background: #fff; color: #1c1c1c;
@@ -16,8 +21,8 @@ table { border-collapse: collapse; margin: .3rem 0 1rem; font-variant-numeric: t
 caption { text-align: left; font-weight: 600; padding-bottom: .3rem; }
 th, td { padding: .28rem .8rem .28rem 0; text-align: left; vertical-align: top; }
 th { font-weight: 600; border-bottom: 1px solid #888; } thead tr { border-top: 2px solid #222; }
-tbody tr:last-child { border-bottom: 2px solid #222; } tr.end td { border-bottom: 1px solid #ddd; }
-td.num, th.num { text-align: right; white-space: nowrap; }
+tbody tr:last-child { border-bottom: 2px solid #222; } tr:has(.end) td { border-bottom: 1px solid #ddd; }
+.numbers :is(td, th):not(:first-child) { text-align: right; white-space: nowrap; }
 .best { color: #666; font-size: .85em; }
 .holds { color: #00693e; font-weight: 600; } .contradicted { color: #a3190b; font-weight: 600; }
 .undecided, .notshown { color: #7a5200; font-weight: 600; } .noeffect { color: #1f5a8a; font-weight: 600; }
@@ -36,43 +41,40 @@ def html_page(title: str, body: str) -> str:
     )
 
 
-def html_table(headers: list[str], rows: list[str], caption: str = "", numbers: range = range(0)) -> str:
-    """A table; ``headers`` and ``caption`` are plain text, ``rows`` are HTML; ``numbers``: right-aligned columns."""
-    cells = "".join(
-        f'<th{" class=num" if index in numbers else ""} scope="col">{html.escape(header)}</th>'
-        for index, header in enumerate(headers)
-    )
-    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
-    body = "\n".join(rows)
-    return (
-        f'<div class="scroll"><table>{title}\n<thead><tr>{cells}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
-    )
+def html_table(cells: "pd.DataFrame", headers: Sequence[str] = (), caption: str = "", kind: str = "texts") -> str:
+    """``cells`` (HTML; columns are counted) under ``headers`` (plain text). ``kind`` numbers: right-aligned but for the first column."""
+    styler = cells.style.hide(axis="index")
+    if headers:
+        styler.format_index(lambda number: html.escape(headers[number]), axis="columns")
+    else:
+        styler.hide(axis="columns")
+    if caption:
+        styler.set_caption(html.escape(caption))
+    return f'<div class="scroll {kind}">{styler.to_html(exclude_styles=True)}</div>'
+
+
+def _list(lines: Iterable[str]) -> str:
+    return '<ul class="notes">' + "".join(f"<li>{html.escape(line)}</li>" for line in lines) + "</ul>"
 
 
 def to_html(table: Table) -> str:
     """The table, its notes and its claims as a page of its own."""
-    plan, esc = table.plan, html.escape
-    parts = [f"<h1>{esc(plan['title'])}</h1>", f'<p class="sub">{esc(subtitle(plan))}</p>']
+    import pandas as pd
+
+    plan = table.plan
+    parts = [f"<h1>{html.escape(plan['title'])}</h1>", f'<p class="sub">{html.escape(subtitle(plan))}</p>']
     for block in layout(table):
-        rows = []
-        for line, end in zip(block.rows, block.ends, strict=True):
-            cells = [f"<td>{esc(line[0].text)}</td>"]
-            for entry in line[1:]:
-                text = f"<strong>{esc(entry.text)}</strong>" if entry.bold else esc(entry.text)
-                best = f' <span class="best">({entry.best})</span>' if entry.best else ""
-                cells.append(f'<td class="num">{text}{best}</td>')
-            rows.append(f"<tr{' class=end' if end else ''}>{''.join(cells)}</tr>")
-        parts.append(html_table(block.headers, rows, block.title, range(1, len(block.headers))))
-    parts.append('<ul class="notes">' + "".join(f"<li>{esc(note)}</li>" for note in notes(table)) + "</ul>")
+        cells = block.texts(html.escape, "<strong>{}</strong>", '<span class="best">({})</span>')
+        cells[0] = [
+            f'<span class="end">{text}</span>' if end else text for text, end in zip(cells[0], block.ends, strict=True)
+        ]
+        parts.append(html_table(cells, block.headers, block.title, "numbers"))
+    parts.append(_list(notes(table)))
     if table.claims:
-        rows = []
-        for claim, texts in zip(table.claims, claim_rows(table), strict=True):
-            kind = f' class="{claim.headline.verdict.replace(" ", "")}"'
-            cells = [
-                f"<td{kind if header == 'verdict' else ''}>{esc(text)}</td>"
-                for header, text in zip(CLAIM_HEADERS, texts, strict=True)
-            ]
-            rows.append(f"<tr>{''.join(cells)}</tr>")
-        parts += ["<h2>Claims</h2>", html_table(CLAIM_HEADERS, rows)]
-        parts.append('<ul class="notes">' + "".join(f"<li>{esc(line)}</li>" for line in claim_notes(table)) + "</ul>")
+        cells, verdict = pd.DataFrame(claim_rows(table)).map(html.escape), CLAIM_HEADERS.index("verdict")
+        kinds = [claim.headline.verdict.replace(" ", "") for claim in table.claims]
+        cells[verdict] = [
+            f'<span class="{kind}">{text}</span>' for kind, text in zip(kinds, cells[verdict], strict=True)
+        ]
+        parts += ["<h2>Claims</h2>", html_table(cells, CLAIM_HEADERS), _list(claim_notes(table))]
     return html_page(plan["title"], "\n".join(parts))

@@ -23,7 +23,7 @@ def to_terminal(table: Table) -> Any:
         grid = Grid(box=box.SIMPLE_HEAD, title=Text(block.title, style="italic"), title_justify="left", pad_edge=False)
         for index, header in enumerate(block.headers):
             grid.add_column(Text(header), justify="right" if index else "left", no_wrap=not index)
-        for line, end in zip(block.rows, block.ends, strict=True):
+        for line, end in zip(block.entries.itertuples(index=False), block.ends, strict=True):
             texts = []
             for entry in line:
                 best = f" ({entry.best})" if entry.best else ""
