@@ -115,12 +115,12 @@ def gc(
     """List the checkpoints of runs that no table at any scale needs; remove them with --yes. Receipts are kept."""
     from rich.table import Table
 
-    from sslpairs import garbage
+    from sslpairs import prune
     from sslpairs.workflow.announce import building
 
     root = find_root()
-    runs, mistakes = garbage.current(root, overrides(sets))
-    found = garbage.waste(root, runs)
+    runs, mistakes = prune.current(root, overrides(sets))
+    found = prune.waste(root, runs)
     view = Table()
     for column in ("run", "MB", "", "why no table needs it"):
         view.add_column(column, justify="right" if column == "MB" else "left", overflow="fold")
@@ -130,7 +130,7 @@ def gc(
         out.print(view)
     for mistake in mistakes:
         out.print(f"note: {mistake}", soft_wrap=True, markup=False)
-    left = garbage.leftovers(root)
+    left = prune.leftovers(root)
     for path in left:
         out.print(f"leftover: {path.relative_to(root)}", soft_wrap=True, markup=False)
     if not (found or left or mistakes):
@@ -159,7 +159,7 @@ def gc(
 
         return DVCRemote(root, remote)
 
-    freed, kept = garbage.remove(root, found, unpublished, open_remote)
-    for line in dict.fromkeys([*kept, *garbage.remove_leftovers(root, left)]):
+    freed, kept = prune.remove(root, found, unpublished, open_remote)
+    for line in dict.fromkeys([*kept, *prune.remove_leftovers(root, left)]):
         out.print(f"kept: {line}", soft_wrap=True, markup=False)
     out.print(f"{freed / 1e6:,.1f} MB freed.")

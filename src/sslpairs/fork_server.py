@@ -165,7 +165,7 @@ def _connect(folder: Path, room: str) -> socket.socket:
 
 def _start(folder: Path, room: str, cwd: Path, errors: IO[bytes]) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "sslpairs.warm", str(folder / f"{room}.socket"), room, str(_owner(folder))],
+        [sys.executable, "-m", "sslpairs.fork_server", str(folder / f"{room}.socket"), room, str(_owner(folder))],
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""What a process of several does in ``test_parallel.py``: ``torchrun -m crew TASK FILE``, and what one alone is compared with."""
+"""Processes for ``test_parallel.py``: ``torchrun -m ddp_worker TASK FILE``, and a single one to compare them with."""
 
 import os
 import subprocess

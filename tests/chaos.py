@@ -1,6 +1,6 @@
 """Kill a build again and again, then see that it ends in the same bytes as one that nobody touched.
 
-    python tests/faults.py --kills 50 --seed 0 gps-weak clae
+    python tests/chaos.py --kills 50 --seed 0 gps-weak clae
 
 Preparing data, building and publishing are started, and killed at random moments by a random signal: all processes at once (as a
 power cut or a scheduler does), the command alone, or one of its jobs. The same command is then started again. In the end
