@@ -151,12 +151,12 @@ def both_digests(path: Path | str) -> tuple[str, str]:
 
 def dated_ahead(paths: Iterable[Path | str], by: float = FUTURE) -> list[Path | str]:
     """Files that are dated more than ``by`` seconds in the future: the clock was wrong when they were written, or is now."""
-    limit, found = time.time() + by, []
+    limit, ahead = time.time() + by, []
     for path in paths:
         with contextlib.suppress(OSError):
             if os.stat(path).st_mtime > limit:
-                found.append(path)
-    return found
+                ahead.append(path)
+    return ahead
 
 
 def date_now(paths: Iterable[Path | str]) -> None:

@@ -145,13 +145,13 @@ class Stock:
 
         self.setting = setting
         spec = bench_spec("simclr", setting)
-        head, how = spec.method.simclr.projector, spec.optimizer
+        head, sgd = spec.method.simclr.projector, spec.optimizer
         backbone, width = self._backbone(setting)
         self.model = nn.Sequential(backbone, SimCLRProjectionHead(width, head.hidden[0], head.output))
         self.model.to(setting.device).train()
         self.criterion = NTXentLoss(temperature=spec.method.simclr.temperature)
         self.optimizer = torch.optim.SGD(
-            self.model.parameters(), how.lr, momentum=how.momentum, weight_decay=how.weight_decay
+            self.model.parameters(), sgd.lr, momentum=sgd.momentum, weight_decay=sgd.weight_decay
         )
         workers = cores() if workers is None else workers
         # Extra unused batches, so that until the last measured step the workers are as busy as in a long epoch.

@@ -176,10 +176,10 @@ def bench(
     """
     groups: dict[str, list[str]] = {}
     for label in labels:
-        asked = parse_label(label)
-        under = groups.setdefault(asked.base, [])
-        if asked.strategies and str(asked) not in under:
-            under.append(str(asked))
+        parsed = parse_label(label)
+        under = groups.setdefault(parsed.base, [])
+        if parsed.strategies and str(parsed) not in under:
+            under.append(str(parsed))
     for setting in settings:
         check(setting)
     load, started = _load(), datetime.now(UTC)
@@ -234,12 +234,12 @@ def _arms(group: tuple[str, list[str]]) -> int:
 
 def _few_rounds(rows: list[dict[str, Any]], setting: Setting, bases: Iterable[str]) -> list[str]:
     """Notes if there was no time for all rounds."""
-    found = {row["label"]: row["rounds"] for row in rows if row["label"] in bases and row["rounds"] < setting.repeats}
-    if not found:
+    few = {row["label"]: row["rounds"] for row in rows if row["label"] in bases and row["rounds"] < setting.repeats}
+    if not few:
         return []
-    measured = ", ".join(f"{count} for {base}" for base, count in found.items())
+    measured = ", ".join(f"{count} for {base}" for base, count in few.items())
     text = f"{setting.size} px: this machine is too slow for {setting.repeats} rounds in the time given: measured were {measured}"
-    return [text + (f"; fewer than {ENOUGH} say little" if min(found.values()) < ENOUGH else "")]
+    return [text + (f"; fewer than {ENOUGH} say little" if min(few.values()) < ENOUGH else "")]
 
 
 def check(setting: Setting) -> None:

@@ -54,13 +54,13 @@ def find_root() -> Path:
 
 def overrides(words: list[str]) -> dict[str, Any]:
     """Convert ``["seeds=5"]`` to a mapping; keys are checked when the configuration is read."""
-    found = {}
+    choices = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not value:
             raise UserError(f"command line: --set {word}: write KEY=VALUE, for example --set seeds=5")
-        found[key] = value
-    return found
+        choices[key] = value
+    return choices
 
 
 def open_build(sets: list[str], frozen: Path | None = None):

@@ -101,13 +101,13 @@ def _say_requests(build, profile: str, to_train: list[str], to_evaluate: list[st
         out.print(f"Profile {profile}: everything runs on this machine.")
         return
     requests = Requests(build, site)
-    asked = Counter(("training", requests.training(run)) for run in to_train)
-    asked += Counter(("evaluation", requests.evaluation(name)) for name in to_evaluate)
-    if not asked:
+    jobs = Counter(("training", requests.training(run)) for run in to_train)
+    jobs += Counter(("evaluation", requests.evaluation(name)) for name in to_evaluate)
+    if not jobs:
         out.print(f"Profile {profile}: no jobs to request.")
         return
     rows: dict[tuple, list] = {}
-    for (kind, request), count in asked.items():
+    for (kind, request), count in jobs.items():
         gpus = "a share" if request.shares else str(request.gpus or "-")
         gpus += f" on {request.nodes} nodes" * (request.nodes > 1)
         row = (kind == "evaluation", -request.minutes, kind, gpus, request.cpus, request.memory_mb, request.basis)
@@ -133,19 +133,19 @@ def _say_requests(build, profile: str, to_train: list[str], to_evaluate: list[st
     out.print(view)
     total = sum(
         count * request.seconds * request.processes / (site.gpu_shares if request.shares else 1)
-        for (_, request), count in asked.items()
+        for (_, request), count in jobs.items()
     )
     device = "GPU" if requests.on_gpu else "CPU"
     size = sum(requests.checkpoint_bytes(run) for run in to_train) / 1e9
     work = f"{total / 3600:,.0f} {device} hours" if total > 36000 else f"{duration(total)} of a {device}"
     out.print(f"Expected: about {work} for trainings and evaluations, {size:,.1f} GB of checkpoints.", soft_wrap=True)
-    guessed = sum(count for (_, request), count in asked.items() if request.basis == "recipe")
+    guessed = sum(count for (_, request), count in jobs.items() if request.basis == "recipe")
     if guessed:
         guess = f"{site.gpu_tflops} x 10^12 operations/s per GPU" if requests.on_gpu else "a CPU core"
         out.print(
             f"{guessed} of the jobs have no receipt to estimate from: the speed of {guess} is a guess.", soft_wrap=True
         )
-    memory = [request.gpu_memory_gb for _, request in asked if request.gpu_memory_gb < math.inf]
+    memory = [request.gpu_memory_gb for _, request in jobs if request.gpu_memory_gb < math.inf]
     if large := sum(size > site.gpu_memory_gb for size in memory):
         out.print(
             f"{counted(large, 'kind')} of runs may need more memory than a GPU has ({max(memory):,.0f} of {site.gpu_memory_gb} GB): set "

@@ -119,27 +119,27 @@ def gc(
     from sslpairs.workflow.announce import building
 
     root = find_root()
-    runs, mistakes = prune.current(root, overrides(sets))
-    found = prune.waste(root, runs)
+    runs, mistakes = prune.current_runs(root, overrides(sets))
+    unused = prune.unused_runs(root, runs)
     view = Table()
     for column in ("run", "MB", "", "why no table needs it"):
         view.add_column(column, justify="right" if column == "MB" else "left", overflow="fold")
-    for one in found:
-        view.add_row(one.run, f"{one.bytes / 1e6:.2f}", one.kind, escape(one.why))
-    if found:
+    for item in unused:
+        view.add_row(item.run, f"{item.bytes / 1e6:.2f}", item.kind, escape(item.why))
+    if unused:
         out.print(view)
     for mistake in mistakes:
         out.print(f"note: {mistake}", soft_wrap=True, markup=False)
     left = prune.leftovers(root)
     for path in left:
         out.print(f"leftover: {path.relative_to(root)}", soft_wrap=True, markup=False)
-    if not (found or left or mistakes):
+    if not (unused or left or mistakes):
         out.print("Nothing to remove: every checkpoint belongs to a run that a table needs.")
         return
-    size = sum(one.bytes for one in found)
-    only_here = sum(one.kind != "published" for one in found)
+    size = sum(item.bytes for item in unused)
+    only_here = sum(item.kind != "published" for item in unused)
     out.print(
-        f"{counted(len(found), 'run')}, {size / 1e6:,.1f} MB; {only_here} not published (no other copy known); "
+        f"{counted(len(unused), 'run')}, {size / 1e6:,.1f} MB; {only_here} not published (no other copy known); "
         f"{counted(len(left), 'leftover')} of interrupted work.",
         soft_wrap=True,
     )
@@ -159,7 +159,7 @@ def gc(
 
         return DVCRemote(root, remote)
 
-    freed, kept = prune.remove(root, found, unpublished, open_remote)
+    freed, kept = prune.remove(root, unused, unpublished, open_remote)
     for line in dict.fromkeys([*kept, *prune.remove_leftovers(root, left)]):
         out.print(f"kept: {line}", soft_wrap=True, markup=False)
     out.print(f"{freed / 1e6:,.1f} MB freed.")

@@ -60,8 +60,8 @@ class Build:
     @cached_property
     def receipts(self) -> dict[str, Receipt]:
         """Receipts of the plan's runs. A run counts as done if it has one."""
-        found = {run: self._record(self.receipt_file(run)) for run in self.plan.runs}
-        for run, receipt in found.items():
+        records = {run: self._record(self.receipt_file(run)) for run in self.plan.runs}
+        for run, receipt in records.items():
             if not receipt or (receipt.get("run") == run and receipt["spec"] == self.plan.runs[run]["spec"]):
                 continue
             if receipt.get("run") != run or digest(receipt["spec"]) != run[-12:]:
@@ -71,7 +71,7 @@ class Build:
                     f"`git checkout {name}`, or remove it: the next build then trains the run"
                 )
         whole = {
-            run: receipt for run, receipt in found.items() if receipt and self.receipt_file(run) not in self.damage
+            run: receipt for run, receipt in records.items() if receipt and self.receipt_file(run) not in self.damage
         }
         return {run: receipt for run, receipt in whole.items() if self._look_at_metrics(run, receipt)}
 
@@ -81,8 +81,10 @@ class Build:
         name = str(metrics_file(run))
         try:
             with open(f"{self.root}/{name}", "rb") as file:
-                found = hashlib.sha256(file.read()).hexdigest()
-            wrong = "the metrics differ from those named in run.json" if found != receipt["metrics"]["sha256"] else None
+                sha256 = hashlib.sha256(file.read()).hexdigest()
+            wrong = (
+                "the metrics differ from those named in run.json" if sha256 != receipt["metrics"]["sha256"] else None
+            )
         except FileNotFoundError:
             evaluated = any((self.root / EVALUATIONS / run).glob("*.json"))
             if not (self.has_checkpoint(run) or (self.root / pointer_file(run)).exists() or evaluated):
@@ -120,10 +122,10 @@ class Build:
         done = set()
         for name in self.evaluations:
             entry = self.plan.evaluations[name]
-            receipt, found = self.receipts.get(entry["run"]), self.evaluation(name)
-            if found is None or receipt is None:
+            receipt, evaluation = self.receipts.get(entry["run"]), self.evaluation(name)
+            if evaluation is None or receipt is None:
                 continue
-            if (found.key, found.checkpoint) == (entry["key"], receipt["checkpoint"]["sha256"]):
+            if (evaluation.key, evaluation.checkpoint) == (entry["key"], receipt["checkpoint"]["sha256"]):
                 done.add(name)
             else:
                 path = evaluation_file(name)
@@ -152,12 +154,12 @@ class Build:
         """Damaged records -> problem and remedy. Complete once all records have been checked (``check``)."""
         return {}
 
-    def seal_of(self, evaluation: str) -> str:
+    def seal_of(self, name: str) -> str:
         """Return the digest of an evaluation's content. Raise ``UserError`` if it is missing or damaged."""
-        found, path = self.evaluation(evaluation), evaluation_file(evaluation)
-        if found is None:
+        evaluation, path = self.evaluation(name), evaluation_file(name)
+        if evaluation is None:
             raise UserError(self.damage.get(str(path), f"{path}: missing; the next build creates it"))
-        return found.seal
+        return evaluation.seal
 
     def _record(self, path: str) -> dict[str, Any] | None:
         try:
@@ -198,20 +200,20 @@ class Build:
     @cached_property
     def needed(self) -> dict[str, None]:
         """Runs whose checkpoint a build of the whole plan would read, including those that it must train first."""
-        found: dict[str, None] = {}
+        needed: dict[str, None] = {}
         stack = [self.plan.evaluations[name]["run"] for name in self.to_evaluate]
         stack += [
             guide for run in self.plan.runs if run not in self.receipts and (guide := self.plan.runs[run]["guide"])
         ]
         while stack:
             run = stack.pop()
-            if run in found:
+            if run in needed:
                 continue
-            found[run] = None
+            needed[run] = None
             trained = run not in self.receipts or not (self.has_checkpoint(run) or self.is_published(run))
             if trained and (guide := self.plan.runs[run]["guide"]):
                 stack.append(guide)
-        return found
+        return needed
 
     @cached_property
     def to_train(self) -> dict[str, str]:
@@ -301,16 +303,16 @@ class Build:
 
     def with_guides(self, runs: Iterable[str]) -> list[str]:
         """Return the runs and their guides."""
-        found: dict[str, None] = {}
+        chosen: dict[str, None] = {}
         for run in runs:
             if guide := self.plan.runs[run]["guide"]:
-                found[guide] = None
-            found[run] = None
-        return list(found)
+                chosen[guide] = None
+            chosen[run] = None
+        return list(chosen)
 
     def runs_of(self, table: str) -> list[str]:
         """Return the runs whose results are in a table."""
-        return list(dict.fromkeys(one["run"] for one in replicates(self.plan.tables[table])))
+        return list(dict.fromkeys(replicate["run"] for replicate in replicates(self.plan.tables[table])))
 
     def threads(self, run: str) -> int:
         """Return the CPU threads of a training, summed over its processes."""
@@ -336,7 +338,7 @@ class Build:
 
     def evaluations_of(self, table: str) -> list[str]:
         """Return the evaluations from which a table is made."""
-        names = [one["evaluation"] for one in replicates(self.plan.tables[table])]
+        names = [replicate["evaluation"] for replicate in replicates(self.plan.tables[table])]
         return list(dict.fromkeys(source for name in names for source in self.sources(name)))
 
     def evaluation_files(self, table: str) -> list[str]:

@@ -23,11 +23,11 @@ def estimate(build: Build, runs: Iterable[str], known: Build | None = None) -> t
             samples.setdefault(key, []).append(seconds)
     total, unknown = 0.0, 0
     for run in runs:
-        like = next((samples[key] for key in likeness(build, run) if key in samples), None)
-        if like is None:
+        similar = next((samples[key] for key in likeness(build, run) if key in samples), None)
+        if similar is None:
             unknown += 1
         else:
-            total += build.plan.runs[run]["spec"]["epochs"] * sum(like) / len(like)
+            total += build.plan.runs[run]["spec"]["epochs"] * sum(similar) / len(similar)
     return total, unknown
 
 

@@ -8,9 +8,9 @@ from sslpairs.config.protocols import PROTOCOLS, described, named
 from sslpairs.config.reading import Config
 from sslpairs.errors import UserError, nearest, shown
 from sslpairs.plan.limits import late_notes, queue_notes
-from sslpairs.plan.places import NotAtThisScale, Place, agree
 from sslpairs.plan.plan import Plan
 from sslpairs.plan.records import PlannedClaim, PlannedColumn, PlannedEffect, PlannedValue, Term
+from sslpairs.plan.resolved import NotAtThisScale, ResolvedSetting, agree
 from sslpairs.plan.runs import Runs
 from sslpairs.plan.spec import digest
 
@@ -81,12 +81,12 @@ class _Planner(Runs):
         cells = []
         used: dict[str, None] = {}
         for row, label in rows.items():
-            for column, place in columns.items():
-                evaluating = self._evaluating(asked, place)
+            for column, setting in columns.items():
+                evaluating = self._evaluating(asked, setting)
                 used |= {evaluating["dataset"]: None} if "dataset" in evaluating else {}
                 replicates = []
                 for seed in self.config.settings.seeds:
-                    run = self._run(draft, label, place, seed)
+                    run = self._run(draft, label, setting, seed)
                     evaluation = f"{run}/{evaluating['key']}"
                     draft.evaluations[evaluation] = {"run": run, **evaluating}
                     replicates.append({"seed": seed, "run": run, "evaluation": evaluation})
@@ -175,24 +175,24 @@ class _Planner(Runs):
                 entry["key"] = digest([entry, self.plan.tables[figure.table]["key"], code])
                 self.plan.figures[figure_id] = entry
 
-    def _column_entries(self, table: Table, columns: dict[str, Place]) -> list[PlannedColumn]:
+    def _column_entries(self, table: Table, columns: dict[str, ResolvedSetting]) -> list[PlannedColumn]:
         entries = []
-        for name, place in columns.items():
+        for name, setting in columns.items():
             facts = {
-                "dataset": self.config.datasets[place.dataset].title,
-                "backbone": place.backbone.label,
-                "batch_size": place.batch_size,
-                "epochs": place.epochs,
-                "augmentation": place.augmentation or self.recipe.training.augmentation,
-                **({"evaluated on": self.config.datasets[place.evaluate_on].title} if place.evaluate_on else {}),
-                **{key: _in_words(item) for key, item in place.changes},
+                "dataset": self.config.datasets[setting.dataset].title,
+                "backbone": setting.backbone.label,
+                "batch_size": setting.batch_size,
+                "epochs": setting.epochs,
+                "augmentation": setting.augmentation or self.recipe.training.augmentation,
+                **({"evaluated on": self.config.datasets[setting.evaluate_on].title} if setting.evaluate_on else {}),
+                **{key: _in_words(item) for key, item in setting.changes},
             }
             stands_for = [
                 _describe(table.setting, column)
                 for column in table.columns
-                if self._place(table.setting, column) == place
+                if self._resolve(table.setting, column) == setting
             ]
-            images = self.images_of(place.evaluate_on or place.dataset)
+            images = self.images_of(setting.evaluate_on or setting.dataset)
             entry = {"id": name, "settings": facts, "dataset": facts["dataset"], "stands_for": stands_for}
             entries.append(entry | {"test_images": images.test if images else None})
         keys = dict.fromkeys(key for entry in entries for key in entry["settings"])
@@ -208,7 +208,9 @@ class _Planner(Runs):
             entry["label"] = ", ".join(parts) or facts["dataset"]
         return entries
 
-    def _claims(self, table_id: str, table: Table, rows: dict, columns: dict[str, Place]) -> list[PlannedClaim]:
+    def _claims(
+        self, table_id: str, table: Table, rows: dict, columns: dict[str, ResolvedSetting]
+    ) -> list[PlannedClaim]:
         entries = []
         labels = {entry["id"]: entry["label"] for entry in self._column_entries(table, columns)}
         for number, claim in enumerate(table.all_claims()):
@@ -260,7 +262,7 @@ class _Planner(Runs):
             "comparable": self._comparable(table.setting, effect.setting),
         }
 
-    def _published(self, table: Table, rows: dict, columns: dict[str, Place]) -> list[PlannedValue]:
+    def _published(self, table: Table, rows: dict, columns: dict[str, ResolvedSetting]) -> list[PlannedValue]:
         entries = []
         for number, value in enumerate(table.published):
             where = f"{self.where}.published[{number}]"

@@ -55,32 +55,32 @@ def publish(
         runs = [run for run in runs if run in build.receipts]
         data = _data(root, remote, done)
         objects = _checkpoints(build, runs, done) + (data or [])
-        sizes = remote.sizes(one.oid for one in objects)
+        sizes = remote.sizes(item.oid for item in objects)
 
-        def send(one: _Object) -> None:
-            whole = sizes[one.oid] == one.size
-            if whole and not (deep and remote.md5(one.oid) != one.oid.removesuffix(".dir")):
+        def send(item: _Object) -> None:
+            whole = sizes[item.oid] == item.size
+            if whole and not (deep and remote.md5(item.oid) != item.oid.removesuffix(".dir")):
                 return
-            remote.put(_source(one, remote, whole), one.oid)
-            if remote.size(one.oid) != one.size or (deep and remote.md5(one.oid) != one.oid.removesuffix(".dir")):
+            remote.put(_source(item, remote, whole), item.oid)
+            if remote.size(item.oid) != item.size or (deep and remote.md5(item.oid) != item.oid.removesuffix(".dir")):
                 raise UserError(
-                    f"{one.run or 'data/'}: remote '{remote.name}' ({remote.url}) did not keep what was sent; is it full?"
+                    f"{item.run or 'data/'}: remote '{remote.name}' ({remote.url}) did not keep what was sent; is it full?"
                 )
-            sent.append(one)
+            sent.append(item)
 
         sent: list[_Object] = []
         failed, whole_data = 0, data is not None
-        for number, (one, error) in enumerate(side_by_side(send, objects), start=1):
+        for number, (item, error) in enumerate(side_by_side(send, objects), start=1):
             if error:
                 failed += 1
-                whole_data &= one.run is not None
+                whole_data &= item.run is not None
                 done.problems.append(str(error))
-            elif one.run:
-                done.runs.append(one.run)
-                _point(one, root)
+            elif item.run:
+                done.runs.append(item.run)
+                _point(item, root)
             if progress:
-                progress(number, len(objects), f"{sum(one.size for one in sent) / 1e6:,.1f} MB sent")
-        done.sent, done.bytes = len(sent), sum(one.size for one in sent)
+                progress(number, len(objects), f"{sum(item.size for item in sent) / 1e6:,.1f} MB sent")
+        done.sent, done.bytes = len(sent), sum(item.size for item in sent)
         done.held = len(objects) - done.sent - failed
         if not whole_data:
             done.notes.append("data.dvc is not staged, since not all of the data are in the remote")
@@ -107,13 +107,13 @@ def _note_clones(build: Build, runs: list[str], remote: Remote, done: Published)
         done.notes += notes(build.root, (build.receipts[run] for run in runs), done.uncommitted)
 
 
-def _point(one: _Object, root: Path) -> None:
+def _point(checkpoint: _Object, root: Path) -> None:
     """Write the pointer of a checkpoint that the remote holds, unless it exists."""
-    pointer = Pointer(one.oid, one.size)
+    pointer = Pointer(checkpoint.oid, checkpoint.size)
     with contextlib.suppress(UserError):
-        if read_pointer(one.run, root) == pointer:
+        if read_pointer(checkpoint.run, root) == pointer:
             return
-    write_atomic(root / pointer_file(one.run), pointer.text())
+    write_atomic(root / pointer_file(checkpoint.run), pointer.text())
 
 
 def _checkpoints(build: Build, runs: list[str], done: Published) -> list[_Object]:
@@ -132,23 +132,23 @@ def _checkpoints(build: Build, runs: list[str], done: Published) -> list[_Object
     return objects
 
 
-def _source(one: _Object, remote: Remote, differs: bool) -> Path:
+def _source(item: _Object, remote: Remote, differs: bool) -> Path:
     """A file on this machine with exactly the object's bytes; ``UserError`` if there is none."""
-    cached = remote.cache / one.oid[:2] / one.oid[2:]
-    for path in (one.path, cached):
-        if path and path.exists() and both_digests(path)[1] == one.oid.removesuffix(".dir"):
+    cached = remote.cache / item.oid[:2] / item.oid[2:]
+    for path in (item.path, cached):
+        if path and path.exists() and both_digests(path)[1] == item.oid.removesuffix(".dir"):
             return path
-    what = one.run or f"data/ ({one.oid})"
-    if one.run and one.path and one.path.exists():
+    what = item.run or f"data/ ({item.oid})"
+    if item.run and item.path and item.path.exists():
         raise UserError(
-            f"{what}: {one.path.name} is damaged, or not the one that run.json names; not published. `sslpairs restore {one.run}` or "
-            f"`sslpairs train {one.run}` fixes it"
+            f"{what}: {item.path.name} is damaged, or not the one that run.json names; not published. `sslpairs restore {item.run}` or "
+            f"`sslpairs train {item.run}` fixes it"
         )
     raise UserError(
         f"{what}: remote '{remote.name}' ({remote.url}) "
         + ("holds a damaged copy, " if differs else "no longer holds it, ")
         + "and this machine does not have it; publish it from where it is, or "
-        + (f"train it again: `sslpairs train {one.run}`" if one.run else "fetch it again: `sslpairs fetch --force`")
+        + (f"train it again: `sslpairs train {item.run}`" if item.run else "fetch it again: `sslpairs fetch --force`")
     )
 
 

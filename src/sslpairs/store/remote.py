@@ -28,16 +28,16 @@ class Remote:
     respond."""
 
     def __init__(self, root: Path, name: str | None = None):
-        found = storage(root, name)
-        self.name, self.cache, self.fs, self.path_of = found.name, found.cache, found.files, found.path_of
+        store = storage(root, name)
+        self.name, self.cache, self.fs, self.path_of = store.name, store.cache, store.files, store.path_of
         # The folder of its URL; objects are in files/md5 below it.
-        self.folder = self.fs.parent(self.fs.parent(found.path))
-        self.url = redact(found.url)
-        self.secrets = _secrets(found.shared)
+        self.folder = self.fs.parent(self.fs.parent(store.path))
+        self.url = redact(store.url)
+        self.secrets = _secrets(store.shared)
         """Secrets in the settings that are in git."""
-        self.in_git = self.name in found.shared.get("remote", {})
-        self.hidden = [unquote(urlsplit(found.url).password or "") if "://" in found.url else ""]
-        self.hidden += [str(value) for key, value in found.settings.items() if SECRET.search(key)]
+        self.in_git = self.name in store.shared.get("remote", {})
+        self.hidden = [unquote(urlsplit(store.url).password or "") if "://" in store.url else ""]
+        self.hidden += [str(value) for key, value in store.settings.items() if SECRET.search(key)]
         """Values that no message may contain."""
 
     def _failed(self, error: Exception) -> UserError:
@@ -50,17 +50,17 @@ class Remote:
     def find_folder(self, to_fill: bool = False) -> None:
         """``UserError`` if this remote is a folder that does not exist, for example on a disk that is not mounted. With ``to_fill``
         only its parent must exist."""
-        protocol, place = self.fs.protocol, self.folder
+        protocol, folder = self.fs.protocol, self.folder
         if protocol not in ("local", "ssh") or (protocol == "ssh" and to_fill):
             return
         try:
-            place = self.fs.parent(place) if to_fill else place
-            found = self.fs.exists(place)
+            folder = self.fs.parent(folder) if to_fill else folder
+            exists = self.fs.exists(folder)
         except Exception as error:
             raise self._failed(error) from error
-        if not found:
+        if not exists:
             raise UserError(
-                f"remote '{self.name}' ({self.url}): {place} does not exist; mount its disk, create that folder, or set another address: "
+                f"remote '{self.name}' ({self.url}): {folder} does not exist; mount its disk, create that folder, or set another address: "
                 f"`dvc remote modify {self.name} url ADDRESS`"
             )
 
@@ -76,9 +76,9 @@ class Remote:
     def sizes(self, oids: Iterable[str]) -> dict[str, int | None]:
         """Sizes of several objects."""
         oids = list(dict.fromkeys(oids))
-        found = {oid: self.size(oid) for oid in oids[:1]}  # alone: connects, or fails, once and not eight times
+        first = {oid: self.size(oid) for oid in oids[:1]}  # alone: connects, or fails, once and not eight times
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            return found | dict(zip(oids[1:], pool.map(self.size, oids[1:]), strict=True))
+            return first | dict(zip(oids[1:], pool.map(self.size, oids[1:]), strict=True))
 
     def md5(self, oid: str) -> str:
         """md5 of an object's bytes, read back from the remote."""
@@ -127,16 +127,16 @@ class Remote:
 
 def _secrets(settings: dict[str, Any]) -> list[str]:
     """Descriptions of the passwords and keys in a file of DVC's settings."""
-    found = []
+    secrets = []
     for section, names in settings.items():
         for name, options in names.items():
             owner = f"{section} '{name}'" if isinstance(options, dict) else section
             for key, value in (options if isinstance(options, dict) else {name: options}).items():
                 if SECRET.search(key):
-                    found.append(f"{key} of {owner}")
+                    secrets.append(f"{key} of {owner}")
                 elif isinstance(value, str) and redact(value) != value:
-                    found.append(f"the password in the {key} of {owner}")
-    return found
+                    secrets.append(f"the password in the {key} of {owner}")
+    return secrets
 
 
 def side_by_side(work: Callable[[Any], None], items: list) -> Iterator[tuple[Any, UserError | None]]:

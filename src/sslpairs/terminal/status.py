@@ -74,10 +74,10 @@ class Status:
 
     def plain(self) -> dict[str, Any]:
         """Return JSON values."""
-        found = asdict(self)
-        states, training = found.pop("states"), found.pop("training")
-        found["runs"] = [{"run": run, "state": state, **training.get(run, {})} for run, state in states.items()]
-        return {"format": 1, "finished": self.finished, **found}
+        values = asdict(self)
+        states, training = values.pop("states"), values.pop("training")
+        values["runs"] = [{"run": run, "state": state, **training.get(run, {})} for run, state in states.items()]
+        return {"format": 1, "finished": self.finished, **values}
 
 
 def collect(build: Build, tables: list[str]) -> Status:
@@ -165,15 +165,15 @@ def _grid(status: Status, bar: bool) -> Table:
 
 def lines(status: Status) -> list[str]:
     """Return the lines printed below the tables."""
-    found = []
-    for run, one in status.training.items():
-        left = "" if one.seconds_left is None else f", about {duration(one.seconds_left)} left"
-        found.append(f"training: {run}  epoch {one.epoch}/{one.epochs}{left}")
+    report = []
+    for run, progress in status.training.items():
+        left = "" if progress.seconds_left is None else f", about {duration(progress.seconds_left)} left"
+        report.append(f"training: {run}  epoch {progress.epoch}/{progress.epochs}{left}")
     for failure in status.failures:
-        found += [f"failed: {failure.name} ({failure.log})", *(f"    {line}" for line in failure.lines)]
-    found += [f"damaged: {line}" for line in status.damaged]
-    found += [f"note: {status.machines}"] if status.machines else []
-    return found + [f"building now: {words}" for words in status.building]
+        report += [f"failed: {failure.name} ({failure.log})", *(f"    {line}" for line in failure.lines)]
+    report += [f"damaged: {line}" for line in status.damaged]
+    report += [f"note: {status.machines}"] if status.machines else []
+    return report + [f"building now: {words}" for words in status.building]
 
 
 def show(status: Status) -> None:
@@ -198,7 +198,9 @@ def watch(look: Callable[[], Status], pause: float = 2.0) -> None:
         before = None
         while True:
             status = look()
-            if before != (now := (status.rows, [one.epoch for one in status.training.values()], status.failures)):
+            if before != (
+                now := (status.rows, [progress.epoch for progress in status.training.values()], status.failures)
+            ):
                 show(status)
             if status.finished:
                 return

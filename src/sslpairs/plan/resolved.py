@@ -1,4 +1,4 @@
-"""Map a paper's settings to the scale: where a method is trained."""
+"""Resolve a paper's settings at the scale: the values with which a method is trained."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +18,7 @@ class NotAtThisScale(UserError):
 
 
 @dataclass(frozen=True)
-class Place:
+class ResolvedSetting:
     """A paper's setting, mapped to the scale."""
 
     dataset: str
@@ -33,7 +33,7 @@ class Place:
     """Batch size of a guide's run, in the paper's terms; None for the scale's default."""
 
 
-class Places:
+class SettingResolver:
     """Resolves the settings of a configuration at its scale."""
 
     def __init__(self, config: Config, contents: dict[str, str], plan: Plan):
@@ -67,7 +67,7 @@ class Places:
         except UserError as error:
             raise UserError(f"{self.where}.{where}: {error}") from None
 
-    def _place(self, *settings: Setting) -> Place:
+    def _resolve(self, *settings: Setting) -> ResolvedSetting:
         """Merge the settings (the last one that names a value wins), then map the values to the scale."""
         value: dict[str, Any] = {"set": {}}
         for setting in settings:
@@ -84,7 +84,7 @@ class Places:
                 raise UserError(
                     f"{self.config.scale_file}: datasets: '{shown(name)}' is not in config/datasets.yaml{hint}"
                 )
-        return Place(
+        return ResolvedSetting(
             dataset,
             self._mapped("backbones", value.get("backbone")),
             self._mapped("batch_sizes", value.get("batch_size")),
@@ -133,16 +133,16 @@ class Places:
         )
         return scale.comparable and "dataset" in value and named and same
 
-    def _columns(self, table: Table) -> dict[str, Place]:
-        """Return the columns. Settings that the scale maps to the same place are merged."""
-        places: list[Place] = []
+    def _columns(self, table: Table) -> dict[str, ResolvedSetting]:
+        """Return the columns. Settings that the scale maps to the same values are merged."""
+        settings: list[ResolvedSetting] = []
         for column in table.columns:
-            place = self._place(table.setting, column)
-            if place not in places:
-                places.append(place)
-        return {f"c{number}": place for number, place in enumerate(places)}
+            setting = self._resolve(table.setting, column)
+            if setting not in settings:
+                settings.append(setting)
+        return {f"c{number}": setting for number, setting in enumerate(settings)}
 
-    def _fitting(self, table: Table, columns: dict[str, Place], where: Setting) -> list[str]:
+    def _fitting(self, table: Table, columns: dict[str, ResolvedSetting], where: Setting) -> list[str]:
         """Return the columns that represent at least one of the paper's settings matching ``where``."""
         wanted = where.model_dump(exclude_none=True, exclude={"set"}) | where.set
         fitting = []
@@ -151,12 +151,12 @@ class Places:
             for setting in (table.setting, column):
                 facts |= setting.model_dump(exclude_none=True, exclude={"set"}) | setting.set
             if all(facts.get(key) == value for key, value in wanted.items()):
-                place = self._place(table.setting, column)
-                fitting += [name for name, other in columns.items() if other == place and name not in fitting]
+                resolved = self._resolve(table.setting, column)
+                fitting += [name for name, other in columns.items() if other == resolved and name not in fitting]
         return fitting
 
 
-def agree(a: Place, b: Place, but: set[str]) -> bool:
-    """Whether two places are equal except for the given keys."""
+def agree(a: ResolvedSetting, b: ResolvedSetting, but: set[str]) -> bool:
+    """Whether two settings are equal except for the given keys."""
     names = [name for name in vars(a) if name not in but and name not in ("changes", "guide_batch")]
     return all(getattr(a, name) == getattr(b, name) for name in names) and ("set" in but or a.changes == b.changes)
