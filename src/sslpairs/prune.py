@@ -162,7 +162,7 @@ def remove(root: Path, unused: list[UnusedRun], unpublished: bool, remote: Calla
                     what = "the remote does not hold a complete copy" if pointer and sizes else item.kind
                     raise UserError(f"{item.run}: {what}: --unpublished removes it for good")
                 gone = [folder / name for name in LARGE]
-                gone += [held.cache / pointer.md5[:2] / pointer.md5[2:]] if whole else []
+                gone += [held.cached(pointer.md5)] if whole else []
                 for path in gone:
                     with contextlib.suppress(FileNotFoundError):
                         size = path.stat().st_size
