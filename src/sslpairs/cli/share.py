@@ -76,7 +76,7 @@ def restore(
     log_file: LogFile = None,
 ) -> None:
     """Download published checkpoints. A build does this automatically for those that it needs."""
-    from sslpairs.plan.paths import run_folder
+    from sslpairs.plan.paths import receipt_file, run_folder
     from sslpairs.store.restore import restore as restore_runs
 
     start_log(log_file)
@@ -86,11 +86,8 @@ def restore(
         runs = list(dict.fromkeys(targets))
     else:
         build = open_build(sets, frozen)
-        damaged = {
-            run for run in build.plan.runs if run not in build.receipts and build.receipt_file(run) in build.damage
-        }
-        known = build.receipts.keys() | damaged | set(targets)
-        runs = [run for run in chosen_runs(build, targets) if run in known]
+        trained = {run for run in build.plan.runs if run in build.receipts or str(receipt_file(run)) in build.damage}
+        runs = [run for run in chosen_runs(build, targets) if run in trained or run in targets]
     with Progress("restoring", quiet=log_file is not None, unit="checkpoint") as progress:
         done = restore_runs(root, runs, remote, progress)
     for problem in done.problems.values():
@@ -154,12 +151,9 @@ def gc(
     if words := building(root):
         raise UserError(f"a build is running here ({words[0]}); wait for it, then run `sslpairs gc` again")
 
-    def open_remote():
-        from sslpairs.store.remote import Remote as DVCRemote
+    from sslpairs.store.remote import Remote as DVCRemote
 
-        return DVCRemote(root, remote)
-
-    freed, kept = prune.remove(root, unused, unpublished, open_remote)
+    freed, kept = prune.remove(root, unused, unpublished, lambda: DVCRemote(root, remote))
     for line in dict.fromkeys([*kept, *prune.remove_leftovers(root, left)]):
         out.print(f"kept: {line}", soft_wrap=True, markup=False)
     out.print(f"{freed / 1e6:,.1f} MB freed.")

@@ -102,11 +102,9 @@ def _network(spec: Spec, settings: dict[str, Any], size: int, channels: int) -> 
     for inputs, head in heads:
         widths = (inputs, *head["hidden"], head["output"])
         layers = sum(a * b for a, b in pairwise(widths))
-        products, parameters, kept = (
-            products + layers,
-            parameters + layers + 2 * sum(widths[1:]),
-            kept + 2 * sum(widths),
-        )
+        products += layers
+        parameters += layers + 2 * sum(widths[1:])
+        kept += 2 * sum(widths)
     last = (settings.get("prototypes") or 0) * settings["projector"]["output"]
     return Network(products + last, parameters + last, kept)
 

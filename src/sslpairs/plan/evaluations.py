@@ -52,10 +52,15 @@ class Evaluation:
         if record is None:
             return None
         try:
-            protocols = {name: as_metrics(values) for name, values in record["protocols"].items()}
-            facts = (record[key] for key in ("settings", "checkpoint"))
             return cls(
-                record["run"], record["key"], protocols, *facts, record.get("content"), record["code"], record[SEAL]
+                run=record["run"],
+                key=record["key"],
+                protocols={name: as_metrics(values) for name, values in record["protocols"].items()},
+                settings=record["settings"],
+                checkpoint=record["checkpoint"],
+                content=record.get("content"),
+                code=record["code"],
+                seal=record[SEAL],
             )
         except (KeyError, AttributeError) as error:
             raise UserError(

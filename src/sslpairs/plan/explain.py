@@ -51,17 +51,14 @@ def _cells(build: Build, table: str, inner: list[str]) -> Subject:
     plan = build.plan.tables[table]
     rows = {name: row["id"] for row in plan["rows"] for name in (row["id"], row["label"])}
     columns = {name: column["id"] for column in plan["columns"] for name in (column["id"], column["label"])}
+    wanted = {}
     for word, names, what in zip(inner, (rows, columns), ("row", "column"), strict=False):
         if word not in names:
             raise UserError(f"table {table} has no {what} '{word}'{nearest(word, list(names))} ({', '.join(names)})")
+        wanted[what] = names[word]
     if len(inner) > 2:
         raise UserError(f"'{':'.join([table, *inner])}': a cell is TABLE:ROW:COLUMN")
-    wanted = [names[word] for word, names in zip(inner, (rows, columns), strict=False)]
-    cells = [
-        cell
-        for cell in plan["cells"]
-        if all(cell[key] == value for key, value in zip(("row", "column"), wanted, strict=False))
-    ]
+    cells = [cell for cell in plan["cells"] if wanted.items() <= cell.items()]
     title = f"Table {table}: {plan['title']}" if not inner else f"Table {table}, {', '.join(inner)}"
     runs = dict.fromkeys(replicate["run"] for cell in cells for replicate in cell["replicates"])
     return Subject(title, list(runs), [(table, cell["row"], cell["column"]) for cell in cells])
@@ -82,13 +79,12 @@ def facts(build: Build, run: str) -> dict[str, str]:
     }
     if words := guide(build, run):
         texts["guide"] = words
-    users = [other for other, planned in plan.runs.items() if planned["guide"] == run]
-    if users:
+    if users := [other for other, planned in plan.runs.items() if planned["guide"] == run]:
         texts["guides"] = f"{len(users)} runs, such as {users[0]}" if len(users) > 1 else users[0]
     if receipt:
         timing = receipt["timing"]
         texts |= {
-            "commit": commit(receipt),
+            "commit": commit_words(receipt["git"]),
             "code": code(receipt),
             "versions": ", ".join(
                 f"{library} {version}" for library, version in receipt["versions"].items() if version
@@ -99,9 +95,8 @@ def facts(build: Build, run: str) -> dict[str, str]:
         }
     tables = [name for name in plan.tables if run in build.runs_of(name)]
     texts["used in"] = ", ".join(tables) or "no table: it is only a guide"
-    for warning in warnings(build, run):
-        texts.setdefault("note", "")
-        texts["note"] = f"{texts['note']}; {warning}".lstrip("; ")
+    if text := caveat(build, run):
+        texts["note"] = text
     return texts
 
 
@@ -127,11 +122,6 @@ def data(build: Build, run: str) -> str:
     return f"{name} ({dataset['title']}), sha256 {dataset['content'][:12]}"
 
 
-def commit(receipt: Receipt) -> str:
-    """Describe the commit at which a run was trained."""
-    return commit_words(receipt["git"])
-
-
 def code(receipt: Receipt) -> str:
     """Return the fingerprint of the code that trained a run, and whether it is current."""
     spec = receipt["spec"]
@@ -145,22 +135,17 @@ def state(build: Build, run: str) -> str:
         return "missing: a build trains it"
     if build.has_checkpoint(run):
         return "done, checkpoint present" + (" and published" if build.is_published(run) else ", not published")
-    return (
-        "done, checkpoint published (restorable)"
-        if build.is_published(run)
-        else "done, checkpoint missing and never published"
-    )
+    if build.is_published(run):
+        return "done, checkpoint published (restorable)"
+    return "done, checkpoint missing and never published"
 
 
-def warnings(build: Build, run: str) -> list[str]:
-    """Return caveats that a reader of the number should know."""
-    receipt, caveats = build.receipts.get(run), []
-    if receipt is None:
-        return caveats
-    teacher = receipt.get("guide_checkpoint") and build.receipts.get(build.plan.runs[run]["guide"])
-    if teacher and teacher["checkpoint"]["sha256"] != receipt["guide_checkpoint"]:
-        caveats.append("its guide has since been retrained and has different weights")
-    return caveats
+def caveat(build: Build, run: str) -> str | None:
+    """Return what a reader of the run's numbers should know, if there is something."""
+    receipt, of_guide = build.receipts.get(run), build.receipts.get(build.plan.runs[run]["guide"])
+    if receipt and of_guide and receipt.get("guide_checkpoint") not in (None, of_guide["checkpoint"]["sha256"]):
+        return "its guide has since been retrained and has different weights"
+    return None
 
 
 def score(build: Build, evaluation: str) -> dict[str, Any] | None:
@@ -206,7 +191,6 @@ class Difference:
 
 def difference(now: Build, then: Build, subject: Subject | None = None) -> Difference:
     """Compare two plans in one folder, for the selected tables or those of a subject."""
-
     cells = set(subject.cells) if subject else None
     only_guides = False
     if subject and not subject.cells:  # one run: the runs in its cells, or the guides of those runs

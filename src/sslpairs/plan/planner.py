@@ -62,6 +62,15 @@ def make_plan(config: Config, contents: dict[str, str], strict: bool = False) ->
     return plan
 
 
+WORDS = {
+    "batch_size": "batch {}",
+    "epochs": "{} epochs",
+    "augmentation": "{} augmentation",
+    "evaluate_on": "evaluated on {}",
+}
+"""Settings in words, in the order in which they are named."""
+
+
 class _Planner(Runs):
     """Tables, claims and figures of a plan."""
 
@@ -91,6 +100,8 @@ class _Planner(Runs):
                     draft.evaluations[evaluation] = {"run": run, **evaluating}
                     replicates.append({"seed": seed, "run": run, "evaluation": evaluation})
                 cells.append({"row": row, "column": column, "replicates": replicates})
+        column_entries = self._column_entries(table, columns)
+        labels = {entry["id"]: entry["label"] for entry in column_entries}
         entry = {
             "id": table_id,
             "paper": paper_id,
@@ -105,14 +116,14 @@ class _Planner(Runs):
                 {"id": row, "label": label.title, "base": label.base, "strategies": list(label.strategies)}
                 for row, label in rows.items()
             ],
-            "columns": self._column_entries(table, columns),
+            "columns": column_entries,
             "metrics": list(table.metrics),
             "measures": {
                 metric: described(metric, getattr(self.recipe.evaluation, named(metric).protocol, None))
                 for metric in table.metrics
             },
             "cells": cells,
-            "claims": self._claims(table_id, table, rows, columns),
+            "claims": self._claims(table_id, table, rows, columns, labels),
             "published": self._published(table, rows, columns),
         }
         entry["key"] = digest([entry, self.table_code])
@@ -197,11 +208,10 @@ class _Planner(Runs):
             entries.append(entry | {"test_images": images.test if images else None})
         keys = dict.fromkeys(key for entry in entries for key in entry["settings"])
         varying = [key for key in keys if len({str(e["settings"].get(key)) for e in entries}) > 1]
-        words = {"batch_size": "batch {}", "epochs": "{} epochs", "augmentation": "{} augmentation"}
         for entry in entries:
             facts = entry["settings"]
             parts = [
-                words.get(key, "{}" if key in words or "." not in key else key + " {}").format(facts[key])
+                WORDS.get(key, f"{key} {{}}" if "." in key else "{}").format(facts[key])
                 for key in varying
                 if key in facts
             ]
@@ -209,10 +219,15 @@ class _Planner(Runs):
         return entries
 
     def _claims(
-        self, table_id: str, table: Table, rows: dict, columns: dict[str, ResolvedSetting]
+        self,
+        table_id: str,
+        table: Table,
+        rows: dict,
+        columns: dict[str, ResolvedSetting],
+        labels: dict[str, str],
     ) -> list[PlannedClaim]:
+        """Return the claims, with the cells that they compare; ``labels`` are those of the columns."""
         entries = []
-        labels = {entry["id"]: entry["label"] for entry in self._column_entries(table, columns)}
         for number, claim in enumerate(table.all_claims()):
             where = f"{self.where}.claims[{number}]"
             better, than = self._row(claim.better, rows, where), self._row(claim.than, rows, where)
@@ -317,9 +332,8 @@ def _describe(*settings: Setting) -> str:
     for setting in settings:
         given = setting.model_dump(exclude_none=True)
         value = value | {key: item for key, item in given.items() if key != "set"} | given["set"]
-    words = {"batch_size": "batch {}", "epochs": "{} epochs", "augmentation": "{} augmentation"}
-    words["evaluate_on"] = "evaluated on {}"
-    order = ["dataset", "backbone", "batch_size", "epochs", "augmentation", "evaluate_on"]
+    order = ["dataset", "backbone", *WORDS]
     keys = sorted(value, key=lambda key: order.index(key) if key in order else len(order))
-    known = {key: _in_words(value[key]) for key in keys}
-    return ", ".join(words.get(key, "{}" if key in order else f"{key} {{}}").format(known[key]) for key in keys)
+    return ", ".join(
+        WORDS.get(key, "{}" if key in order else f"{key} {{}}").format(_in_words(value[key])) for key in keys
+    )

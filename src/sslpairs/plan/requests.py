@@ -76,6 +76,7 @@ class Requests:
         self.on_gpu = site.gpu_request is not None and self.plan.settings["device"] != "cpu"
         self.trainings: dict[tuple, Request] = {}
         self.evaluations: dict[tuple, Request] = {}
+        self.images: dict[str, Images | None] = {}
 
     # --- what is requested ---------------------------------------------------------------------------------------
 
@@ -287,16 +288,10 @@ class Requests:
         return self._images_of(self.plan.runs[run]["dataset"])
 
     def _images_of(self, dataset: str) -> Images | None:
-        if dataset not in self._datasets:
-            self._datasets[dataset] = self._look_at(dataset)
-        return self._datasets[dataset]
-
-    @cached_property
-    def _datasets(self) -> dict[str, Images | None]:
-        return {}
-
-    def _look_at(self, dataset: str) -> Images | None:
-        return known_images(self.build.root, dataset, self.plan.datasets[dataset]["config"])
+        if dataset not in self.images:
+            config = self.plan.datasets[dataset]["config"]
+            self.images[dataset] = known_images(self.build.root, dataset, config)
+        return self.images[dataset]
 
 
 @dataclass
@@ -313,12 +308,10 @@ class Measured:
 
 def _minutes(value: float) -> int:
     """Round up, so that there are few different requests: 10, 15, 20, 30, 45, 60, 90 minutes, 2, 3, 4, 6, 8, 12, ... hours."""
-    steps = (10, 15, 20, 30, 45, 60, 90)
-    step = next((step for step in steps if value <= step), None)
-    while step is None:
-        steps = (*steps, steps[-2] * 2)
-        step = steps[-1] if value <= steps[-1] else None
-    return step
+    steps = [10, 15, 20, 30, 45, 60, 90]
+    while steps[-1] < value:
+        steps.append(steps[-2] * 2)
+    return next(step for step in steps if value <= step)
 
 
 def _megabytes(value: float) -> int:

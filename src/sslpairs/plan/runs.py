@@ -59,8 +59,8 @@ class Runs(SettingResolver):
         """Add one run (and its guide) and return its id."""
         recipe = self._recipe(setting)
         # Runs differ only in their seed: thousands of runs come from a few dozen recipes.
-        recipe_key = (id(recipe), str(label), id(setting.backbone), setting.dataset, setting.batch_size, setting.epochs)
-        recipe_key = (*recipe_key, setting.augmentation)
+        trained = (setting.dataset, setting.batch_size, setting.epochs, setting.augmentation)
+        recipe_key = (id(recipe), str(label), id(setting.backbone), *trained)
         if recipe_key not in self.specs:
             self.specs[recipe_key] = self._spec(recipe, label, setting)
         spec, augmentation, gpus, guides = self.specs[recipe_key]

@@ -17,7 +17,7 @@ from sslpairs.git import health
 from sslpairs.plan import written
 from sslpairs.plan.build import Build
 from sslpairs.plan.machines import mixture
-from sslpairs.plan.paths import ENDINGS
+from sslpairs.plan.paths import ENDINGS, checkpoint_file
 from sslpairs.plan.pointers import pointer_of, read_pointer
 from sslpairs.terminal.screen import out
 from sslpairs.words import counted
@@ -108,7 +108,7 @@ def _records(build: Build, say: Say) -> None:
     for line in build.damaged:
         say(False, line)
     present = [run for run in build.receipts if build.has_checkpoint(run)]
-    digests = {run: sha256_file(build.root / build.checkpoint(run)) for run in present}
+    digests = {run: sha256_file(build.root / checkpoint_file(run)) for run in present}
     broken = [run for run in present if digests[run] != build.receipts[run]["checkpoint"]["sha256"]]
     for run in broken:
         remedy = f"`sslpairs restore {run}`" if build.is_published(run) else f"`sslpairs train {run}` makes it again"

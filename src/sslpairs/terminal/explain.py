@@ -10,6 +10,7 @@ from rich.table import Table
 from sslpairs.config.changes import with_change
 from sslpairs.config.reading import read_config
 from sslpairs.data.record import contents
+from sslpairs.git import commit_words
 from sslpairs.plan import explain as explaining
 from sslpairs.plan.build import Build
 from sslpairs.plan.explain import Subject
@@ -55,7 +56,7 @@ def _show_cells(build: Build, subject: Subject, full: bool) -> None:
         "runs": f"{len(subject.runs)}: " + "; ".join(f"{number} {words}" for words, number in states.items()),
         "guides": ", ".join(guides),
         "data": ", ".join(dict.fromkeys(explaining.data(build, run) for run in subject.runs)),
-        "commits": ", ".join(dict.fromkeys(explaining.commit(receipt) for receipt in receipts)),
+        "commits": ", ".join(dict.fromkeys(commit_words(receipt["git"]) for receipt in receipts)),
         "code": ", ".join(dict.fromkeys(explaining.code(receipt) for receipt in receipts)),
         "devices": ", ".join(dict.fromkeys(receipt["device"] for receipt in receipts)),
         "time": duration(sum(receipt["timing"]["seconds"] for receipt in receipts)) + " of training",
@@ -66,8 +67,8 @@ def _show_cells(build: Build, subject: Subject, full: bool) -> None:
             _say(name, text, 10)
     out.print(_numbers(build, subject))
     for run in subject.runs:
-        for line in explaining.warnings(build, run):
-            out.print(f"note: {run}: {line}", soft_wrap=True, markup=False)
+        if text := explaining.caveat(build, run):
+            out.print(f"note: {run}: {text}", soft_wrap=True, markup=False)
     if full:
         for run in subject.runs:
             spec = json.dumps(build.plan.runs[run]["spec"], ensure_ascii=False)
