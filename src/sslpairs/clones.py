@@ -19,16 +19,7 @@ INPUTS = (
 
 def uncommitted(root: Path) -> list[str]:
     """Files of ``INPUTS`` that differ from the index or are not in it, relative to ``root``."""
-    words = (
-        "status",
-        "--porcelain",
-        "-z",
-        "--no-renames",
-        "--untracked-files=all",
-        "--ignored",
-        "--",
-        *INPUTS,
-    )
+    words = ("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignored", "--", *INPUTS)
     prefix = ask(root, "rev-parse", "--show-prefix").strip()
     changed = []
     for entry in ask(root, *words).split("\0"):

@@ -177,12 +177,9 @@ class Stock:
         network, width = build_backbone(TypeAdapter(Backbone).validate_python(NETWORKS[setting.network]), 3)
         return network.to(memory_format=torch.contiguous_format), width
 
+    @torch.backends.cudnn.flags(enabled=True, deterministic=False, allow_tf32=True)  # the user's defaults
     def seconds(self) -> float:
         """Seconds per step after the first one: the start of the workers is not counted."""
-        with torch.backends.cudnn.flags(enabled=True, deterministic=False, allow_tf32=True):  # the user's defaults
-            return self._seconds()
-
-    def _seconds(self) -> float:
         low, kind = self.setting.precision == "bfloat16", torch.device(self.setting.device).type
         for number, ((x0, x1), _, _) in enumerate(self.loader):
             x0, x1 = x0.to(self.setting.device), x1.to(self.setting.device)

@@ -4,7 +4,6 @@ Of a recipe's values only sizes affect speed: rates, temperatures and momenta do
 the same as in lightly's pipeline.
 """
 
-import copy
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -119,7 +118,7 @@ def bench_spec(label: str, setting: Setting) -> RunSpec:
         "epochs": 1_000_000,
         "seed": 0,
     }
-    return RunSpec.model_validate(copy.deepcopy(content))
+    return RunSpec.model_validate(content)
 
 
 def random_images(size: int, count: int, device: torch.device | str) -> ImageData:

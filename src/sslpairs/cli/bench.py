@@ -5,12 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sslpairs.cli.common import (
-    MAINTAIN,
-    app,
-    log,
-    start_log,
-)
+from sslpairs.cli.common import MAINTAIN, app, log, start_log
 from sslpairs.cli.progress import Progress
 from sslpairs.errors import UserError, nearest
 from sslpairs.terminal.screen import out

@@ -123,19 +123,15 @@ def floors(
     metrics = [named(f"{protocol}.{next(iter(PROTOCOLS[protocol].metrics))}") for protocol in first]
     for column in ("floor", "data set", *(f"{protocol}.{metric}" for protocol, metric in metrics)):
         view.add_column(column, justify="left" if column in ("floor", "data set") else "right")
-    shown = set()
+    rows = {}
     for (dataset, backbone, _), seeds in measured.items():
         for name in ("pixels", "untrained"):
             title = "raw pixels" if name == "pixels" else f"untrained {backbone}"
             values = [[result[name][p][metric] for result in seeds.values()] for p, metric in metrics]
-            row = (
-                title,
-                plan.datasets[dataset]["title"],
-                *(f"{mean(v):.1f} ± {stdev(v):.1f}" if len(v) > 1 else f"{v[0]:.1f}" for v in values),
-            )
-            if row not in shown:
-                shown.add(row)
-                view.add_row(*row)
+            cells = (f"{mean(v):.1f} ± {stdev(v):.1f}" if len(v) > 1 else f"{v[0]:.1f}" for v in values)
+            rows[title, plan.datasets[dataset]["title"], *cells] = None
+    for row in rows:
+        view.add_row(*row)
     out.print(view)
 
 

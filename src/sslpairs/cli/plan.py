@@ -6,14 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sslpairs.cli.common import (
-    LOOK,
-    Sets,
-    Targets,
-    app,
-    chosen_tables,
-    open_build,
-)
+from sslpairs.cli.common import LOOK, Sets, Targets, app, chosen_tables, open_build
 from sslpairs.errors import UserError
 from sslpairs.terminal.screen import out
 from sslpairs.words import counted, duration
@@ -60,26 +53,17 @@ def plan(
     view.add_row("total", *counts, _cost(build, to_train))
     out.print(view)
     if shared := sum(times > 1 for times in every.values()):
-        stand = "is" if shared == 1 else "are"
-        out.print(
-            f"{counted(shared, 'run')} {stand} used in more than one table; each is trained once.",
-            soft_wrap=True,
-        )
+        out.print(f"{counted(shared, 'run is')} used in more than one table; each is trained once.", soft_wrap=True)
     if runs:
         for run in dict.fromkeys([*to_train, *sorted(every)]):
-            state = (
-                build.to_train.get(run)
-                if run in to_train
-                else "done"
-                if run in build.receipts
-                else "a guide that is not needed now"
-            )
-            out.print(f"{run}  {state}", soft_wrap=True)
+            idle = "done" if run in build.receipts else "a guide that is not needed now"
+            out.print(f"{run}  {build.to_train[run] if run in to_train else idle}", soft_wrap=True)
     for note in build.plan.notes:
         out.print(f"note: {note}", soft_wrap=True, markup=False)
     if profile:
         _say_requests(build, profile, to_train, to_evaluate)
-    _say_damage(build)
+    for line in build.damaged:
+        out.print(f"damaged: {line}", soft_wrap=True, markup=False)
     if note := no_commit(build):
         out.print(note, soft_wrap=True, markup=False)
     if no_train and to_train:
@@ -139,8 +123,7 @@ def _say_requests(build, profile: str, to_train: list[str], to_evaluate: list[st
     size = sum(requests.checkpoint_bytes(run) for run in to_train) / 1e9
     work = f"{total / 3600:,.0f} {device} hours" if total > 36000 else f"{duration(total)} of a {device}"
     out.print(f"Expected: about {work} for trainings and evaluations, {size:,.1f} GB of checkpoints.", soft_wrap=True)
-    guessed = sum(count for (_, request), count in jobs.items() if request.basis == "recipe")
-    if guessed:
+    if guessed := sum(count for (_, request), count in jobs.items() if request.basis == "recipe"):
         guess = f"{site.gpu_tflops} x 10^12 operations/s per GPU" if requests.on_gpu else "a CPU core"
         out.print(
             f"{guessed} of the jobs have no receipt to estimate from: the speed of {guess} is a guess.", soft_wrap=True
@@ -152,11 +135,6 @@ def _say_requests(build, profile: str, to_train: list[str], to_evaluate: list[st
             "training.gpus in the recipe (docs/several-gpus.md).",
             soft_wrap=True,
         )
-
-
-def _say_damage(build) -> None:
-    for line in build.damaged:
-        out.print(f"damaged: {line}", soft_wrap=True, markup=False)
 
 
 def _cost(build, runs: list[str]) -> str:
