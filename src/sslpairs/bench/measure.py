@@ -35,9 +35,7 @@ class Clock:
     benchmark, and what is being measured.
     """
 
-    def __init__(
-        self, rounds: int = 0, until: float | None = None, tick: Callable[[int, int, str], None] | None = None
-    ):
+    def __init__(self, rounds: int, until: float | None, tick: Callable[[int, int, str], None] | None):
         self.rounds, self.until, self.tick, self.done = rounds, until, tick, 0
 
     def share(self, part: float) -> float | None:
@@ -115,15 +113,12 @@ class _NoModules:
     def __exit__(self, *_: object) -> None: ...
 
 
-def measure_base(
-    base: str, labels: Sequence[str], setting: Setting, clock: Clock | None = None, part: float = 1.0
-) -> list[dict[str, Any]]:
+def measure_base(base: str, labels: Sequence[str], setting: Setting, clock: Clock, part: float) -> list[dict[str, Any]]:
     """Rows of a base method and of ``labels`` under it, measured in the same rounds.
 
     Speeds are spreads over rounds. Only SimCLR has a stock pipeline to compare with. ``over_base`` compares whole training
     steps, ``flops_over_base`` their convolutions and matrix products. Takes the share ``part`` of the clock's remaining time.
     """
-    clock = clock or Clock()
     until, text = clock.share(part), f"{setting.size} px, {base}"
     ours = {label: Ours(label, setting) for label in [base, *labels]}
     bare = Bare(base, setting)

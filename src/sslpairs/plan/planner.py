@@ -10,7 +10,7 @@ from sslpairs.errors import UserError, nearest, shown
 from sslpairs.plan.limits import late_notes, queue_notes
 from sslpairs.plan.plan import Plan
 from sslpairs.plan.records import PlannedClaim, PlannedColumn, PlannedEffect, PlannedValue, Term
-from sslpairs.plan.resolved import NotAtThisScale, ResolvedSetting, agree
+from sslpairs.plan.resolved import NotAtThisScale, ResolvedSetting, agree, merged
 from sslpairs.plan.runs import Runs
 from sslpairs.plan.spec import digest
 
@@ -81,7 +81,10 @@ class _Planner(Runs):
         asked = self._asked(table)
         rows = {}
         for text in table.rows:
-            label = self._label(text, "rows")
+            try:
+                label = parse_label(text)
+            except UserError as error:
+                raise UserError(f"{self.where}.rows: {error}") from None
             if str(label) in rows:
                 raise UserError(f"{self.where}.rows: '{shown(text)}' is listed twice; keep one")
             rows[str(label)] = label
@@ -328,10 +331,7 @@ def _in_words(value: Any) -> Any:
 
 def _describe(*settings: Setting) -> str:
     """Describe a setting as text, for example 'ImageNet, ResNet-50, batch 1024'."""
-    value: dict[str, Any] = {}
-    for setting in settings:
-        given = setting.model_dump(exclude_none=True)
-        value = value | {key: item for key, item in given.items() if key != "set"} | given["set"]
+    value = merged(*settings)
     order = ["dataset", "backbone", *WORDS]
     keys = sorted(value, key=lambda key: order.index(key) if key in order else len(order))
     return ", ".join(

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from sslpairs.config.labels import parse_label
 from sslpairs.config.papers import Setting, Table
 from sslpairs.config.reading import Config
 from sslpairs.config.recipes import Recipe
@@ -61,12 +60,6 @@ class SettingResolver:
             )
         return self.contents[dataset]
 
-    def _label(self, text: str, where: str):
-        try:
-            return parse_label(text)
-        except UserError as error:
-            raise UserError(f"{self.where}.{where}: {error}") from None
-
     def _resolve(self, *settings: Setting) -> ResolvedSetting:
         """Merge the settings (the last one that names a value wins), then map the values to the scale."""
         value: dict[str, Any] = {"set": {}}
@@ -121,10 +114,7 @@ class SettingResolver:
     def _comparable(self, *settings: Setting) -> bool:
         """Whether the scale trains in exactly the published setting: the named data set and network, and the same
         batch size and epochs if they are named."""
-        value: dict[str, Any] = {}
-        for setting in settings:
-            value |= setting.model_dump(exclude_none=True, exclude={"set", "augmentation"})
-        scale = self.config.scale
+        value, scale = merged(*settings), self.config.scale
         named = all(value[key] in getattr(scale, f"{key}s") for key in ("dataset", "backbone") if key in value)
         same = all(
             self._mapped(kind, value[key]) == value[key]
@@ -144,16 +134,21 @@ class SettingResolver:
 
     def _fitting(self, table: Table, columns: dict[str, ResolvedSetting], where: Setting) -> list[str]:
         """Return the columns that represent at least one of the paper's settings matching ``where``."""
-        wanted = where.model_dump(exclude_none=True, exclude={"set"}) | where.set
         fitting = []
         for column in table.columns:
-            facts: dict[str, Any] = {}
-            for setting in (table.setting, column):
-                facts |= setting.model_dump(exclude_none=True, exclude={"set"}) | setting.set
-            if all(facts.get(key) == value for key, value in wanted.items()):
+            facts = merged(table.setting, column)
+            if all(facts.get(key) == value for key, value in merged(where).items()):
                 resolved = self._resolve(table.setting, column)
                 fitting += [name for name, other in columns.items() if other == resolved and name not in fitting]
         return fitting
+
+
+def merged(*settings: Setting) -> dict[str, Any]:
+    """Return the values that settings name, with those under ``set``; the last setting that names a value wins."""
+    values: dict[str, Any] = {}
+    for setting in settings:
+        values |= setting.model_dump(exclude_none=True, exclude={"set"}) | setting.set
+    return values
 
 
 def agree(a: ResolvedSetting, b: ResolvedSetting, but: set[str]) -> bool:

@@ -121,11 +121,11 @@ def _records(build: Build, say: Say) -> None:
             continue
         if pointer and pointer != pointer_of(build.receipts[run]):
             say(False, f"{run}: its pointer is for a different checkpoint; `sslpairs publish` rewrites it")
-    products = [(kind, name) for kind in ENDINGS for name in getattr(build.plan, kind)]
-    for kind, name in products:
-        if written.state(build, kind, name) == written.OLD:
-            words = "out of date with the settings and results; the next build rewrites it"
-            say(False, f"{build.stem(kind, name)}.*: {words}")
+    for kind in ENDINGS:
+        for name in getattr(build.plan, kind):
+            if written.state(build, kind, name) == written.OLD:
+                stem = build.stem(kind, name)
+                say(False, f"{stem}.*: out of date with the settings and results; the next build rewrites it")
     runs = _chosen_runs(build)
     evaluations = {name for table in build.plan.selected for name in build.evaluations_of(table)}
     say(

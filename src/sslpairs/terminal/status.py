@@ -1,5 +1,6 @@
 """``sslpairs status``: progress of each table, running trainings with remaining time, and failures with their messages."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -136,7 +137,7 @@ def failure(build: Build, log: str, most: int = 6) -> list[str]:
     # Lines without a level after an error belong to it; a later INFO or WARNING line means a later attempt.
     if not errors or any(f" {level} " in line for line in lines[errors[-1] + 1 :] for level in ("INFO", "WARNING")):
         return []
-    return lines[max(0, errors[-1] - most + len(lines[errors[-1] :])) :] if len(lines) > most else lines
+    return lines[-most:]
 
 
 # --- for people -----------------------------------------------------------------------------------------------------
@@ -187,28 +188,17 @@ def watch(look: Callable[[], Status], pause: float = 2.0) -> None:
     """Show the status repeatedly until every table is written, or Ctrl-C; in a pipe or a file, only when it changes."""
     from rich.live import Live
 
-    try:
-        if out.is_terminal:
-            with Live(console=out, auto_refresh=False) as live:
-                while not (status := look()).finished:
-                    live.update(_together(status), refresh=True)
-                    time.sleep(pause)
-                live.update(_together(status), refresh=True)
-            return
-        before = None
+    shown = None
+    screen = Live(console=out, auto_refresh=False) if out.is_terminal else contextlib.nullcontext()
+    with contextlib.suppress(KeyboardInterrupt), screen as live:
         while True:
             status = look()
-            if before != (
-                now := (status.rows, [progress.epoch for progress in status.training.values()], status.failures)
-            ):
+            facts = (status.rows, [progress.epoch for progress in status.training.values()], status.failures)
+            if live:
+                live.update(out.shown(Group(grid(status), Text("\n".join(lines(status))))), refresh=True)
+            elif facts != shown:
                 show(status)
             if status.finished:
                 return
-            before = now
+            shown = facts
             time.sleep(pause)
-    except KeyboardInterrupt:
-        return
-
-
-def _together(status: Status) -> Group:
-    return out.shown(Group(grid(status), Text("\n".join(lines(status)))))
