@@ -93,7 +93,7 @@ def bench(
         for table in to_terminal(report):
             out.print(table)
         for line in facts(report):
-            out.print(line, soft_wrap=True, markup=False)
+            out.say(line)
         if json_file:
             write_atomic(json_file, (json.dumps(report, indent=1) + "\n").encode())
     if markdown:

@@ -53,19 +53,19 @@ def plan(
     view.add_row("total", *counts, _cost(build, to_train))
     out.print(view)
     if shared := sum(times > 1 for times in every.values()):
-        out.print(f"{counted(shared, 'run is')} used in more than one table; each is trained once.", soft_wrap=True)
+        out.say(f"{counted(shared, 'run is')} used in more than one table; each is trained once.")
     if runs:
         for run in dict.fromkeys([*to_train, *sorted(every)]):
             idle = "done" if run in build.receipts else "a guide that is not needed now"
-            out.print(f"{run}  {build.to_train[run] if run in to_train else idle}", soft_wrap=True)
+            out.say(f"{run}  {build.to_train[run] if run in to_train else idle}")
     for note in build.plan.notes:
-        out.print(f"note: {note}", soft_wrap=True, markup=False)
+        out.say(f"note: {note}")
     if profile:
         _say_requests(build, profile, to_train, to_evaluate)
     for line in build.damaged:
-        out.print(f"damaged: {line}", soft_wrap=True, markup=False)
+        out.say(f"damaged: {line}")
     if note := no_commit(build):
-        out.print(note, soft_wrap=True, markup=False)
+        out.say(note)
     if no_train and to_train:
         first = "\n".join(f"  {run}: {build.to_train[run]}" for run in to_train[:10])
         more = f"\n  and {len(to_train) - 10} more" if len(to_train) > 10 else ""
@@ -122,18 +122,15 @@ def _say_requests(build, profile: str, to_train: list[str], to_evaluate: list[st
     device = "GPU" if requests.on_gpu else "CPU"
     size = sum(requests.checkpoint_bytes(run) for run in to_train) / 1e9
     work = f"{total / 3600:,.0f} {device} hours" if total > 36000 else f"{duration(total)} of a {device}"
-    out.print(f"Expected: about {work} for trainings and evaluations, {size:,.1f} GB of checkpoints.", soft_wrap=True)
+    out.say(f"Expected: about {work} for trainings and evaluations, {size:,.1f} GB of checkpoints.")
     if guessed := sum(count for (_, request), count in jobs.items() if request.basis == "recipe"):
         guess = f"{site.gpu_tflops} x 10^12 operations/s per GPU" if requests.on_gpu else "a CPU core"
-        out.print(
-            f"{guessed} of the jobs have no receipt to estimate from: the speed of {guess} is a guess.", soft_wrap=True
-        )
+        out.say(f"{guessed} of the jobs have no receipt to estimate from: the speed of {guess} is a guess.")
     memory = [request.gpu_memory_gb for _, request in jobs if request.gpu_memory_gb < math.inf]
     if large := sum(size > site.gpu_memory_gb for size in memory):
-        out.print(
+        out.say(
             f"{counted(large, 'kind')} of runs may need more memory than a GPU has ({max(memory):,.0f} of {site.gpu_memory_gb} GB): set "
-            "training.gpus in the recipe (docs/several-gpus.md).",
-            soft_wrap=True,
+            "training.gpus in the recipe (docs/several-gpus.md)."
         )
 
 

@@ -46,22 +46,20 @@ def publish(
     with Progress("publishing", quiet=False, unit="object") as progress:
         done = publish_runs(build, runs, remote, deep, progress)
     for note in done.notes:
-        out.print(f"note: {note}", soft_wrap=True, markup=False)
+        out.say(f"note: {note}")
     for problem in done.problems:
         say_error(problem)
     read = "read back and compared" if deep else "checked on the remote"
-    out.print(
+    out.say(
         f"{counted(len(done.runs), 'checkpoint is')} published: {counted(done.sent, 'object')} sent ({done.bytes / 1e6:,.1f} MB), "
-        f"{done.held} already there; each was {read}.",
-        soft_wrap=True,
+        f"{done.held} already there; each was {read}."
     )
     if done.unfinished:
         out.print(f"{counted(done.unfinished, 'run is')} not trained yet and skipped.")
     if done.staged:
         add = f"git add {to_add(done.uncommitted)} && " if done.uncommitted else ""
-        out.print(
-            f"{counted(done.staged, 'file is')} staged for git: check with `git status`, then `{add}git commit -m 'Publish results'`.",
-            soft_wrap=True,
+        out.say(
+            f"{counted(done.staged, 'file is')} staged for git: check with `git status`, then `{add}git commit -m 'Publish results'`."
         )
     if done.problems:
         raise UserError(f"{counted(len(done.problems), 'object was')} not published, see above")
@@ -126,24 +124,22 @@ def gc(
     if unused:
         out.print(view)
     for mistake in mistakes:
-        out.print(f"note: {mistake}", soft_wrap=True, markup=False)
+        out.say(f"note: {mistake}")
     left = prune.leftovers(root)
     for path in left:
-        out.print(f"leftover: {path.relative_to(root)}", soft_wrap=True, markup=False)
+        out.say(f"leftover: {path.relative_to(root)}")
     if not (unused or left or mistakes):
         out.print("Nothing to remove: every checkpoint belongs to a run that a table needs.")
         return
     size = sum(item.bytes for item in unused)
     only_here = sum(item.kind != "published" for item in unused)
-    out.print(
+    out.say(
         f"{counted(len(unused), 'run')}, {size / 1e6:,.1f} MB; {only_here} not published (no other copy known); "
-        f"{counted(len(left), 'leftover')} of interrupted work.",
-        soft_wrap=True,
+        f"{counted(len(left), 'leftover')} of interrupted work."
     )
     if not yes:
-        out.print(
-            "Nothing was removed: --yes removes published checkpoints, --yes --unpublished all of them. Receipts are kept.",
-            soft_wrap=True,
+        out.say(
+            "Nothing was removed: --yes removes published checkpoints, --yes --unpublished all of them. Receipts are kept."
         )
         return
     if mistakes:
@@ -155,5 +151,5 @@ def gc(
 
     freed, kept = prune.remove(root, unused, unpublished, lambda: DVCRemote(root, remote))
     for line in dict.fromkeys([*kept, *prune.remove_leftovers(root, left)]):
-        out.print(f"kept: {line}", soft_wrap=True, markup=False)
+        out.say(f"kept: {line}")
     out.print(f"{freed / 1e6:,.1f} MB freed.")

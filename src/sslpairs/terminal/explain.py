@@ -22,7 +22,7 @@ from sslpairs.words import counted, duration
 
 def show(build: Build, subject: Subject, full: bool) -> None:
     """Show a run, or the runs and numbers of a table, a figure or a cell; with ``full`` also the recipes."""
-    out.print(subject.title, style="bold", markup=False, soft_wrap=True)
+    out.say(subject.title, style="bold")
     if subject.cells:
         _show_cells(build, subject, full)
     else:
@@ -30,7 +30,7 @@ def show(build: Build, subject: Subject, full: bool) -> None:
 
 
 def _say(name: str, text: str, width: int) -> None:
-    out.print(f"  {name + ':':<{width}} {text}", soft_wrap=True, markup=False)
+    out.say(f"  {name + ':':<{width}} {text}")
 
 
 def _show_run(build: Build, run: str, full: bool) -> None:
@@ -68,11 +68,11 @@ def _show_cells(build: Build, subject: Subject, full: bool) -> None:
     out.print(_numbers(build, subject))
     for run in subject.runs:
         if text := explaining.caveat(build, run):
-            out.print(f"note: {run}: {text}", soft_wrap=True, markup=False)
+            out.say(f"note: {run}: {text}")
     if full:
         for run in subject.runs:
             spec = json.dumps(build.plan.runs[run]["spec"], ensure_ascii=False)
-            out.print(f"{run}: {spec}", soft_wrap=True, markup=False)
+            out.say(f"{run}: {spec}")
 
 
 def _numbers(build: Build, subject: Subject) -> Table:
@@ -117,15 +117,15 @@ def changed(build: Build, changes: list[str], choices: dict[str, Any]) -> Build:
 def what_if(build: Build, then: Build, subject: Subject | None, changes: list[str]) -> None:
     """Show what a build of the changed configuration would do, for the selected tables or for the subject's cells."""
     difference = explaining.difference(build, then, subject)
-    out.print(f"If {' and '.join(changes)}:", style="bold", markup=False, soft_wrap=True)
+    out.say(f"If {' and '.join(changes)}:", style="bold")
     known = difference.trained and difference.unknown < len(difference.trained)
     cost = f", about {duration(difference.seconds)} sequentially" if known else ""
     before = f"; {len(difference.already_trained)} more already trained" if difference.already_trained else ""
-    out.print(f"  train      {counted(len(difference.trained), 'run')}{cost}{before}", soft_wrap=True)
+    out.say(f"  train      {counted(len(difference.trained), 'run')}{cost}{before}")
     for label, number in Counter(then.plan.runs[run]["label"] for run in difference.trained).items():
-        out.print(f"               {number} x {label}", soft_wrap=True)
+        out.say(f"               {number} x {label}")
     if difference.restored:
         out.print(f"  restore    {counted(len(difference.restored), 'checkpoint')}")
     out.print(f"  evaluate   {counted(len(difference.evaluated), 'checkpoint')}")
     out.print(f"  keep       {counted(difference.kept, 'run')}")
-    out.print(f"  write      {', '.join(difference.tables) or 'no table'}", soft_wrap=True)
+    out.say(f"  write      {', '.join(difference.tables) or 'no table'}")

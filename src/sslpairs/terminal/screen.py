@@ -90,6 +90,10 @@ class Screen(Console):
         finally:
             self._width = before
 
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print text as it is, without markup, as one line that only the terminal breaks."""
+        self.print(text, style=style, soft_wrap=True, markup=False)
+
     def shown(self, item: Any) -> Any:
         """Prepare a renderable for this encoding, with unbroken words and names on one line."""
         for table in _tables(item):

@@ -181,7 +181,7 @@ def show(status: Status) -> None:
     """Print the status to standard output."""
     out.print(grid(status))
     for line in lines(status):
-        out.print(line, soft_wrap=True, markup=False)
+        out.say(line)
 
 
 def watch(look: Callable[[], Status], pause: float = 2.0) -> None:
