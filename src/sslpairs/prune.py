@@ -98,16 +98,15 @@ def remove_leftovers(root: Path, paths: list[Path]) -> list[str]:
     """Remove leftovers, except those of runs that another process holds; returns what was kept and why."""
     kept = []
     for path in paths:
-        run = path.parent.name
+        run, lock = path.parent.name, contextlib.nullcontext()
+        if path.parent.parent == root / RUNS:
+            lock = exclusive(
+                path.parent / ".lock", f"{run}: another process is training or restoring it", patient=False
+            )
         try:
-            if path.parent.parent == root / RUNS:
-                with exclusive(
-                    path.parent / ".lock", f"{run}: another process is training or restoring it", patient=False
-                ):
-                    if path.name != "last.ckpt" or _ended(run, root):
-                        path.unlink(missing_ok=True)
-            else:
-                path.unlink(missing_ok=True)
+            with lock:
+                if path.name != "last.ckpt" or _ended(run, root):
+                    path.unlink(missing_ok=True)
         except UserError as error:
             kept.append(str(error))
     return kept

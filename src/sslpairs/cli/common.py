@@ -127,9 +127,5 @@ def say_error(text: str) -> None:
     """Print an error as one line to the terminal, and write it to the log."""
     for handler in logging.getLogger("sslpairs").handlers:
         if isinstance(handler, logging.FileHandler):
-            handler.handle(
-                logging.makeLogRecord(
-                    {"name": "sslpairs", "levelno": 40, "levelname": "ERROR", "msg": f"error: {text}"}
-                )
-            )
+            handler.handle(logging.LogRecord("sslpairs", logging.ERROR, "", 0, f"error: {text}", None, None))
     print(f"error: {text}", file=sys.stderr)
