@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from faults import processes, storm
+from chaos import processes, storm
 from projects import TABLE, build, built, edit, say, wait_for
 
 from sslpairs.data.record import BEFORE, record, recorded

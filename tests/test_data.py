@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from kills import every_moment
+from kill_points import every_moment
 from PIL import Image
 from projects import wait_for
 

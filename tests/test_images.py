@@ -17,7 +17,7 @@ import psutil
 import pytest
 import torch
 import yaml
-from kills import every_moment
+from kill_points import every_moment
 from projects import ROOT, say, wait_for
 from test_data import files, folder, png, write
 from test_training import PROTOCOLS
@@ -187,7 +187,7 @@ def test_a_run_has_the_same_weights_and_scores_from_streamed_and_resident_images
 
 
 JOB = """
-import sys, pathlib, sslpairs.cli, sslpairs.warm as warm
+import sys, pathlib, sslpairs.cli, sslpairs.fork_server as fork_server
 
 def main(words):
     from sslpairs.data.arrays import load
@@ -197,8 +197,8 @@ def main(words):
     list(found.blocks(7))
 
 sslpairs.cli.main = main
-warm.PRELOAD["training"] = ("sslpairs.data.arrays",)
-warm.serve(pathlib.Path(sys.argv[1]), "training", int(sys.argv[2]))
+fork_server.PRELOAD["training"] = ("sslpairs.data.arrays",)
+fork_server.serve(pathlib.Path(sys.argv[1]), "training", int(sys.argv[2]))
 """
 
 

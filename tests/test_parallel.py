@@ -1,6 +1,6 @@
 """Several processes train as one does: on the CPU through gloo, started by torchrun as a user would.
 
-Each start costs seconds of imports, so that many checks share one; ``crew.py`` is what the processes do.
+Each start costs seconds of imports, so that many checks share one; ``ddp_worker.py`` is what the processes do.
 """
 
 import csv
@@ -11,10 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import crew
+import ddp_worker
 import pytest
 import torch
-from crew import CASES, NORMS, PATH, SOME, pieces, steps, torchrun
+from ddp_worker import CASES, NORMS, PATH, SOME, pieces, steps, torchrun
 from projects import PARTS, copy_parts, edit, say, wait_for
 from tiny import tiny_spec
 
@@ -35,7 +35,7 @@ CPU = torch.device("cpu")
 
 def found_by(processes, task, folder):
     """What each of some processes found, by rank."""
-    done = torchrun(processes, "crew", task, str(folder / "found"))
+    done = torchrun(processes, "ddp_worker", task, str(folder / "found"))
     assert done.returncode == 0, done.stderr
     return [torch.load(folder / f"found.{rank}") for rank in range(processes)]
 
@@ -297,7 +297,7 @@ def test_several_processes_do_not_wait_for_another_training_of_the_run(project):
 @pytest.mark.slow
 @pytest.mark.xdist_group("processes")
 def test_a_process_that_fails_alone_ends_all_with_one_message(tmp_path):
-    done = torchrun(2, "crew", "fails", str(tmp_path / "nothing"))
+    done = torchrun(2, "ddp_worker", "fails", str(tmp_path / "nothing"))
     assert errors_of(done) == ["error: the second process cannot go on"]
 
 
@@ -375,7 +375,7 @@ def test_a_process_that_torchrun_did_not_start_is_a_team_of_its_own(monkeypatch)
         assert world == current_world() == World(0, 1)
         assert world.broadcast(lambda: world) is world
     rows = torch.ones(3, 2, requires_grad=True)
-    assert crew.whole_rows([rows])[0] is rows
+    assert ddp_worker.whole_rows([rows])[0] is rows
 
 
 @pytest.mark.slow

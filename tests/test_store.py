@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from kills import every_moment
+from kill_points import every_moment
 from PIL import Image
 from projects import copy_parts, edit, git, say, write_evaluation
 

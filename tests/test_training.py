@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from kills import every_moment
+from kill_points import every_moment
 from test_losses import cosine
 from tiny import METHODS, PLAIN_VIEW, STRATEGIES, tiny_spec
 

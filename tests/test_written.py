@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from kills import every_moment
+from kill_points import every_moment
 from projects import TABLE, build, built, edit
 from snakemake_interface_logger_plugins.common import LogEvent
 

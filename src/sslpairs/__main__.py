@@ -2,7 +2,7 @@
 
 import sys
 
-from sslpairs.warm import end_with_build, run_warm
+from sslpairs.fork_server import end_with_build, run_warm
 
 
 def main() -> None:

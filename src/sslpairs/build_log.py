@@ -61,8 +61,8 @@ class BuildFormatter(DefaultFormatter):
             return self._finished(facts["job_id"])
         if event == LogEvent.JOB_ERROR:
             return self._error(facts)
-        if found := _NO_RULE.search(str(facts["msg"] or "")):
-            return f"error: {unknown_target(self.build, found[1]) or found[0]}"
+        if match := _NO_RULE.search(str(facts["msg"] or "")):
+            return f"error: {unknown_target(self.build, match[1]) or match[0]}"
         if event == LogEvent.ERROR or record.levelno >= logging.WARNING:
             return super().format(record)
         if event in _SILENT or _NOISE.match(str(facts["msg"] or "")):
@@ -99,7 +99,7 @@ class BuildFormatter(DefaultFormatter):
         return (
             line
             if self.workflow.local_exec
-            else "\n    ".join([line, *(text for one in logs for text in _lines(one)[-8:])])
+            else "\n    ".join([line, *(text for file in logs for text in _lines(file)[-8:])])
         )
 
 
@@ -135,8 +135,8 @@ def _overview(jobs: Counter[str]) -> str:
 def _last_fact(log: str | None) -> str | None:
     """The last line of a job's log if it states how the job ended."""
     lines = _lines(log)
-    found = _FACT.match(lines[-1]) if lines else None
-    return found.group(1) if found else None
+    match = _FACT.match(lines[-1]) if lines else None
+    return match.group(1) if match else None
 
 
 def _lines(log: str | None) -> list[str]:

@@ -19,28 +19,19 @@ INPUTS = (
 
 def uncommitted(root: Path) -> list[str]:
     """Files of ``INPUTS`` that differ from the index or are not in it, relative to ``root``."""
-    words = (
-        "status",
-        "--porcelain",
-        "-z",
-        "--no-renames",
-        "--untracked-files=all",
-        "--ignored",
-        "--",
-        *INPUTS,
-    )
+    words = ("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignored", "--", *INPUTS)
     prefix = ask(root, "rev-parse", "--show-prefix").strip()
-    found = []
+    changed = []
     for entry in ask(root, *words).split("\0"):
         state, file = entry[:2], entry[3:].removeprefix(prefix)
         ignored = state == "!!" and file.startswith("config/") and file.endswith((".yaml", ".yml"))
         if entry and (ignored or (state != "!!" and state[1] != " ")):
-            found.append(file)
+            changed.append(file)
     # Files that git was told not to check (assume-unchanged, skip-worktree) usually hide a local change.
     hidden = [
         line[2:] for line in ask(root, "ls-files", "-v", "-z", "--", *INPUTS).split("\0") if line[:1] in ("h", "S")
     ]
-    return found + [file for file in hidden if (root / file).exists() and _differs(root, file)]
+    return changed + [file for file in hidden if (root / file).exists() and _differs(root, file)]
 
 
 def _differs(root: Path, file: str) -> bool:
@@ -61,30 +52,32 @@ def unreachable(root: Path, receipts: Iterable[Receipt]) -> dict[str, tuple[int,
     named = Counter(commit for receipt in receipts if (commit := (receipt.get("git") or {}).get("commit")))
     if not named or ask(root, "rev-parse", "--is-shallow-repository").strip() == "true":
         return {}
-    asked = ask(root, "cat-file", "--batch-check", input="".join(f"{commit}^{{commit}}\n" for commit in named))
-    here = [commit for commit, line in zip(named, asked.splitlines(), strict=True) if not line.endswith("missing")]
-    loose = set(ask(root, "rev-list", *here, "--not", "--all").split()) if here else set()
+    answers = ask(root, "cat-file", "--batch-check", input="".join(f"{commit}^{{commit}}\n" for commit in named))
+    present = [commit for commit, line in zip(named, answers.splitlines(), strict=True) if not line.endswith("missing")]
+    loose = set(ask(root, "rev-list", *present, "--not", "--all").split()) if present else set()
     return {
-        commit: (number, commit in here) for commit, number in named.items() if commit in loose or commit not in here
+        commit: (number, commit in present)
+        for commit, number in named.items()
+        if commit in loose or commit not in present
     }
 
 
 def notes(root: Path, receipts: Iterable[Receipt], files: list[str]) -> list[str]:
     """Notes on uncommitted ``files`` and on commits that a clone would not have."""
-    found = []
+    lines = []
     if files:
         more = f" and {len(files) - 5} more" if len(files) > 5 else ""
-        found.append(
+        lines.append(
             f"a clone would not have the uncommitted changes of {', '.join(files[:5])}{more}: it would plan different runs or show "
             f"different tables. `git add {to_add(files)}` before you commit"
         )
-    for commit, (number, here) in unreachable(root, receipts).items():
-        found.append(
+    for commit, (number, present) in unreachable(root, receipts).items():
+        lines.append(
             f"{counted(number, 'receipt names')} commit {commit[:12]}, which "
             + (
                 f"no branch or tag reaches, so a clone does not have it; `git tag trained-{commit[:12]} {commit[:12]}` keeps it"
-                if here
+                if present
                 else "is not in this repository: push it from where the runs were trained, then `git fetch --tags`"
             )
         )
-    return found
+    return lines

@@ -58,11 +58,6 @@ def unwritable(path: Path | str, error: OSError, what: str = "written") -> str:
     return f"{path}: cannot be {what} ({error.strerror or error}); {remedy}, then run the same command again"
 
 
-def write_json(path: Path | str, value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically; NaN and infinities are refused, since JSON has none."""
-    write_atomic(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
 def read_json(path: Path) -> dict[str, Any] | None:
     """The object in a JSON file, or None if it is missing or holds anything else."""
     try:
@@ -76,10 +71,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def write_record(path: Path | str, value: dict[str, Any]) -> dict[str, Any]:
-    """Write a receipt or an evaluation with its seal, atomically; returns what was written."""
+    """Write a receipt or an evaluation with its seal, atomically; returns what was written. NaN and infinities are refused, since JSON
+    has none."""
     record = {key: item for key, item in value.items() if key != SEAL}
     record[SEAL] = _seal(record)
-    write_json(path, record)
+    write_atomic(path, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return record
 
 
@@ -151,12 +147,12 @@ def both_digests(path: Path | str) -> tuple[str, str]:
 
 def dated_ahead(paths: Iterable[Path | str], by: float = FUTURE) -> list[Path | str]:
     """Files that are dated more than ``by`` seconds in the future: the clock was wrong when they were written, or is now."""
-    limit, found = time.time() + by, []
+    limit, ahead = time.time() + by, []
     for path in paths:
         with contextlib.suppress(OSError):
             if os.stat(path).st_mtime > limit:
-                found.append(path)
-    return found
+                ahead.append(path)
+    return ahead
 
 
 def date_now(paths: Iterable[Path | str]) -> None:

@@ -16,7 +16,7 @@ class NoRepository(UserError):
     """There is no git on this machine, or the folder is not in a repository."""
 
 
-def ask(root: Path, *words: str, environment: dict[str, str] | None = None, **how: Any) -> str:
+def ask(root: Path, *words: str, environment: dict[str, str] | None = None, **options: Any) -> str:
     """Output of a git command. It takes no optional locks, since jobs run in parallel.
 
     ``NoRepository`` if there is no git or no repository; ``UserError`` with git's reason and the remedy if it fails or refuses.
@@ -24,8 +24,8 @@ def ask(root: Path, *words: str, environment: dict[str, str] | None = None, **ho
     own = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}  # the reasons are parsed below
     command = ["git", "-C", str(root), *words]
     try:
-        how |= {"capture_output": True, "encoding": "utf-8", "errors": "surrogateescape"}
-        done = subprocess.run(command, env=os.environ | own | (environment or {}), **how)
+        options |= {"capture_output": True, "encoding": "utf-8", "errors": "surrogateescape"}
+        done = subprocess.run(command, env=os.environ | own | (environment or {}), **options)
     except OSError:
         raise NoRepository("no git on this machine") from None
     if done.returncode == 0:
@@ -43,8 +43,8 @@ def ask(root: Path, *words: str, environment: dict[str, str] | None = None, **ho
 
 def _refused_folder(text: str) -> str | None:
     """The folder named in git's own remedy; the repository may begin above the project."""
-    found = re.search(r"--add safe\.directory (.+)", text)
-    return found[1].strip() if found else None
+    match = re.search(r"--add safe\.directory (.+)", text)
+    return match[1].strip() if match else None
 
 
 def git_state(root: Path) -> dict[str, Any]:

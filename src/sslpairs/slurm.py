@@ -51,11 +51,11 @@ def _queued(root: Path) -> list[tuple[str, str]]:
         done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return []
-    found = [line.split("|", 2) for line in done.stdout.splitlines() if line.count("|") >= 2]
+    jobs = [line.split("|", 2) for line in done.stdout.splitlines() if line.count("|") >= 2]
     here = os.path.realpath(root)
     return [
         (job.split("_")[0], comment)
-        for job, folder, comment in found
+        for job, folder, comment in jobs
         if comment.startswith("rule_") and os.path.realpath(folder) == here
     ]
 

@@ -24,12 +24,12 @@ _NAMED = re.compile(rf"(?P<name>{_WORD})(?P<sign>=|(?P<quote>['\"]): (?P=quote))
 """?token=..., AccountKey=...; and the same in a printed mapping."""
 
 
-def _hide(found: re.Match) -> str:
-    name = found["name"].lower()
+def _hide(match: re.Match) -> str:
+    name = match["name"].lower()
     return (
-        f"{found['name']}{found['sign']}{HIDDEN}"
-        if SECRET.search(name) or found["name"] in ("sig", "key", "Key", "auth")
-        else found[0]
+        f"{match['name']}{match['sign']}{HIDDEN}"
+        if SECRET.search(name) or match["name"] in ("sig", "key", "Key", "auth")
+        else match[0]
     )
 
 
@@ -49,7 +49,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     known = [value for value in known if len(value) >= 8]  # a shorter one may be an ordinary word
     for value in sorted(filter(None, {*known, *secrets}), key=len, reverse=True):
         text = text.replace(value, HIDDEN)
-    text = _PASSWORD.sub(lambda found: next(filter(None, found.groups())) + HIDDEN + "@" * (not found["header"]), text)
+    text = _PASSWORD.sub(lambda match: next(filter(None, match.groups())) + HIDDEN + "@" * (not match["header"]), text)
     return _NAMED.sub(_hide, text)
 
 

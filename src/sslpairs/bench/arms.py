@@ -145,13 +145,13 @@ class Stock:
 
         self.setting = setting
         spec = bench_spec("simclr", setting)
-        head, how = spec.method.simclr.projector, spec.optimizer
+        head, sgd = spec.method.simclr.projector, spec.optimizer
         backbone, width = self._backbone(setting)
         self.model = nn.Sequential(backbone, SimCLRProjectionHead(width, head.hidden[0], head.output))
         self.model.to(setting.device).train()
         self.criterion = NTXentLoss(temperature=spec.method.simclr.temperature)
         self.optimizer = torch.optim.SGD(
-            self.model.parameters(), how.lr, momentum=how.momentum, weight_decay=how.weight_decay
+            self.model.parameters(), sgd.lr, momentum=sgd.momentum, weight_decay=sgd.weight_decay
         )
         workers = cores() if workers is None else workers
         # Extra unused batches, so that until the last measured step the workers are as busy as in a long epoch.
@@ -177,12 +177,9 @@ class Stock:
         network, width = build_backbone(TypeAdapter(Backbone).validate_python(NETWORKS[setting.network]), 3)
         return network.to(memory_format=torch.contiguous_format), width
 
+    @torch.backends.cudnn.flags(enabled=True, deterministic=False, allow_tf32=True)  # the user's defaults
     def seconds(self) -> float:
         """Seconds per step after the first one: the start of the workers is not counted."""
-        with torch.backends.cudnn.flags(enabled=True, deterministic=False, allow_tf32=True):  # the user's defaults
-            return self._seconds()
-
-    def _seconds(self) -> float:
         low, kind = self.setting.precision == "bfloat16", torch.device(self.setting.device).type
         for number, ((x0, x1), _, _) in enumerate(self.loader):
             x0, x1 = x0.to(self.setting.device), x1.to(self.setting.device)

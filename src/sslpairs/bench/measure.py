@@ -35,9 +35,7 @@ class Clock:
     benchmark, and what is being measured.
     """
 
-    def __init__(
-        self, rounds: int = 0, until: float | None = None, tick: Callable[[int, int, str], None] | None = None
-    ):
+    def __init__(self, rounds: int, until: float | None, tick: Callable[[int, int, str], None] | None):
         self.rounds, self.until, self.tick, self.done = rounds, until, tick, 0
 
     def share(self, part: float) -> float | None:
@@ -115,15 +113,12 @@ class _NoModules:
     def __exit__(self, *_: object) -> None: ...
 
 
-def measure_base(
-    base: str, labels: Sequence[str], setting: Setting, clock: Clock | None = None, part: float = 1.0
-) -> list[dict[str, Any]]:
+def measure_base(base: str, labels: Sequence[str], setting: Setting, clock: Clock, part: float) -> list[dict[str, Any]]:
     """Rows of a base method and of ``labels`` under it, measured in the same rounds.
 
     Speeds are spreads over rounds. Only SimCLR has a stock pipeline to compare with. ``over_base`` compares whole training
     steps, ``flops_over_base`` their convolutions and matrix products. Takes the share ``part`` of the clock's remaining time.
     """
-    clock = clock or Clock()
     until, text = clock.share(part), f"{setting.size} px, {base}"
     ours = {label: Ours(label, setting) for label in [base, *labels]}
     bare = Bare(base, setting)
@@ -176,10 +171,10 @@ def bench(
     """
     groups: dict[str, list[str]] = {}
     for label in labels:
-        asked = parse_label(label)
-        under = groups.setdefault(asked.base, [])
-        if asked.strategies and str(asked) not in under:
-            under.append(str(asked))
+        parsed = parse_label(label)
+        under = groups.setdefault(parsed.base, [])
+        if parsed.strategies and str(parsed) not in under:
+            under.append(str(parsed))
     for setting in settings:
         check(setting)
     load, started = _load(), datetime.now(UTC)
@@ -234,12 +229,12 @@ def _arms(group: tuple[str, list[str]]) -> int:
 
 def _few_rounds(rows: list[dict[str, Any]], setting: Setting, bases: Iterable[str]) -> list[str]:
     """Notes if there was no time for all rounds."""
-    found = {row["label"]: row["rounds"] for row in rows if row["label"] in bases and row["rounds"] < setting.repeats}
-    if not found:
+    few = {row["label"]: row["rounds"] for row in rows if row["label"] in bases and row["rounds"] < setting.repeats}
+    if not few:
         return []
-    measured = ", ".join(f"{count} for {base}" for base, count in found.items())
+    measured = ", ".join(f"{count} for {base}" for base, count in few.items())
     text = f"{setting.size} px: this machine is too slow for {setting.repeats} rounds in the time given: measured were {measured}"
-    return [text + (f"; fewer than {ENOUGH} say little" if min(found.values()) < ENOUGH else "")]
+    return [text + (f"; fewer than {ENOUGH} say little" if min(few.values()) < ENOUGH else "")]
 
 
 def check(setting: Setting) -> None:

@@ -17,8 +17,8 @@ def peak_memory(label: str, setting: Setting) -> dict[str, float] | None:
     """``peak_here``: on a GPU in this process, on the CPU in a separate one with the same number of threads."""
     if torch.device(setting.device).type == "cuda":
         return peak_here(label, setting)
-    asked = json.dumps({"label": label, "threads": torch.get_num_threads(), "setting": setting.plain()})
-    done = subprocess.run([sys.executable, "-m", __name__, asked], capture_output=True, text=True, check=False)
+    request = json.dumps({"label": label, "threads": torch.get_num_threads(), "setting": setting.plain()})
+    done = subprocess.run([sys.executable, "-m", __name__, request], capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise UserError(f"the memory of {label} was not measured: its process ended with {done.returncode} ({reason})")

@@ -4,7 +4,6 @@ Of a recipe's values only sizes affect speed: rates, temperatures and momenta do
 the same as in lightly's pipeline.
 """
 
-import copy
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -87,27 +86,27 @@ def recipe() -> Recipe:
 
 def all_labels() -> list[str]:
     """Default labels: every base method of the recipe, and each of its strategies under SimCLR."""
-    found = [name for name in METHODS if getattr(recipe().methods, name)]
-    return found + [f"simclr+{name}" for name in STRATEGIES if recipe().strategy("simclr", name)]
+    bases = [name for name in METHODS if getattr(recipe().methods, name)]
+    return bases + [f"simclr+{name}" for name in STRATEGIES if recipe().strategy("simclr", name)]
 
 
 def bench_spec(label: str, setting: Setting) -> RunSpec:
     """The training of a label such as ``byol+gps``. Raises ``UserError`` for an invalid label, or one without values."""
-    asked = parse_label(label)
-    found = {asked.base: getattr(recipe().methods, asked.base)}
-    found |= {name: recipe().strategy(asked.base, name) for name in asked.strategies}
-    if missing := [name for name, settings in found.items() if settings is None]:
+    parsed = parse_label(label)
+    models = {parsed.base: getattr(recipe().methods, parsed.base)}
+    models |= {name: recipe().strategy(parsed.base, name) for name in parsed.strategies}
+    if missing := [name for name, settings in models.items() if settings is None]:
         raise UserError(
             f"'{label}': {RECIPE} has no values for '{missing[0]}', which the benchmark needs; add them there"
         )
-    values = {name: settings.model_dump() | OTHERWISE.get(name, {}) for name, settings in found.items()}
-    for name in asked.strategies:
-        if found[name].guided():
+    values = {name: settings.model_dump() | OTHERWISE.get(name, {}) for name, settings in models.items()}
+    for name in parsed.strategies:
+        if models[name].guided():
             values[name]["guide"] = {"kind": "pixels"}
     content = {
         "dataset": "0" * 64,
         "backbone": NETWORKS[setting.network],
-        "method": {asked.base: values.pop(asked.base)},
+        "method": {parsed.base: values.pop(parsed.base)},
         "strategies": values,
         "augmentation": AUGMENTATION,
         "optimizer": {"name": "sgd", "lr": 1e-3, "reference_batch": None, "momentum": 0.9, "weight_decay": 5e-4},
@@ -119,7 +118,7 @@ def bench_spec(label: str, setting: Setting) -> RunSpec:
         "epochs": 1_000_000,
         "seed": 0,
     }
-    return RunSpec.model_validate(copy.deepcopy(content))
+    return RunSpec.model_validate(content)
 
 
 def random_images(size: int, count: int, device: torch.device | str) -> ImageData:

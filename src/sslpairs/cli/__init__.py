@@ -51,10 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(2)
     except Exception:
         # A bug, not a user error: keep the traceback, also in the log.
-        for handler in logging.getLogger("sslpairs").handlers:
-            handler.handle(
-                logging.makeLogRecord(
-                    {"name": "sslpairs", "levelno": 40, "levelname": "ERROR", "msg": redact(traceback.format_exc())}
-                )
-            )
+        logger = logging.getLogger("sslpairs")
+        if logger.handlers:
+            logger.error(redact(traceback.format_exc()))
         raise

@@ -5,12 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sslpairs.cli.common import (
-    MAINTAIN,
-    app,
-    log,
-    start_log,
-)
+from sslpairs.cli.common import MAINTAIN, app, log, start_log
 from sslpairs.cli.progress import Progress
 from sslpairs.errors import UserError, nearest
 from sslpairs.terminal.screen import out
@@ -98,7 +93,7 @@ def bench(
         for table in to_terminal(report):
             out.print(table)
         for line in facts(report):
-            out.print(line, soft_wrap=True, markup=False)
+            out.say(line)
         if json_file:
             write_atomic(json_file, (json.dumps(report, indent=1) + "\n").encode())
     if markdown:

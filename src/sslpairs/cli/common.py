@@ -54,13 +54,13 @@ def find_root() -> Path:
 
 def overrides(words: list[str]) -> dict[str, Any]:
     """Convert ``["seeds=5"]`` to a mapping; keys are checked when the configuration is read."""
-    found = {}
+    choices = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not value:
             raise UserError(f"command line: --set {word}: write KEY=VALUE, for example --set seeds=5")
-        found[key] = value
-    return found
+        choices[key] = value
+    return choices
 
 
 def open_build(sets: list[str], frozen: Path | None = None):
@@ -127,9 +127,5 @@ def say_error(text: str) -> None:
     """Print an error as one line to the terminal, and write it to the log."""
     for handler in logging.getLogger("sslpairs").handlers:
         if isinstance(handler, logging.FileHandler):
-            handler.handle(
-                logging.makeLogRecord(
-                    {"name": "sslpairs", "levelno": 40, "levelname": "ERROR", "msg": f"error: {text}"}
-                )
-            )
+            handler.handle(logging.LogRecord("sslpairs", logging.ERROR, "", 0, f"error: {text}", None, None))
     print(f"error: {text}", file=sys.stderr)

@@ -6,14 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sslpairs.cli.common import (
-    LOOK,
-    Sets,
-    Targets,
-    app,
-    chosen_tables,
-    open_build,
-)
+from sslpairs.cli.common import LOOK, Sets, Targets, app, chosen_tables, open_build
 from sslpairs.errors import UserError
 from sslpairs.terminal.screen import out
 from sslpairs.words import counted, duration
@@ -60,28 +53,19 @@ def plan(
     view.add_row("total", *counts, _cost(build, to_train))
     out.print(view)
     if shared := sum(times > 1 for times in every.values()):
-        stand = "is" if shared == 1 else "are"
-        out.print(
-            f"{counted(shared, 'run')} {stand} used in more than one table; each is trained once.",
-            soft_wrap=True,
-        )
+        out.say(f"{counted(shared, 'run is')} used in more than one table; each is trained once.")
     if runs:
         for run in dict.fromkeys([*to_train, *sorted(every)]):
-            state = (
-                build.to_train.get(run)
-                if run in to_train
-                else "done"
-                if run in build.receipts
-                else "a guide that is not needed now"
-            )
-            out.print(f"{run}  {state}", soft_wrap=True)
+            idle = "done" if run in build.receipts else "a guide that is not needed now"
+            out.say(f"{run}  {build.to_train[run] if run in to_train else idle}")
     for note in build.plan.notes:
-        out.print(f"note: {note}", soft_wrap=True, markup=False)
+        out.say(f"note: {note}")
     if profile:
         _say_requests(build, profile, to_train, to_evaluate)
-    _say_damage(build)
+    for line in build.damaged:
+        out.say(f"damaged: {line}")
     if note := no_commit(build):
-        out.print(note, soft_wrap=True, markup=False)
+        out.say(note)
     if no_train and to_train:
         first = "\n".join(f"  {run}: {build.to_train[run]}" for run in to_train[:10])
         more = f"\n  and {len(to_train) - 10} more" if len(to_train) > 10 else ""
@@ -101,13 +85,13 @@ def _say_requests(build, profile: str, to_train: list[str], to_evaluate: list[st
         out.print(f"Profile {profile}: everything runs on this machine.")
         return
     requests = Requests(build, site)
-    asked = Counter(("training", requests.training(run)) for run in to_train)
-    asked += Counter(("evaluation", requests.evaluation(name)) for name in to_evaluate)
-    if not asked:
+    jobs = Counter(("training", requests.training(run)) for run in to_train)
+    jobs += Counter(("evaluation", requests.evaluation(name)) for name in to_evaluate)
+    if not jobs:
         out.print(f"Profile {profile}: no jobs to request.")
         return
     rows: dict[tuple, list] = {}
-    for (kind, request), count in asked.items():
+    for (kind, request), count in jobs.items():
         gpus = "a share" if request.shares else str(request.gpus or "-")
         gpus += f" on {request.nodes} nodes" * (request.nodes > 1)
         row = (kind == "evaluation", -request.minutes, kind, gpus, request.cpus, request.memory_mb, request.basis)
@@ -133,30 +117,21 @@ def _say_requests(build, profile: str, to_train: list[str], to_evaluate: list[st
     out.print(view)
     total = sum(
         count * request.seconds * request.processes / (site.gpu_shares if request.shares else 1)
-        for (_, request), count in asked.items()
+        for (_, request), count in jobs.items()
     )
     device = "GPU" if requests.on_gpu else "CPU"
     size = sum(requests.checkpoint_bytes(run) for run in to_train) / 1e9
     work = f"{total / 3600:,.0f} {device} hours" if total > 36000 else f"{duration(total)} of a {device}"
-    out.print(f"Expected: about {work} for trainings and evaluations, {size:,.1f} GB of checkpoints.", soft_wrap=True)
-    guessed = sum(count for (_, request), count in asked.items() if request.basis == "recipe")
-    if guessed:
+    out.say(f"Expected: about {work} for trainings and evaluations, {size:,.1f} GB of checkpoints.")
+    if guessed := sum(count for (_, request), count in jobs.items() if request.basis == "recipe"):
         guess = f"{site.gpu_tflops} x 10^12 operations/s per GPU" if requests.on_gpu else "a CPU core"
-        out.print(
-            f"{guessed} of the jobs have no receipt to estimate from: the speed of {guess} is a guess.", soft_wrap=True
-        )
-    memory = [request.gpu_memory_gb for _, request in asked if request.gpu_memory_gb < math.inf]
+        out.say(f"{guessed} of the jobs have no receipt to estimate from: the speed of {guess} is a guess.")
+    memory = [request.gpu_memory_gb for _, request in jobs if request.gpu_memory_gb < math.inf]
     if large := sum(size > site.gpu_memory_gb for size in memory):
-        out.print(
+        out.say(
             f"{counted(large, 'kind')} of runs may need more memory than a GPU has ({max(memory):,.0f} of {site.gpu_memory_gb} GB): set "
-            "training.gpus in the recipe (docs/several-gpus.md).",
-            soft_wrap=True,
+            "training.gpus in the recipe (docs/several-gpus.md)."
         )
-
-
-def _say_damage(build) -> None:
-    for line in build.damaged:
-        out.print(f"damaged: {line}", soft_wrap=True, markup=False)
 
 
 def _cost(build, runs: list[str]) -> str:

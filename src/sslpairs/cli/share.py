@@ -46,22 +46,20 @@ def publish(
     with Progress("publishing", quiet=False, unit="object") as progress:
         done = publish_runs(build, runs, remote, deep, progress)
     for note in done.notes:
-        out.print(f"note: {note}", soft_wrap=True, markup=False)
+        out.say(f"note: {note}")
     for problem in done.problems:
         say_error(problem)
     read = "read back and compared" if deep else "checked on the remote"
-    out.print(
+    out.say(
         f"{counted(len(done.runs), 'checkpoint is')} published: {counted(done.sent, 'object')} sent ({done.bytes / 1e6:,.1f} MB), "
-        f"{done.held} already there; each was {read}.",
-        soft_wrap=True,
+        f"{done.held} already there; each was {read}."
     )
     if done.unfinished:
         out.print(f"{counted(done.unfinished, 'run is')} not trained yet and skipped.")
     if done.staged:
         add = f"git add {to_add(done.uncommitted)} && " if done.uncommitted else ""
-        out.print(
-            f"{counted(done.staged, 'file is')} staged for git: check with `git status`, then `{add}git commit -m 'Publish results'`.",
-            soft_wrap=True,
+        out.say(
+            f"{counted(done.staged, 'file is')} staged for git: check with `git status`, then `{add}git commit -m 'Publish results'`."
         )
     if done.problems:
         raise UserError(f"{counted(len(done.problems), 'object was')} not published, see above")
@@ -76,7 +74,7 @@ def restore(
     log_file: LogFile = None,
 ) -> None:
     """Download published checkpoints. A build does this automatically for those that it needs."""
-    from sslpairs.plan.paths import run_folder
+    from sslpairs.plan.paths import receipt_file, run_folder
     from sslpairs.store.restore import restore as restore_runs
 
     start_log(log_file)
@@ -86,11 +84,8 @@ def restore(
         runs = list(dict.fromkeys(targets))
     else:
         build = open_build(sets, frozen)
-        damaged = {
-            run for run in build.plan.runs if run not in build.receipts and build.receipt_file(run) in build.damage
-        }
-        known = build.receipts.keys() | damaged | set(targets)
-        runs = [run for run in chosen_runs(build, targets) if run in known]
+        trained = {run for run in build.plan.runs if run in build.receipts or str(receipt_file(run)) in build.damage}
+        runs = [run for run in chosen_runs(build, targets) if run in trained or run in targets]
     with Progress("restoring", quiet=log_file is not None, unit="checkpoint") as progress:
         done = restore_runs(root, runs, remote, progress)
     for problem in done.problems.values():
@@ -115,38 +110,36 @@ def gc(
     """List the checkpoints of runs that no table at any scale needs; remove them with --yes. Receipts are kept."""
     from rich.table import Table
 
-    from sslpairs import garbage
+    from sslpairs import prune
     from sslpairs.workflow.announce import building
 
     root = find_root()
-    runs, mistakes = garbage.current(root, overrides(sets))
-    found = garbage.waste(root, runs)
+    runs, mistakes = prune.current_runs(root, overrides(sets))
+    unused = prune.unused_runs(root, runs)
     view = Table()
     for column in ("run", "MB", "", "why no table needs it"):
         view.add_column(column, justify="right" if column == "MB" else "left", overflow="fold")
-    for one in found:
-        view.add_row(one.run, f"{one.bytes / 1e6:.2f}", one.kind, escape(one.why))
-    if found:
+    for item in unused:
+        view.add_row(item.run, f"{item.bytes / 1e6:.2f}", item.kind, escape(item.why))
+    if unused:
         out.print(view)
     for mistake in mistakes:
-        out.print(f"note: {mistake}", soft_wrap=True, markup=False)
-    left = garbage.leftovers(root)
+        out.say(f"note: {mistake}")
+    left = prune.leftovers(root)
     for path in left:
-        out.print(f"leftover: {path.relative_to(root)}", soft_wrap=True, markup=False)
-    if not (found or left or mistakes):
+        out.say(f"leftover: {path.relative_to(root)}")
+    if not (unused or left or mistakes):
         out.print("Nothing to remove: every checkpoint belongs to a run that a table needs.")
         return
-    size = sum(one.bytes for one in found)
-    only_here = sum(one.kind != "published" for one in found)
-    out.print(
-        f"{counted(len(found), 'run')}, {size / 1e6:,.1f} MB; {only_here} not published (no other copy known); "
-        f"{counted(len(left), 'leftover')} of interrupted work.",
-        soft_wrap=True,
+    size = sum(item.bytes for item in unused)
+    only_here = sum(item.kind != "published" for item in unused)
+    out.say(
+        f"{counted(len(unused), 'run')}, {size / 1e6:,.1f} MB; {only_here} not published (no other copy known); "
+        f"{counted(len(left), 'leftover')} of interrupted work."
     )
     if not yes:
-        out.print(
-            "Nothing was removed: --yes removes published checkpoints, --yes --unpublished all of them. Receipts are kept.",
-            soft_wrap=True,
+        out.say(
+            "Nothing was removed: --yes removes published checkpoints, --yes --unpublished all of them. Receipts are kept."
         )
         return
     if mistakes:
@@ -154,12 +147,9 @@ def gc(
     if words := building(root):
         raise UserError(f"a build is running here ({words[0]}); wait for it, then run `sslpairs gc` again")
 
-    def open_remote():
-        from sslpairs.store.remote import Remote as DVCRemote
+    from sslpairs.store.remote import Remote as DVCRemote
 
-        return DVCRemote(root, remote)
-
-    freed, kept = garbage.remove(root, found, unpublished, open_remote)
-    for line in dict.fromkeys([*kept, *garbage.remove_leftovers(root, left)]):
-        out.print(f"kept: {line}", soft_wrap=True, markup=False)
+    freed, kept = prune.remove(root, unused, unpublished, lambda: DVCRemote(root, remote))
+    for line in dict.fromkeys([*kept, *prune.remove_leftovers(root, left)]):
+        out.say(f"kept: {line}")
     out.print(f"{freed / 1e6:,.1f} MB freed.")

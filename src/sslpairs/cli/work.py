@@ -68,11 +68,9 @@ def train(
     build = None if under_torchrun() else open_build(sets, frozen)
     if build:
         entry = known(run, build.plan.runs, "run")
-        words = ["train", run, *(word for choice in sets for word in ("--set", choice))]
-        words += (
-            ["--plan", str(frozen)] * bool(frozen) + ["--log", str(log_file)] * bool(log_file) + ["--force"] * force
-        )
-        words += ["--device", device] * bool(device)
+        words = ["train", run, *(word for choice in sets for word in ("--set", choice)), *["--force"] * force]
+        for option, value in (("--plan", frozen), ("--log", log_file), ("--device", device)):
+            words += [option, str(value)] * bool(value)
         relaunch_under_torchrun(entry["gpus"], device or build.plan.settings["device"], words, run)
     with process_group() as world:
         if not world.is_rank_zero:
@@ -167,8 +165,3 @@ def evaluate(
         numbers = ", ".join(f"{name}.{metric} {result['protocols'][name][metric]:.1f}" for name, metric in shown)
         _say_done(log_file, f"evaluated {run}: {numbers}")
         settle_dates(build, build.evaluation_inputs(f"{run}/{entry['key']}"))
-
-
-Remote = Annotated[
-    str | None, typer.Option("--remote", "-r", help="A remote in .dvc/config; default: DVC's default remote.")
-]

@@ -5,17 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sslpairs.cli.common import (
-    LogFile,
-    PlanFile,
-    Sets,
-    app,
-    find_root,
-    known,
-    open_build,
-    settle_dates,
-    start_log,
-)
+from sslpairs.cli.common import LogFile, PlanFile, Sets, app, find_root, known, open_build, settle_dates, start_log
 from sslpairs.errors import UserError
 
 
@@ -53,9 +43,8 @@ def provenance(
 
     start_log(log_file)
     build = open_build(sets, frozen)
-    write_atomic(
-        page, provenance_page([build.plan.tables[name] for name in build.plan.selected], build.root, build.source)
-    )
+    tables = [build.plan.tables[name] for name in build.plan.selected]
+    write_atomic(page, provenance_page(tables, build.root, build.source))
     settle_dates(build, build.provenance_inputs())
 
 

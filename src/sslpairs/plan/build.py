@@ -1,8 +1,7 @@
 """Compare a plan with the existing files: which runs are done, which would be trained, and the path of every file."""
 
-import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -54,35 +53,39 @@ class Build:
 
     plan: Plan
     root: Path
+    damage: dict[str, str] = field(default_factory=dict, init=False)
+    """Damaged records -> problem and remedy. Complete once all records have been checked (``check``)."""
+    _read: dict[str, Evaluation | None] = field(default_factory=dict, init=False)
 
     # --- what exists ---------------------------------------------------------------------------------------------
 
     @cached_property
     def receipts(self) -> dict[str, Receipt]:
         """Receipts of the plan's runs. A run counts as done if it has one."""
-        found = {run: self._record(self.receipt_file(run)) for run in self.plan.runs}
-        for run, receipt in found.items():
+        records = {run: self._record(str(receipt_file(run))) for run in self.plan.runs}
+        for run, receipt in records.items():
             if not receipt or (receipt.get("run") == run and receipt["spec"] == self.plan.runs[run]["spec"]):
                 continue
             if receipt.get("run") != run or digest(receipt["spec"]) != run[-12:]:
-                name = self.receipt_file(run)
+                name = str(receipt_file(run))
                 self.damage[name] = (
                     f"{name}: the receipt of a different run ({receipt.get('run')}); restore the right one with "
                     f"`git checkout {name}`, or remove it: the next build then trains the run"
                 )
-        whole = {
-            run: receipt for run, receipt in found.items() if receipt and self.receipt_file(run) not in self.damage
+        return {
+            run: receipt
+            for run, receipt in records.items()
+            if receipt and str(receipt_file(run)) not in self.damage and self._look_at_metrics(run, receipt)
         }
-        return {run: receipt for run, receipt in whole.items() if self._look_at_metrics(run, receipt)}
 
     def _look_at_metrics(self, run: str, receipt: Receipt) -> bool:
         """Compare the metrics with the receipt. They are small, in git and plotted in figures, so this is done for every build. False
         if only the receipt is left: Snakemake was killed while it removed the outputs of a failed job."""
         name = str(metrics_file(run))
         try:
-            with open(f"{self.root}/{name}", "rb") as file:
-                found = hashlib.sha256(file.read()).hexdigest()
-            wrong = "the metrics differ from those named in run.json" if found != receipt["metrics"]["sha256"] else None
+            if sha256_file(self.root / name) == receipt["metrics"]["sha256"]:
+                return True
+            wrong = "the metrics differ from those named in run.json"
         except FileNotFoundError:
             evaluated = any((self.root / EVALUATIONS / run).glob("*.json"))
             if not (self.has_checkpoint(run) or (self.root / pointer_file(run)).exists() or evaluated):
@@ -91,11 +94,10 @@ class Build:
         except OSError as error:
             self.damage[name] = unwritable(name, error, "read")
             return True
-        if wrong:
-            self.damage[name] = (
-                f"{name}: {wrong}; restore them with `git checkout {name}` if they were committed, "
-                f"else `sslpairs train {run}` recreates them"
-            )
+        self.damage[name] = (
+            f"{name}: {wrong}; restore them with `git checkout {name}` if they were committed, "
+            f"else `sslpairs train {run}` recreates them"
+        )
         return True
 
     @property
@@ -120,10 +122,10 @@ class Build:
         done = set()
         for name in self.evaluations:
             entry = self.plan.evaluations[name]
-            receipt, found = self.receipts.get(entry["run"]), self.evaluation(name)
-            if found is None or receipt is None:
+            receipt, evaluation = self.receipts.get(entry["run"]), self.evaluation(name)
+            if evaluation is None or receipt is None:
                 continue
-            if (found.key, found.checkpoint) == (entry["key"], receipt["checkpoint"]["sha256"]):
+            if (evaluation.key, evaluation.checkpoint) == (entry["key"], receipt["checkpoint"]["sha256"]):
                 done.add(name)
             else:
                 path = evaluation_file(name)
@@ -143,21 +145,12 @@ class Build:
                 self._read[name], self.damage[str(path)] = None, str(error)
         return self._read[name]
 
-    @cached_property
-    def _read(self) -> dict[str, Evaluation | None]:
-        return {}
-
-    @cached_property
-    def damage(self) -> dict[str, str]:
-        """Damaged records -> problem and remedy. Complete once all records have been checked (``check``)."""
-        return {}
-
-    def seal_of(self, evaluation: str) -> str:
+    def seal_of(self, name: str) -> str:
         """Return the digest of an evaluation's content. Raise ``UserError`` if it is missing or damaged."""
-        found, path = self.evaluation(evaluation), evaluation_file(evaluation)
-        if found is None:
+        evaluation, path = self.evaluation(name), evaluation_file(name)
+        if evaluation is None:
             raise UserError(self.damage.get(str(path), f"{path}: missing; the next build creates it"))
-        return found.seal
+        return evaluation.seal
 
     def _record(self, path: str) -> dict[str, Any] | None:
         try:
@@ -166,22 +159,18 @@ class Build:
             self.damage[path] = str(error)
             return None
 
-    def receipt_file(self, run: str) -> str:
-        """Return the path of a run's receipt, relative to the root."""
-        return str(receipt_file(run))
-
     @cached_property
     def damaged(self) -> list[str]:
         """One line for each damaged receipt, evaluation, metrics file or needed checkpoint of the plan."""
         _ = self.receipts, self.evaluated
         lines = list(self.damage.values())
         for run in self.needed:
-            path = self.root / self.checkpoint(run)
+            path = self.root / checkpoint_file(run)
             if run in self.receipts and path.exists():
                 size, expected = path.stat().st_size, self.receipts[run]["checkpoint"]["bytes"]
                 if size != expected:
                     lines.append(
-                        f"{self.checkpoint(run)}: damaged ({size:,} bytes instead of {expected:,}); "
+                        f"{checkpoint_file(run)}: damaged ({size:,} bytes instead of {expected:,}); "
                         + (
                             f"`sslpairs restore {run}` fetches it"
                             if self.is_published(run)
@@ -198,20 +187,20 @@ class Build:
     @cached_property
     def needed(self) -> dict[str, None]:
         """Runs whose checkpoint a build of the whole plan would read, including those that it must train first."""
-        found: dict[str, None] = {}
+        needed: dict[str, None] = {}
         stack = [self.plan.evaluations[name]["run"] for name in self.to_evaluate]
         stack += [
             guide for run in self.plan.runs if run not in self.receipts and (guide := self.plan.runs[run]["guide"])
         ]
         while stack:
             run = stack.pop()
-            if run in found:
+            if run in needed:
                 continue
-            found[run] = None
+            needed[run] = None
             trained = run not in self.receipts or not (self.has_checkpoint(run) or self.is_published(run))
             if trained and (guide := self.plan.runs[run]["guide"]):
                 stack.append(guide)
-        return found
+        return needed
 
     @cached_property
     def to_train(self) -> dict[str, str]:
@@ -236,13 +225,9 @@ class Build:
             if run in self.receipts and not self.has_checkpoint(run) and self.is_published(run)
         ]
 
-    def checkpoint(self, run: str) -> Path:
-        """Return the path of a run's checkpoint, relative to the root."""
-        return checkpoint_file(run)
-
     def has_checkpoint(self, run: str) -> bool:
         """Whether the checkpoint file exists. Its integrity is checked when it is read."""
-        return (self.root / self.checkpoint(run)).exists()
+        return (self.root / checkpoint_file(run)).exists()
 
     def is_published(self, run: str) -> bool:
         """Whether DVC tracks the run's checkpoint: ``sslpairs publish`` writes the pointer once the remote has it. A pointer to
@@ -301,16 +286,11 @@ class Build:
 
     def with_guides(self, runs: Iterable[str]) -> list[str]:
         """Return the runs and their guides."""
-        found: dict[str, None] = {}
-        for run in runs:
-            if guide := self.plan.runs[run]["guide"]:
-                found[guide] = None
-            found[run] = None
-        return list(found)
+        return list(dict.fromkeys(name for run in runs for name in (self.plan.runs[run]["guide"], run) if name))
 
     def runs_of(self, table: str) -> list[str]:
         """Return the runs whose results are in a table."""
-        return list(dict.fromkeys(one["run"] for one in replicates(self.plan.tables[table])))
+        return list(dict.fromkeys(replicate["run"] for replicate in replicates(self.plan.tables[table])))
 
     def threads(self, run: str) -> int:
         """Return the CPU threads of a training, summed over its processes."""
@@ -336,7 +316,7 @@ class Build:
 
     def evaluations_of(self, table: str) -> list[str]:
         """Return the evaluations from which a table is made."""
-        names = [one["evaluation"] for one in replicates(self.plan.tables[table])]
+        names = [replicate["evaluation"] for replicate in replicates(self.plan.tables[table])]
         return list(dict.fromkeys(source for name in names for source in self.sources(name)))
 
     def evaluation_files(self, table: str) -> list[str]:
@@ -360,7 +340,7 @@ class Build:
         """Return what a build of the table must produce: its outputs and the records behind them. Snakemake recreates a deleted
         evaluation or receipt only if it is requested by name: with the table on disk it would see nothing to do."""
         runs = self.runs_of(table)
-        records = [self.receipt_file(run) for run in runs]
+        records = [str(receipt_file(run)) for run in runs]
         records += [str(metrics_file(run)) for run in runs if run not in self.receipts]
         return [*self.outputs(table), *self.evaluation_files(table), *records]
 
@@ -389,7 +369,10 @@ class Build:
     def provenance_inputs(self) -> list[str]:
         """Return the receipts of the selected tables, and the tables themselves, which represent their evaluations."""
         runs = dict.fromkeys(run for table in self.plan.selected for run in self.runs_of(table))
-        return [*map(self.receipt_file, runs), *(self.files_of("tables", table)[0] for table in self.plan.selected)]
+        return [
+            *(str(receipt_file(run)) for run in runs),
+            *(self.files_of("tables", table)[0] for table in self.plan.selected),
+        ]
 
     def provenance_file(self) -> str:
         """Return the provenance page of the selected tables, keyed by its content."""

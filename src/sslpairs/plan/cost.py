@@ -58,27 +58,27 @@ def features_flops(spec: Spec, images: int, size: int, channels: int) -> float:
 @cache
 def _step_cost(key: str, size: int, channels: int) -> Cost:
     spec = json.loads(key)
-    ((name, how),) = spec["method"].items()
+    ((name, settings),) = spec["method"].items()
     method = METHODS.get(name, Method)  # a receipt may name a method that no longer exists
     used = [STRATEGIES[strategy] for strategy in spec["strategies"] if strategy in STRATEGIES]
     batch, wide = spec["batch_size"], 4 if spec["precision"] == "float32" else 2
-    one = _network(spec, how, size, channels)
+    network = _network(spec, settings, size, channels)
     passes = 3 * method.views + method.targets + sum(strategy.passes(method) for strategy in used)
-    kept = one.kept * (method.views + sum(strategy.kept(method) for strategy in used))
-    products = passes * one.products
-    if small := how.get("small"):
-        other = _network(spec, how, small["size"], channels)
-        products += 3 * small["count"] * other.products
-        kept += small["count"] * other.kept
-    copies = one.parameters if method.targets else 0
+    kept = network.kept * (method.views + sum(strategy.kept(method) for strategy in used))
+    products = passes * network.products
+    if small := settings.get("small"):
+        small_network = _network(spec, settings, small["size"], channels)
+        products += 3 * small["count"] * small_network.products
+        kept += small["count"] * small_network.kept
+    copies = network.parameters if method.targets else 0
     remembered = {"adam": 2, "sgd": 1, "lars": 1}[spec["optimizer"]["name"]]
-    queue = (how.get("queue") or 0) * how["projector"]["output"]
+    queue = (settings.get("queue") or 0) * settings["projector"]["output"]
     return Cost(
         flops_per_step=2.0 * batch * products,
-        parameters=one.parameters,
+        parameters=network.parameters,
         copies=copies,
         activations=float(batch * kept * wide),
-        state=4.0 * (one.parameters * (2 + remembered) + copies + queue),
+        state=4.0 * (network.parameters * (2 + remembered) + copies + queue),
     )
 
 
@@ -92,22 +92,20 @@ class Network(NamedTuple):
     """Values kept for the backward pass, per image."""
 
 
-def _network(spec: Spec, how: dict[str, Any], size: int, channels: int) -> Network:
+def _network(spec: Spec, settings: dict[str, Any], size: int, channels: int) -> Network:
     convs = _convolutions(canonical(spec["backbone"]), size, channels)
     products, parameters = sum(conv.products for conv in convs), sum(conv.weights + 2 * conv.outputs for conv in convs)
     kept = channels * size**2 + sum(conv.kept for conv in convs)
-    heads = [(convs[-1].outputs, how["projector"])]
-    if predictor := how.get("predictor"):
-        heads.append((how["projector"]["output"], predictor))
+    heads = [(convs[-1].outputs, settings["projector"])]
+    if predictor := settings.get("predictor"):
+        heads.append((settings["projector"]["output"], predictor))
     for inputs, head in heads:
         widths = (inputs, *head["hidden"], head["output"])
         layers = sum(a * b for a, b in pairwise(widths))
-        products, parameters, kept = (
-            products + layers,
-            parameters + layers + 2 * sum(widths[1:]),
-            kept + 2 * sum(widths),
-        )
-    last = (how.get("prototypes") or 0) * how["projector"]["output"]
+        products += layers
+        parameters += layers + 2 * sum(widths[1:])
+        kept += 2 * sum(widths)
+    last = (settings.get("prototypes") or 0) * settings["projector"]["output"]
     return Network(products + last, parameters + last, kept)
 
 

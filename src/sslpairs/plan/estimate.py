@@ -12,9 +12,8 @@ def estimate(build: Build, runs: Iterable[str], known: Build | None = None) -> t
     Seconds per epoch come from receipts (the build's, or those of the build ``known``) on the same kind of device, of the same
     method, network, data and batch size, else of the same method and data, else of the same data.
     """
-    runs, kind = list(runs), kind_here(build.plan.settings["device"])
+    known, kind = known or build, kind_here(build.plan.settings["device"])
     samples: dict[tuple, list[float]] = {}
-    known = known or build
     for run, receipt in known.receipts.items():
         if not receipt["device"].startswith(kind):
             continue
@@ -23,11 +22,11 @@ def estimate(build: Build, runs: Iterable[str], known: Build | None = None) -> t
             samples.setdefault(key, []).append(seconds)
     total, unknown = 0.0, 0
     for run in runs:
-        like = next((samples[key] for key in likeness(build, run) if key in samples), None)
-        if like is None:
+        similar = next((samples[key] for key in likeness(build, run) if key in samples), None)
+        if similar is None:
             unknown += 1
         else:
-            total += build.plan.runs[run]["spec"]["epochs"] * sum(like) / len(like)
+            total += build.plan.runs[run]["spec"]["epochs"] * sum(similar) / len(similar)
     return total, unknown
 
 

@@ -23,9 +23,9 @@ FIRST_NAMES = {"last": "top1", "best": "best_top1"}
 """Names of metrics in receipts and in evaluations of format 1."""
 
 
-def as_metrics(found: dict[str, float | None]) -> dict[str, float]:
+def as_metrics(values: dict[str, float | None]) -> dict[str, float]:
     """Map current metric names to values."""
-    return {FIRST_NAMES.get(name, name): value for name, value in found.items() if value is not None}
+    return {FIRST_NAMES.get(name, name): value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,15 @@ class Evaluation:
         if record is None:
             return None
         try:
-            protocols = {name: as_metrics(found) for name, found in record["protocols"].items()}
-            facts = (record[key] for key in ("settings", "checkpoint"))
             return cls(
-                record["run"], record["key"], protocols, *facts, record.get("content"), record["code"], record[SEAL]
+                run=record["run"],
+                key=record["key"],
+                protocols={name: as_metrics(values) for name, values in record["protocols"].items()},
+                settings=record["settings"],
+                checkpoint=record["checkpoint"],
+                content=record.get("content"),
+                code=record["code"],
+                seal=record[SEAL],
             )
         except (KeyError, AttributeError) as error:
             raise UserError(
@@ -64,14 +69,14 @@ class Evaluation:
 
     def has(self, protocol: str, settings: dict[str, Any] | None, metrics: Iterable[str]) -> bool:
         """Whether the protocol was measured with these settings and has all these metrics."""
-        found = self.protocols.get(protocol)
-        return found is not None and self.settings.get(protocol) == settings and found.keys() >= set(metrics)
+        values = self.protocols.get(protocol)
+        return values is not None and self.settings.get(protocol) == settings and values.keys() >= set(metrics)
 
 
 def key_of(protocols: dict[str, Any], content: str | None = None) -> str:
     """Return the key of a job that measures these protocols; ``content`` is given if the data are not the run's own."""
-    settings = {name: found for name, found in protocols.items() if found is not None}
-    return digest([settings, content]) if content else digest(settings)
+    configured = {name: settings for name, settings in protocols.items() if settings is not None}
+    return digest([configured, content]) if content else digest(configured)
 
 
 def find_parts(build: "Build") -> dict[str, dict[str, str]]:
@@ -79,7 +84,7 @@ def find_parts(build: "Build") -> dict[str, dict[str, str]]:
 
     Files with some of the protocols, and jobs for the missing ones, are added to the plan's evaluations.
     """
-    plan, found = build.plan, {}
+    plan, spread = build.plan, {}
     for name, entry in list(plan.evaluations.items()):
         receipt = build.receipts.get(entry["run"])
         own = build.evaluation(name)
@@ -105,22 +110,26 @@ def find_parts(build: "Build") -> dict[str, dict[str, str]]:
             if (build.root / evaluation_file(f"{entry['run']}/{key}")).exists():  # it has them, except for a metric
                 key = digest([key, entry["asked"]])
             parts |= dict.fromkeys(missing, _add(build, entry, key, protocols))
-        found[name] = parts
-    return found
+        spread[name] = parts
+    return spread
 
 
 def _others(build: "Build", folder: Path, name: str, checkpoint: str, content: str | None) -> Iterator[Evaluation]:
     """Yield the run's other evaluations of the same weights and data."""
     for path in sorted(folder.glob("*.json")):
         other = f"{path.parent.name}/{path.stem}"
-        found = build.evaluation(other) if other != name else None
-        if found and (found.checkpoint, found.content, found.key) == (checkpoint, content, path.stem):
-            yield found
+        evaluation = build.evaluation(other) if other != name else None
+        if evaluation and (evaluation.checkpoint, evaluation.content, evaluation.key) == (
+            checkpoint,
+            content,
+            path.stem,
+        ):
+            yield evaluation
 
 
-def _add(build: "Build", like: PlannedEvaluation, key: str, protocols: dict[str, Any]) -> str:
+def _add(build: "Build", entry: PlannedEvaluation, key: str, protocols: dict[str, Any]) -> str:
     """Add an evaluation with these protocols to the plan and return its name."""
-    name = f"{like['run']}/{key}"
-    asked = {protocol: like["asked"].get(protocol, []) for protocol in protocols}
-    build.plan.evaluations.setdefault(name, like | {"key": key, "protocols": protocols, "asked": asked})
+    name = f"{entry['run']}/{key}"
+    asked = {protocol: entry["asked"].get(protocol, []) for protocol in protocols}
+    build.plan.evaluations.setdefault(name, entry | {"key": key, "protocols": protocols, "asked": asked})
     return name

@@ -18,7 +18,7 @@ class Subject:
 
     title: str
     runs: list[str]
-    places: list[tuple[str, str, str]] = field(default_factory=list)
+    cells: list[tuple[str, str, str]] = field(default_factory=list)
     """Table, row and column of each cell; empty for a run."""
 
 
@@ -29,9 +29,9 @@ def find(build: Build, words: str) -> Subject:
     table, *inner = words.split(":")
     if not inner and words in plan.figures:
         figure = plan.figures[words]
-        found = _cells(build, figure["table"], [])
+        subject = _cells(build, figure["table"], [])
         return Subject(
-            f"Figure {words}: {figure['title']} (drawn from table {figure['table']})", found.runs, found.places
+            f"Figure {words}: {figure['title']} (drawn from table {figure['table']})", subject.runs, subject.cells
         )
     if table in plan.tables:
         return _cells(build, table, inner)
@@ -51,17 +51,14 @@ def _cells(build: Build, table: str, inner: list[str]) -> Subject:
     plan = build.plan.tables[table]
     rows = {name: row["id"] for row in plan["rows"] for name in (row["id"], row["label"])}
     columns = {name: column["id"] for column in plan["columns"] for name in (column["id"], column["label"])}
+    wanted = {}
     for word, names, what in zip(inner, (rows, columns), ("row", "column"), strict=False):
         if word not in names:
             raise UserError(f"table {table} has no {what} '{word}'{nearest(word, list(names))} ({', '.join(names)})")
+        wanted[what] = names[word]
     if len(inner) > 2:
         raise UserError(f"'{':'.join([table, *inner])}': a cell is TABLE:ROW:COLUMN")
-    wanted = [names[word] for word, names in zip(inner, (rows, columns), strict=False)]
-    cells = [
-        cell
-        for cell in plan["cells"]
-        if all(cell[key] == value for key, value in zip(("row", "column"), wanted, strict=False))
-    ]
+    cells = [cell for cell in plan["cells"] if wanted.items() <= cell.items()]
     title = f"Table {table}: {plan['title']}" if not inner else f"Table {table}, {', '.join(inner)}"
     runs = dict.fromkeys(replicate["run"] for cell in cells for replicate in cell["replicates"])
     return Subject(title, list(runs), [(table, cell["row"], cell["column"]) for cell in cells])
@@ -74,21 +71,20 @@ def facts(build: Build, run: str) -> dict[str, str]:
     """Describe a run as text: state, data, code, machine, time, checkpoint, and where it is used."""
     plan, entry = build.plan, build.plan.runs[run]
     receipt = build.receipts.get(run)
-    found = {
+    texts = {
         "method": f"{entry['label']}, {entry['backbone']}, {entry['augmentation']} augmentation",
         "data": data(build, run),
         "seed, batch, epochs": f"{entry['seed']}, {entry['spec']['batch_size']}, {entry['spec']['epochs']}",
         "state": state(build, run),
     }
     if words := guide(build, run):
-        found["guide"] = words
-    users = [other for other, one in plan.runs.items() if one["guide"] == run]
-    if users:
-        found["guides"] = f"{len(users)} runs, such as {users[0]}" if len(users) > 1 else users[0]
+        texts["guide"] = words
+    if users := [other for other, planned in plan.runs.items() if planned["guide"] == run]:
+        texts["guides"] = f"{len(users)} runs, such as {users[0]}" if len(users) > 1 else users[0]
     if receipt:
         timing = receipt["timing"]
-        found |= {
-            "commit": commit(receipt),
+        texts |= {
+            "commit": commit_words(receipt["git"]),
             "code": code(receipt),
             "versions": ", ".join(
                 f"{library} {version}" for library, version in receipt["versions"].items() if version
@@ -98,11 +94,10 @@ def facts(build: Build, run: str) -> dict[str, str]:
             "checkpoint": f"{receipt['checkpoint']['bytes'] / 1e6:.2f} MB, sha256 {receipt['checkpoint']['sha256'][:12]}",
         }
     tables = [name for name in plan.tables if run in build.runs_of(name)]
-    found["used in"] = ", ".join(tables) or "no table: it is only a guide"
-    for warning in warnings(build, run):
-        found.setdefault("note", "")
-        found["note"] = f"{found['note']}; {warning}".lstrip("; ")
-    return found
+    texts["used in"] = ", ".join(tables) or "no table: it is only a guide"
+    if text := caveat(build, run):
+        texts["note"] = text
+    return texts
 
 
 GUIDES = {"pixels": "raw pixels", "random": "an untrained network"}
@@ -112,7 +107,11 @@ GUIDES = {"pixels": "raw pixels", "random": "an untrained network"}
 def guide(build: Build, run: str) -> str | None:
     """Return the guide of a run's strategies: another run, or a description. None if no strategy uses a guide."""
     entry = build.plan.runs[run]
-    kinds = [how["guide"]["kind"] for how in entry["spec"]["strategies"].values() if how and "guide" in how]
+    kinds = [
+        settings["guide"]["kind"]
+        for settings in entry["spec"]["strategies"].values()
+        if settings and "guide" in settings
+    ]
     return entry["guide"] or next((GUIDES.get(kind, kind) for kind in kinds), None)
 
 
@@ -121,11 +120,6 @@ def data(build: Build, run: str) -> str:
     name = build.plan.runs[run]["dataset"]
     dataset = build.plan.datasets[name]
     return f"{name} ({dataset['title']}), sha256 {dataset['content'][:12]}"
-
-
-def commit(receipt: Receipt) -> str:
-    """Describe the commit at which a run was trained."""
-    return commit_words(receipt["git"])
 
 
 def code(receipt: Receipt) -> str:
@@ -141,22 +135,17 @@ def state(build: Build, run: str) -> str:
         return "missing: a build trains it"
     if build.has_checkpoint(run):
         return "done, checkpoint present" + (" and published" if build.is_published(run) else ", not published")
-    return (
-        "done, checkpoint published (restorable)"
-        if build.is_published(run)
-        else "done, checkpoint missing and never published"
-    )
+    if build.is_published(run):
+        return "done, checkpoint published (restorable)"
+    return "done, checkpoint missing and never published"
 
 
-def warnings(build: Build, run: str) -> list[str]:
-    """Return caveats that a reader of the number should know."""
-    receipt, found = build.receipts.get(run), []
-    if receipt is None:
-        return found
-    teacher = receipt.get("guide_checkpoint") and build.receipts.get(build.plan.runs[run]["guide"])
-    if teacher and teacher["checkpoint"]["sha256"] != receipt["guide_checkpoint"]:
-        found.append("its guide has since been retrained and has different weights")
-    return found
+def caveat(build: Build, run: str) -> str | None:
+    """Return what a reader of the run's numbers should know, if there is something."""
+    receipt, of_guide = build.receipts.get(run), build.receipts.get(build.plan.runs[run]["guide"])
+    if receipt and of_guide and receipt.get("guide_checkpoint") not in (None, of_guide["checkpoint"]["sha256"]):
+        return "its guide has since been retrained and has different weights"
+    return None
 
 
 def score(build: Build, evaluation: str) -> dict[str, Any] | None:
@@ -164,12 +153,16 @@ def score(build: Build, evaluation: str) -> dict[str, Any] | None:
     sources = {p: build.source(evaluation, p) for p in build.plan.evaluations[evaluation]["protocols"]}
     if not set(sources.values()) <= build.evaluated:
         return None
-    found = {protocol: build.evaluation(name) for protocol, name in sources.items()}
+    measured = {protocol: build.evaluation(name) for protocol, name in sources.items()}
     backbone = build.plan.runs[build.plan.evaluations[evaluation]["run"]]["spec"]["backbone"]["kind"]
-    values = {f"{p}.{metric}": value for p, one in found.items() for metric, value in one.protocols[p].items()}
+    values = {
+        f"{p}.{metric}": value for p, evaluated in measured.items() for metric, value in evaluated.protocols[p].items()
+    }
     return {
         "values": {metric: value for metric, value in values.items() if metric in METRICS},
-        "older": any(one.code != evaluation_code(tuple(one.protocols), backbone) for one in found.values()),
+        "older": any(
+            evaluated.code != evaluation_code(tuple(evaluated.protocols), backbone) for evaluated in measured.values()
+        ),
     }
 
 
@@ -186,7 +179,7 @@ class Difference:
     """Runs whose checkpoint is restored because of the change."""
     evaluated: list[str]
     """Evaluations run because of the change."""
-    found: list[str]
+    already_trained: list[str]
     """Runs that are not in the current plan but already have a receipt."""
     kept: int
     """Number of runs that do not change."""
@@ -198,27 +191,28 @@ class Difference:
 
 def difference(now: Build, then: Build, subject: Subject | None = None) -> Difference:
     """Compare two plans in one folder, for the selected tables or those of a subject."""
-
-    places = set(subject.places) if subject else None
+    cells = set(subject.cells) if subject else None
     only_guides = False
-    if subject and not subject.places:  # one run: the runs in its cells, or the guides of those runs
-        places = _places(now, set(subject.runs))
-        only_guides = not places
+    if subject and not subject.cells:  # one run: the runs in its cells, or the guides of those runs
+        cells = _cells_with(now, set(subject.runs))
+        only_guides = not cells
         if only_guides:
-            places = _places(now, {run for run, entry in now.plan.runs.items() if entry["guide"] in subject.runs})
+            cells = _cells_with(now, {run for run, entry in now.plan.runs.items() if entry["guide"] in subject.runs})
 
     def parts(build: Build) -> tuple[set[str], set[str]]:
-        found = [
+        chosen = [
             replicate
-            for table in (build.plan.selected if places is None else build.plan.tables)
+            for table in (build.plan.selected if cells is None else build.plan.tables)
             for cell in build.plan.tables[table]["cells"]
             for replicate in cell["replicates"]
-            if places is None or places & {place := (table, cell["row"], cell["column"]), (*place, replicate["seed"])}
+            if cells is None or cells & {key := (table, cell["row"], cell["column"]), (*key, replicate["seed"])}
         ]
-        runs = {replicate["run"] for replicate in found}
+        runs = {replicate["run"] for replicate in chosen}
         if only_guides:
             return {guide for run in runs if (guide := build.plan.runs[run]["guide"])}, set()
-        return set(build.with_guides(runs)), {name for one in found for name in build.sources(one["evaluation"])}
+        return set(build.with_guides(runs)), {
+            name for replicate in chosen for name in build.sources(replicate["evaluation"])
+        }
 
     def work(build: Build) -> tuple[set[str], set[str], set[str], set[str]]:
         runs, evaluations = parts(build)
@@ -228,19 +222,19 @@ def difference(now: Build, then: Build, subject: Subject | None = None) -> Diffe
 
     (runs, *work_now), (new_runs, *work_then) = work(now), work(then)
     evaluated, trained, restored = (sorted(new - old) for old, new in zip(work_now, work_then, strict=True))
-    found = sorted(run for run in new_runs - runs if run in then.receipts)
+    already_trained = sorted(run for run in new_runs - runs if run in then.receipts)
     seconds, unknown = estimate(then, trained, now)
     tables = [
         name
         for name in then.plan.selected
         if name not in now.plan.tables or now.plan.tables[name]["key"] != then.plan.tables[name]["key"]
     ]
-    if subject and subject.places:
-        tables = [name for name in tables if name in {place[0] for place in subject.places}]
-    return Difference(trained, restored, evaluated, found, len(runs & new_runs), tables, seconds, unknown)
+    if subject and subject.cells:
+        tables = [name for name in tables if name in {key[0] for key in subject.cells}]
+    return Difference(trained, restored, evaluated, already_trained, len(runs & new_runs), tables, seconds, unknown)
 
 
-def _places(build: Build, runs: set[str]) -> set[tuple]:
+def _cells_with(build: Build, runs: set[str]) -> set[tuple]:
     """Return table, row, column and seed of every cell that uses one of the runs."""
     return {
         (table, cell["row"], cell["column"], replicate["seed"])

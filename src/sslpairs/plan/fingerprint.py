@@ -59,14 +59,14 @@ def fingerprint(*modules: str) -> str:
 
 def reached(modules: Iterable[str]) -> dict[str, Path]:
     """Map these modules of the package, and those that they import from it, to their files."""
-    found, todo = {}, [name for name in modules if name not in SILENT]
+    files, todo = {}, [name for name in modules if name not in SILENT]
     while todo:
         name = todo.pop()
         file = _file(name)
-        if file and name not in found:
-            found[name] = file
+        if file and name not in files:
+            files[name] = file
             todo += [other for other in _read(file)[0] if other not in SILENT]
-    return found
+    return files
 
 
 def _file(name: str) -> Path | None:
@@ -77,16 +77,16 @@ def _file(name: str) -> Path | None:
 @cache
 def _read(file: Path) -> tuple[list[str], str]:
     """Return the names in the package that a file imports, also inside functions (some are functions and classes), and its logic."""
-    tree, found = ast.parse(file.read_bytes()), []
+    tree, imports = ast.parse(file.read_bytes()), []
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
-            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            imports += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            imports += [alias.name for alias in node.names]
         body = getattr(node, "body", None)
         if isinstance(body, list):  # docstrings, including those of attributes
             body[:] = [statement for statement in body if not _is_text(statement)]
-    own = [name.removeprefix("sslpairs.") for name in found if name.startswith("sslpairs.")]
+    own = [name.removeprefix("sslpairs.") for name in imports if name.startswith("sslpairs.")]
     return own, ast.unparse(tree)
 
 

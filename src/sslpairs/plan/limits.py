@@ -50,9 +50,9 @@ def check_evaluation(
 ) -> None:
     """Raise ``UserError`` for a protocol that is impossible with so few images, such as kNN with more neighbours."""
     for name, settings in protocols if images else ():
-        if found := settings.problem(images.train):
+        if problem := settings.problem(images.train):
             raise UserError(
-                f"{recipe_file}: evaluation.{name}.{found[0]}: {found[1]} of {data}; write a smaller number"
+                f"{recipe_file}: evaluation.{name}.{problem[0]}: {problem[1]} of {data}; write a smaller number"
             )
 
 
@@ -69,7 +69,7 @@ def check_schedule(schedule: Schedule, epochs: int, scale_file: str, recipe_file
 
 def late_notes(runs: list[PlannedRun]) -> list[str]:
     """Return a note for each setting tied to an epoch that its training does not reach. Some papers' own recipes have such settings."""
-    found: dict[tuple[str, int], dict[str, None]] = {}
+    late: dict[tuple[str, int], dict[str, None]] = {}
     for run in runs:
         spec = run["spec"]
         ((base, method),) = spec["method"].items()
@@ -84,23 +84,23 @@ def late_notes(runs: list[PlannedRun]) -> list[str]:
             (f"the end of the last layer's freeze of {frozen} epochs", frozen),
         ):
             if first >= spec["epochs"]:
-                found.setdefault((words, spec["epochs"]), {})[base] = None
+                late.setdefault((words, spec["epochs"]), {})[base] = None
     return [
         f"{words} ({', '.join(bases)}) is not reached by a training of {epochs} epochs"
-        for (words, epochs), bases in found.items()
+        for (words, epochs), bases in late.items()
     ]
 
 
 def queue_notes(runs: list[PlannedRun], images_of: Callable[[str], Images | None]) -> list[str]:
     """Return a note for each data set smaller than a queue: not an error (it occurs in released code), but rarely intended."""
-    found: dict[tuple[str, int], dict[str, None]] = {}
+    too_large: dict[tuple[str, int], dict[str, None]] = {}
     for run in runs:
         ((base, method),) = run["spec"]["method"].items()
         images, queue = images_of(run["dataset"]), method.get("queue") or 0
         if images and queue > images.train:
-            found.setdefault((run["dataset"], queue), {})[base] = None
+            too_large.setdefault((run["dataset"], queue), {})[base] = None
     return [
         f"the queue of {queue:,} of {', '.join(bases)} is larger than the {images_of(data).train:,} training images of {data}: it "
         "contains images more than once"
-        for (data, queue), bases in found.items()
+        for (data, queue), bases in too_large.items()
     ]

@@ -25,13 +25,13 @@ def mixture(receipts: Iterable[Receipt]) -> str | None:
     For example 'runs from different machines: torch 2.10.0 (3 runs), 2.11.0 (7 runs)'. Compares the version of torch and the
     device with its threads; the index of the GPU is ignored.
     """
-    found: dict[str, Counter[str]] = {"torch": Counter(), "device": Counter()}
+    used: dict[str, Counter[str]] = {"torch": Counter(), "device": Counter()}
     for receipt in receipts:
-        found["torch"][receipt.get("versions", {}).get("torch") or "unknown"] += 1
-        found["device"][re.sub(r"^cuda:\d+", "cuda", receipt.get("device", "unknown"))] += 1
+        used["torch"][receipt.get("versions", {}).get("torch") or "unknown"] += 1
+        used["device"][re.sub(r"^cuda:\d+", "cuda", receipt.get("device", "unknown"))] += 1
     parts = [
         f"{what} " + ", ".join(f"{name} ({count} run{'s' * (count > 1)})" for name, count in sorted(counts.items()))
-        for what, counts in found.items()
+        for what, counts in used.items()
         if len(counts) > 1
     ]
     return f"runs from different machines: {'; '.join(parts)}" if parts else None

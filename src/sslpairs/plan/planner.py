@@ -8,9 +8,9 @@ from sslpairs.config.protocols import PROTOCOLS, described, named
 from sslpairs.config.reading import Config
 from sslpairs.errors import UserError, nearest, shown
 from sslpairs.plan.limits import late_notes, queue_notes
-from sslpairs.plan.places import NotAtThisScale, Place, agree
 from sslpairs.plan.plan import Plan
 from sslpairs.plan.records import PlannedClaim, PlannedColumn, PlannedEffect, PlannedValue, Term
+from sslpairs.plan.resolved import NotAtThisScale, ResolvedSetting, agree, merged
 from sslpairs.plan.runs import Runs
 from sslpairs.plan.spec import digest
 
@@ -62,6 +62,15 @@ def make_plan(config: Config, contents: dict[str, str], strict: bool = False) ->
     return plan
 
 
+WORDS = {
+    "batch_size": "batch {}",
+    "epochs": "{} epochs",
+    "augmentation": "{} augmentation",
+    "evaluate_on": "evaluated on {}",
+}
+"""Settings in words, in the order in which they are named."""
+
+
 class _Planner(Runs):
     """Tables, claims and figures of a plan."""
 
@@ -72,7 +81,10 @@ class _Planner(Runs):
         asked = self._asked(table)
         rows = {}
         for text in table.rows:
-            label = self._label(text, "rows")
+            try:
+                label = parse_label(text)
+            except UserError as error:
+                raise UserError(f"{self.where}.rows: {error}") from None
             if str(label) in rows:
                 raise UserError(f"{self.where}.rows: '{shown(text)}' is listed twice; keep one")
             rows[str(label)] = label
@@ -81,16 +93,18 @@ class _Planner(Runs):
         cells = []
         used: dict[str, None] = {}
         for row, label in rows.items():
-            for column, place in columns.items():
-                evaluating = self._evaluating(asked, place)
+            for column, setting in columns.items():
+                evaluating = self._evaluating(asked, setting)
                 used |= {evaluating["dataset"]: None} if "dataset" in evaluating else {}
                 replicates = []
                 for seed in self.config.settings.seeds:
-                    run = self._run(draft, label, place, seed)
+                    run = self._run(draft, label, setting, seed)
                     evaluation = f"{run}/{evaluating['key']}"
                     draft.evaluations[evaluation] = {"run": run, **evaluating}
                     replicates.append({"seed": seed, "run": run, "evaluation": evaluation})
                 cells.append({"row": row, "column": column, "replicates": replicates})
+        column_entries = self._column_entries(table, columns)
+        labels = {entry["id"]: entry["label"] for entry in column_entries}
         entry = {
             "id": table_id,
             "paper": paper_id,
@@ -105,14 +119,14 @@ class _Planner(Runs):
                 {"id": row, "label": label.title, "base": label.base, "strategies": list(label.strategies)}
                 for row, label in rows.items()
             ],
-            "columns": self._column_entries(table, columns),
+            "columns": column_entries,
             "metrics": list(table.metrics),
             "measures": {
                 metric: described(metric, getattr(self.recipe.evaluation, named(metric).protocol, None))
                 for metric in table.metrics
             },
             "cells": cells,
-            "claims": self._claims(table_id, table, rows, columns),
+            "claims": self._claims(table_id, table, rows, columns, labels),
             "published": self._published(table, rows, columns),
         }
         entry["key"] = digest([entry, self.table_code])
@@ -175,42 +189,48 @@ class _Planner(Runs):
                 entry["key"] = digest([entry, self.plan.tables[figure.table]["key"], code])
                 self.plan.figures[figure_id] = entry
 
-    def _column_entries(self, table: Table, columns: dict[str, Place]) -> list[PlannedColumn]:
+    def _column_entries(self, table: Table, columns: dict[str, ResolvedSetting]) -> list[PlannedColumn]:
         entries = []
-        for name, place in columns.items():
+        for name, setting in columns.items():
             facts = {
-                "dataset": self.config.datasets[place.dataset].title,
-                "backbone": place.backbone.label,
-                "batch_size": place.batch_size,
-                "epochs": place.epochs,
-                "augmentation": place.augmentation or self.recipe.training.augmentation,
-                **({"evaluated on": self.config.datasets[place.evaluate_on].title} if place.evaluate_on else {}),
-                **{key: _in_words(item) for key, item in place.changes},
+                "dataset": self.config.datasets[setting.dataset].title,
+                "backbone": setting.backbone.label,
+                "batch_size": setting.batch_size,
+                "epochs": setting.epochs,
+                "augmentation": setting.augmentation or self.recipe.training.augmentation,
+                **({"evaluated on": self.config.datasets[setting.evaluate_on].title} if setting.evaluate_on else {}),
+                **{key: _in_words(item) for key, item in setting.changes},
             }
             stands_for = [
                 _describe(table.setting, column)
                 for column in table.columns
-                if self._place(table.setting, column) == place
+                if self._resolve(table.setting, column) == setting
             ]
-            images = self.images_of(place.evaluate_on or place.dataset)
+            images = self.images_of(setting.evaluate_on or setting.dataset)
             entry = {"id": name, "settings": facts, "dataset": facts["dataset"], "stands_for": stands_for}
             entries.append(entry | {"test_images": images.test if images else None})
         keys = dict.fromkeys(key for entry in entries for key in entry["settings"])
         varying = [key for key in keys if len({str(e["settings"].get(key)) for e in entries}) > 1]
-        words = {"batch_size": "batch {}", "epochs": "{} epochs", "augmentation": "{} augmentation"}
         for entry in entries:
             facts = entry["settings"]
             parts = [
-                words.get(key, "{}" if key in words or "." not in key else key + " {}").format(facts[key])
+                WORDS.get(key, f"{key} {{}}" if "." in key else "{}").format(facts[key])
                 for key in varying
                 if key in facts
             ]
             entry["label"] = ", ".join(parts) or facts["dataset"]
         return entries
 
-    def _claims(self, table_id: str, table: Table, rows: dict, columns: dict[str, Place]) -> list[PlannedClaim]:
+    def _claims(
+        self,
+        table_id: str,
+        table: Table,
+        rows: dict,
+        columns: dict[str, ResolvedSetting],
+        labels: dict[str, str],
+    ) -> list[PlannedClaim]:
+        """Return the claims, with the cells that they compare; ``labels`` are those of the columns."""
         entries = []
-        labels = {entry["id"]: entry["label"] for entry in self._column_entries(table, columns)}
         for number, claim in enumerate(table.all_claims()):
             where = f"{self.where}.claims[{number}]"
             better, than = self._row(claim.better, rows, where), self._row(claim.than, rows, where)
@@ -260,7 +280,7 @@ class _Planner(Runs):
             "comparable": self._comparable(table.setting, effect.setting),
         }
 
-    def _published(self, table: Table, rows: dict, columns: dict[str, Place]) -> list[PlannedValue]:
+    def _published(self, table: Table, rows: dict, columns: dict[str, ResolvedSetting]) -> list[PlannedValue]:
         entries = []
         for number, value in enumerate(table.published):
             where = f"{self.where}.published[{number}]"
@@ -311,13 +331,9 @@ def _in_words(value: Any) -> Any:
 
 def _describe(*settings: Setting) -> str:
     """Describe a setting as text, for example 'ImageNet, ResNet-50, batch 1024'."""
-    value: dict[str, Any] = {}
-    for setting in settings:
-        given = setting.model_dump(exclude_none=True)
-        value = value | {key: item for key, item in given.items() if key != "set"} | given["set"]
-    words = {"batch_size": "batch {}", "epochs": "{} epochs", "augmentation": "{} augmentation"}
-    words["evaluate_on"] = "evaluated on {}"
-    order = ["dataset", "backbone", "batch_size", "epochs", "augmentation", "evaluate_on"]
+    value = merged(*settings)
+    order = ["dataset", "backbone", *WORDS]
     keys = sorted(value, key=lambda key: order.index(key) if key in order else len(order))
-    known = {key: _in_words(value[key]) for key in keys}
-    return ", ".join(words.get(key, "{}" if key in order else f"{key} {{}}").format(known[key]) for key in keys)
+    return ", ".join(
+        WORDS.get(key, "{}" if key in order else f"{key} {{}}").format(_in_words(value[key])) for key in keys
+    )

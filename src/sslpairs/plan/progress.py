@@ -45,15 +45,15 @@ def date_start(folder: Path, seconds: float) -> None:
 
 def running(build: Build, runs: Iterable[str]) -> dict[str, Running]:
     """Return those of the runs that are being trained, on this machine or on another one that shares the folder."""
-    found = {}
+    states = {}
     for run in runs:
         folder = build.root / run_folder(run)
         # A lock and a receipt without live metrics mean that a process is restoring the run.
         if (folder / ".lock").exists() and (run not in build.receipts or live_metrics(folder).exists()):
             with contextlib.suppress(OSError):  # the training has just ended
-                if one := _running(folder, build.plan.runs[run]["spec"]["epochs"]):
-                    found[run] = one
-    return found
+                if state := _running(folder, build.plan.runs[run]["spec"]["epochs"]):
+                    states[run] = state
+    return states
 
 
 def _running(folder: Path, epochs: int) -> Running | None:

@@ -255,4 +255,4 @@ class PlannedDataset(TypedDict):
 
 def replicates(table: PlannedTable) -> list[Replicate]:
     """Return the replicates of all cells."""
-    return [one for cell in table["cells"] for one in cell["replicates"]]
+    return [replicate for cell in table["cells"] for replicate in cell["replicates"]]

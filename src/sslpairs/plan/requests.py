@@ -76,17 +76,18 @@ class Requests:
         self.on_gpu = site.gpu_request is not None and self.plan.settings["device"] != "cpu"
         self.trainings: dict[tuple, Request] = {}
         self.evaluations: dict[tuple, Request] = {}
+        self.images: dict[str, Images | None] = {}
 
     # --- what is requested ---------------------------------------------------------------------------------------
 
     def training(self, run: str) -> Request:
         """Return the request of the first job that trains a run. Runs that differ only in their seed request the same."""
-        like = self._alike(run)
-        if like not in self.trainings:
-            self.trainings[like] = self._training(run)
-        return self.trainings[like]
+        key = self._key(run)
+        if key not in self.trainings:
+            self.trainings[key] = self._training(run)
+        return self.trainings[key]
 
-    def _alike(self, run: str) -> tuple:
+    def _key(self, run: str) -> tuple:
         entry = self.plan.runs[run]
         return (likeness(self.build, run)[0], entry["gpus"], entry["spec"]["epochs"], self._cost(run))
 
@@ -94,7 +95,7 @@ class Requests:
         site = self.site
         seconds, basis = self.seconds(run)
         processes, nodes = self.processes(run), self.nodes(run)
-        here = processes // nodes
+        per_node = processes // nodes
         gpu_memory = self._gpu_memory(run) / processes if self.on_gpu else 0.0
         cost = self._cost(run)
         small = cost is not None and cost.flops_per_step < SMALL_STEP
@@ -102,7 +103,9 @@ class Requests:
         shares = self.on_gpu and processes == 1 and bool(site.share_request) and site.gpu_shares > 1 and small and fits
         if shares:
             seconds *= site.gpu_shares
-        cpus = max(self.plan.scale["threads"] * here, site.cpus_per_gpu * here if self.on_gpu and not shares else 0)
+        cpus = max(
+            self.plan.scale["threads"] * per_node, site.cpus_per_gpu * per_node if self.on_gpu and not shares else 0
+        )
         minutes = START + MARGIN[basis] * seconds / processes / 60
         return Request(
             gpus=processes if self.on_gpu else 0,
@@ -111,7 +114,7 @@ class Requests:
             processes=processes,
             cpus=cpus,
             minutes=_minutes(minutes),
-            memory_mb=_megabytes(self._memory(run) * here),
+            memory_mb=_megabytes(self._memory(run) * per_node),
             seconds=seconds / processes,
             basis=basis,
             gpu_memory_gb=gpu_memory * 1e-9,
@@ -130,10 +133,10 @@ class Requests:
     def evaluation(self, name: str) -> Request:
         """Return the request of an evaluation: forward passes over the data, then a linear layer; takes seconds to minutes."""
         run = self.plan.evaluations[name]["run"]
-        like = (*self._alike(run), self.plan.evaluations[name]["key"])
-        if like not in self.evaluations:
-            self.evaluations[like] = self._evaluation(name, run)
-        return self.evaluations[like]
+        key = (*self._key(run), self.plan.evaluations[name]["key"])
+        if key not in self.evaluations:
+            self.evaluations[key] = self._evaluation(name, run)
+        return self.evaluations[key]
 
     def _evaluation(self, name: str, run: str) -> Request:
         site, entry = self.site, self.plan.evaluations[name]
@@ -145,8 +148,10 @@ class Requests:
             speed = self._speed(run)
             basis = "other runs" if speed else "recipe"
             seconds = features_flops(spec, both, images.size, images.channels) / (speed or self._guess())
-            chosen = Protocols.model_validate({name: how for name, how in entry["protocols"].items() if how}).chosen()
-            seconds += sum(how.seconds(images.train, images.test) for how in chosen.values())
+            chosen = Protocols.model_validate(
+                {name: settings for name, settings in entry["protocols"].items() if settings}
+            ).chosen()
+            seconds += sum(settings.seconds(images.train, images.test) for settings in chosen.values())
         shares = self.on_gpu and bool(site.share_request) and site.gpu_shares > 1
         if shares:
             seconds *= site.gpu_shares
@@ -174,31 +179,31 @@ class Requests:
 
     def resources(self, request: Request, attempt: int) -> dict[str, Any]:
         """Return a request with the resource names of Snakemake and its executors."""
-        site, asked = self.site, request.grown(attempt, self.site)
-        found: dict[str, Any] = {
-            "runtime": asked.minutes,
-            "mem_mb": asked.memory_mb,
-            "cpus_per_task": asked.cpus,
+        site, grown = self.site, request.grown(attempt, self.site)
+        resources: dict[str, Any] = {
+            "runtime": grown.minutes,
+            "mem_mb": grown.memory_mb,
+            "cpus_per_task": grown.cpus,
         }
-        if asked.shares:
+        if grown.shares:
             name, _, value = site.share_request.partition("=")
-            found[name] = value
-        elif asked.gpus:
+            resources[name] = value
+        elif grown.gpus:
             name, _, value = site.gpu_request.partition("=")
             # gres counts per node, --gpus in total
-            found[name] = f"{value}:{asked.gpus // asked.nodes}" if value else asked.gpus
-        if asked.nodes > 1:
+            resources[name] = f"{value}:{grown.gpus // grown.nodes}" if value else grown.gpus
+        if grown.nodes > 1:
             # Without tasks_per_gpu the Slurm executor would request the total number of tasks on each GPU.
-            found |= {"nodes": asked.nodes, "tasks": asked.nodes, "mpi": "srun", "tasks_per_gpu": 0}
-        return found
+            resources |= {"nodes": grown.nodes, "tasks": grown.nodes, "mpi": "srun", "tasks_per_gpu": 0}
+        return resources
 
     # --- what is known -------------------------------------------------------------------------------------------
 
     def seconds(self, run: str) -> tuple[float, str]:
         """Return the seconds that a training takes on one device, and the basis ('similar runs', 'other runs', 'recipe')."""
         spec = self.plan.runs[run]["spec"]
-        if like := self._like.get(likeness(self.build, run)[0]):
-            return spec["epochs"] * median(like.seconds), "similar runs"
+        if similar := self._similar.get(likeness(self.build, run)[0]):
+            return spec["epochs"] * median(similar.seconds), "similar runs"
         images = self._images(run)
         if images is None:
             return 3600.0 * (10 if self.on_gpu else 1), "recipe"
@@ -211,8 +216,8 @@ class Requests:
     def _speed(self, run: str) -> float | None:
         """Return the operations per second on one device, from finished runs with steps of similar size: small steps are much slower."""
         size = self._cost(run).flops_per_step
-        like = [speed for other, speed in self._speeds if size / 8 < other < 8 * size]
-        return median(like) if like else None
+        speeds = [speed for other, speed in self._speeds if size / 8 < other < 8 * size]
+        return median(speeds) if speeds else None
 
     def _guess(self) -> float:
         """Return the operations per second on one device that are assumed without receipts."""
@@ -222,43 +227,43 @@ class Requests:
     def _receipts(self) -> dict[str, tuple[Receipt, int]]:
         """Receipts of runs on a device of this kind, and the number of devices that trained each."""
         kind = "cuda" if self.on_gpu else "cpu"
-        found = {}
+        receipts = {}
         for run, receipt in self.build.receipts.items():
             device = str(receipt["device"])
             if device.startswith(kind):
                 several = re.search(r" x (\d+)$", device)
-                found[run] = (receipt, int(several[1]) if several else 1)
-        return found
+                receipts[run] = (receipt, int(several[1]) if several else 1)
+        return receipts
 
     @cached_property
-    def _like(self) -> dict[tuple, "Measured"]:
+    def _similar(self) -> dict[tuple, "Measured"]:
         """Time and memory of runs with the same method, network, data and batch size."""
-        found: dict[tuple, Measured] = {}
+        similar: dict[tuple, Measured] = {}
         for run, (receipt, count) in self._receipts.items():
-            measured = found.setdefault(likeness(self.build, run)[0], Measured([], 0, 0))
+            measured = similar.setdefault(likeness(self.build, run)[0], Measured([], 0, 0))
             measured.seconds.append(receipt["timing"]["seconds"] * count / receipt["spec"]["epochs"])
             memory = receipt.get("memory") or {}
             measured.host = max(measured.host, memory.get("host") or 0)
             measured.gpu = max(measured.gpu, count * (memory.get("gpu") or 0))
-        return found
+        return similar
 
     @cached_property
     def _speeds(self) -> list[tuple[float, float]]:
         """Operations per step, and operations per second on one device, of the finished runs."""
-        found = []
+        speeds = []
         for run, (receipt, count) in self._receipts.items():
             if images := self._images(run):
                 spec, steps = receipt["spec"], steps_of(receipt)
                 items = steps * spec["batch_size"] // spec["epochs"] if steps else images.train
                 flops = training_flops(spec, items, images.size, images.channels)
-                found.append((self._cost(run).flops_per_step, flops / receipt["timing"]["seconds"] / count))
-        return found
+                speeds.append((self._cost(run).flops_per_step, flops / receipt["timing"]["seconds"] / count))
+        return speeds
 
     def _memory(self, run: str) -> float:
         """Return the main memory in megabytes of one process that trains a run."""
-        like = self._like.get(likeness(self.build, run)[0])
-        if like and like.host:
-            return 1000 + 1.25e-6 * like.host  # Snakemake takes part of the first gigabyte
+        similar = self._similar.get(likeness(self.build, run)[0])
+        if similar and similar.host:
+            return 1000 + 1.25e-6 * similar.host  # Snakemake takes part of the first gigabyte
         images, cost = self._images(run), self._cost(run)
         data = 1.5 * min(images.bytes, 32 << 30) if images else 8e9
         tensors = cost.activations * 1.5 if cost and not self.on_gpu else 0.0
@@ -266,9 +271,9 @@ class Requests:
 
     def _gpu_memory(self, run: str) -> float:
         """Return the memory in bytes of a training, summed over its GPUs."""
-        like = self._like.get(likeness(self.build, run)[0])
-        if like and like.gpu:
-            return 1.2 * like.gpu
+        similar = self._similar.get(likeness(self.build, run)[0])
+        if similar and similar.gpu:
+            return 1.2 * similar.gpu
         images, cost = self._images(run), self._cost(run)
         if not (images and cost):
             return math.inf
@@ -283,16 +288,10 @@ class Requests:
         return self._images_of(self.plan.runs[run]["dataset"])
 
     def _images_of(self, dataset: str) -> Images | None:
-        if dataset not in self._datasets:
-            self._datasets[dataset] = self._look_at(dataset)
-        return self._datasets[dataset]
-
-    @cached_property
-    def _datasets(self) -> dict[str, Images | None]:
-        return {}
-
-    def _look_at(self, dataset: str) -> Images | None:
-        return known_images(self.build.root, dataset, self.plan.datasets[dataset]["config"])
+        if dataset not in self.images:
+            config = self.plan.datasets[dataset]["config"]
+            self.images[dataset] = known_images(self.build.root, dataset, config)
+        return self.images[dataset]
 
 
 @dataclass
@@ -309,12 +308,10 @@ class Measured:
 
 def _minutes(value: float) -> int:
     """Round up, so that there are few different requests: 10, 15, 20, 30, 45, 60, 90 minutes, 2, 3, 4, 6, 8, 12, ... hours."""
-    steps = (10, 15, 20, 30, 45, 60, 90)
-    step = next((step for step in steps if value <= step), None)
-    while step is None:
-        steps = (*steps, steps[-2] * 2)
-        step = steps[-1] if value <= steps[-1] else None
-    return step
+    steps = [10, 15, 20, 30, 45, 60, 90]
+    while steps[-1] < value:
+        steps.append(steps[-2] * 2)
+    return next(step for step in steps if value <= step)
 
 
 def _megabytes(value: float) -> int:
@@ -332,8 +329,8 @@ def functions(requests: Requests, kind: str, defaults: Mapping[str, Any] = Mappi
     wildcard = {"training": "run", "evaluation": "evaluation"}[kind]
     names = ["runtime", "mem_mb", "cpus_per_task", "nodes", "tasks", "mpi", "tasks_per_gpu"]
     otherwise = {}
-    for how in (requests.site.gpu_request, requests.site.share_request):
-        if how and (name := how.partition("=")[0]) not in names:
+    for option in (requests.site.gpu_request, requests.site.share_request):
+        if option and (name := option.partition("=")[0]) not in names:
             names.append(name)
             otherwise[name] = defaults.get(name)
 

@@ -1,4 +1,4 @@
-"""Create runs from places: validated specifications, with their guides."""
+"""Create runs from resolved settings: validated specifications, with their guides."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ from sslpairs.errors import UserError, nearest, shown
 from sslpairs.files import canonical
 from sslpairs.plan.evaluations import key_of
 from sslpairs.plan.limits import check_evaluation, check_schedule
-from sslpairs.plan.places import Place, Places
 from sslpairs.plan.plan import Plan
+from sslpairs.plan.resolved import ResolvedSetting, SettingResolver
 from sslpairs.plan.spec import RunSpec, digest
 
 
-class Runs(Places):
+class Runs(SettingResolver):
     """Runs of a plan."""
 
     def check_schedules(self, paper_id: str, paper: Paper) -> None:
@@ -29,24 +29,24 @@ class Runs(Places):
         for table_id, table in paper.tables.items():
             try:
                 self._begin(paper_id, table_id)
-                recipes = [(place, self._recipe(place)) for place in self._columns(table).values()]
+                recipes = [(setting, self._recipe(setting)) for setting in self._columns(table).values()]
                 bases = {parse_label(row).base for row in table.rows}
             except UserError:
                 continue  # reported when the table is planned
-            for place, recipe in recipes:
+            for setting, recipe in recipes:
                 for method in filter(None, (getattr(recipe.methods, base) for base in sorted(bases))):
                     change = method.training
                     schedule = (change and change.schedule) or recipe.training.schedule
-                    check_schedule(schedule, place.epochs, self.config.scale_file, self.recipe_file)
+                    check_schedule(schedule, setting.epochs, self.config.scale_file, self.recipe_file)
 
-    def _recipe(self, place: Place) -> Recipe:
+    def _recipe(self, setting: ResolvedSetting) -> Recipe:
         """Return the scale's recipe with the column's dotted changes, revalidated."""
-        if not place.changes:
+        if not setting.changes:
             return self.recipe
-        key = canonical([self.recipe_file, place.changes])
+        key = canonical([self.recipe_file, setting.changes])
         if key not in self.changed:
             value = self.recipe.model_dump()
-            for name, new in place.changes:
+            for name, new in setting.changes:
                 _change(value, name, new, self.where)
                 _let_through(value, name)
             try:
@@ -55,19 +55,19 @@ class Runs(Places):
                 raise UserError(explain(error, Recipe, f"{self.where}: set", None, {})) from None
         return self.changed[key]
 
-    def _run(self, draft: Plan, label, place: Place, seed: int) -> str:
+    def _run(self, draft: Plan, label, setting: ResolvedSetting, seed: int) -> str:
         """Add one run (and its guide) and return its id."""
-        recipe = self._recipe(place)
+        recipe = self._recipe(setting)
         # Runs differ only in their seed: thousands of runs come from a few dozen recipes.
-        like = (id(recipe), str(label), id(place.backbone), place.dataset, place.batch_size, place.epochs)
-        like = (*like, place.augmentation)
-        if like not in self.specs:
-            self.specs[like] = self._spec(recipe, label, place)
-        spec, augmentation, gpus, guides = self.specs[like]
+        trained = (setting.dataset, setting.batch_size, setting.epochs, setting.augmentation)
+        recipe_key = (id(recipe), str(label), id(setting.backbone), *trained)
+        if recipe_key not in self.specs:
+            self.specs[recipe_key] = self._spec(recipe, label, setting)
+        spec, augmentation, gpus, guides = self.specs[recipe_key]
         spec = spec | {"seed": seed}
         guide = None
         for name, settings in guides.items():
-            earlier, guide = guide, self._guide(draft, settings, place, seed)
+            earlier, guide = guide, self._guide(draft, settings, setting, seed)
             if earlier not in (None, guide):
                 raise UserError(
                     f"{self.recipe_file}: strategies: '{label}' would need two guides ({earlier} and {guide}), but a run has only "
@@ -76,11 +76,11 @@ class Runs(Places):
             value = spec["strategies"][name]
             value = value | {"guide": value["guide"] | {"run": guide}}
             spec["strategies"] = spec["strategies"] | {name: value}
-        name = f"{label}-{place.dataset}-{augmentation}-b{place.batch_size}-s{seed}-{digest(spec)}"
+        name = f"{label}-{setting.dataset}-{augmentation}-b{setting.batch_size}-s{seed}-{digest(spec)}"
         draft.runs[name] = {
             "label": str(label),
-            "dataset": place.dataset,
-            "backbone": place.backbone.label,
+            "dataset": setting.dataset,
+            "backbone": setting.backbone.label,
             "augmentation": augmentation,
             "seed": seed,
             "gpus": gpus,
@@ -89,7 +89,7 @@ class Runs(Places):
         }
         return name
 
-    def _spec(self, recipe: Recipe, label, place: Place) -> tuple[dict[str, Any], str, int, dict[str, Any]]:
+    def _spec(self, recipe: Recipe, label, setting: ResolvedSetting) -> tuple[dict[str, Any], str, int, dict[str, Any]]:
         """Return a run's specification as JSON values, without the seed and the id of a guide; the name of its augmentation; the number
         of GPUs; and the guide of each strategy that is guided by a run, as given in the recipe."""
         method = getattr(recipe.methods, label.base)
@@ -100,14 +100,14 @@ class Runs(Places):
             )
         training = recipe.training
         change = method.training
-        augmentation = place.augmentation or (change and change.augmentation) or training.augmentation
+        augmentation = setting.augmentation or (change and change.augmentation) or training.augmentation
         if augmentation not in recipe.augmentations:
             hint = nearest(augmentation, list(recipe.augmentations))
             raise UserError(f"{self.where}: augmentation: '{shown(augmentation)}' is not in {self.recipe_file}{hint}")
-        content = self._content(place.dataset)
-        self._check_changes(recipe, label, place)
+        content = self._content(setting.dataset)
+        self._check_changes(recipe, label, setting)
         base, strategies, guides = METHODS[label.base], {}, {}
-        images = self._check_batch(label, place)
+        images = self._check_batch(label, setting)
         for name in label.strategies:
             settings = recipe.strategy(label.base, name)
             if settings is None:
@@ -115,7 +115,7 @@ class Runs(Places):
                     f"{self.recipe_file}: strategies: no values for '{name}', needed by {self.where}; add them"
                 )
             settings = settings.under(base)
-            if problem := settings.problem(base, place.batch_size, images, f"data set '{place.dataset}'"):
+            if problem := settings.problem(base, setting.batch_size, images, f"data set '{setting.dataset}'"):
                 file = self.config.scale_file if problem.key == "batch_sizes" else self.recipe_file
                 raise UserError(f"{file}: {problem.key}: {problem.text} ({self.where})")
             value = settings.model_dump()
@@ -125,18 +125,18 @@ class Runs(Places):
             strategies[name] = value
         gpus = (change and change.gpus) or training.gpus
         together, words = partners(label.strategies)
-        if place.batch_size % (gpus * together):
+        if setting.batch_size % (gpus * together):
             key = f"methods.{label.base}.training.gpus" if change and change.gpus else "training.gpus"
             raise UserError(
-                f"{self.recipe_file}: {key}: a batch of {place.batch_size} cannot be split equally over {gpus} GPUs{words}; write a "
+                f"{self.recipe_file}: {key}: a batch of {setting.batch_size} cannot be split equally over {gpus} GPUs{words}; write a "
                 f"number that divides it ({self.where})"
             )
         schedule = (change and change.schedule) or training.schedule
-        check_schedule(schedule, place.epochs, self.config.scale_file, self.recipe_file)
+        check_schedule(schedule, setting.epochs, self.config.scale_file, self.recipe_file)
         spec = RunSpec.model_validate(
             {
                 "dataset": content,
-                "backbone": place.backbone.model_dump(),
+                "backbone": setting.backbone.model_dump(),
                 "method": {label.base: method.model_dump()},
                 "strategies": strategies,
                 "augmentation": recipe.augmentations[augmentation].model_dump(),
@@ -144,28 +144,28 @@ class Runs(Places):
                 "schedule": schedule.model_dump(),
                 "online": training.online.model_dump(),
                 "precision": training.precision,
-                "batch_size": place.batch_size,
-                "epochs": place.epochs,
+                "batch_size": setting.batch_size,
+                "epochs": setting.epochs,
                 "seed": 0,
             }
         )
         return spec.plain(), augmentation, gpus, guides
 
-    def _check_batch(self, label, place: Place) -> int | None:
+    def _check_batch(self, label, setting: ResolvedSetting) -> int | None:
         """Return the number of training images, if known. Raise ``UserError`` if a batch is larger."""
-        images = self.images_of(place.dataset)
+        images = self.images_of(setting.dataset)
         longer = any(STRATEGIES[name].lengthens for name in label.strategies)
-        if images and not longer and place.batch_size > images.train:
+        if images and not longer and setting.batch_size > images.train:
             raise UserError(
-                f"{self.config.scale_file}: batch_sizes: a batch of {place.batch_size:,} exceeds the {images.train:,} training images "
-                f"of data set '{place.dataset}'; write a smaller number ({self.where})"
+                f"{self.config.scale_file}: batch_sizes: a batch of {setting.batch_size:,} exceeds the {images.train:,} training images "
+                f"of data set '{setting.dataset}'; write a smaller number ({self.where})"
             )
         return images.train if images else None
 
-    def _check_changes(self, recipe: Recipe, label, place: Place) -> None:
+    def _check_changes(self, recipe: Recipe, label, setting: ResolvedSetting) -> None:
         """Raise ``UserError`` for a column's change that would have no effect in this row."""
         own = getattr(recipe.methods, label.base).training
-        for key, _ in place.changes:
+        for key, _ in setting.changes:
             words = [word for word in key.split(".") if word not in ("training", "strategies")]
             if own and words[0] in ("augmentation", "optimizer", "schedule") and getattr(own, words[0]) is not None:
                 raise UserError(
@@ -177,7 +177,7 @@ class Runs(Places):
             if unused := STRATEGIES[words[0]].unused(words[1], METHODS[label.base]):
                 raise UserError(f"{self.where}: set: '{key}': {unused}; remove '{label}' from the table")
 
-    def _guide(self, draft: Plan, guide, place: Place, seed: int) -> str:
+    def _guide(self, draft: Plan, guide, setting: ResolvedSetting, seed: int) -> str:
         """Return the run that a guide names: same data, same network, at the scale's default batch size."""
         try:
             label = parse_label(guide.method)
@@ -188,21 +188,21 @@ class Runs(Places):
             raise UserError(
                 f"{self.recipe_file}: guide.method: '{shown(guide.method)}' itself needs a guide; name a method without {guided}"
             )
-        at = Place(
-            place.dataset,
-            place.backbone,
-            self._mapped("batch_sizes", place.guide_batch),
-            place.epochs,
+        at = ResolvedSetting(
+            setting.dataset,
+            setting.backbone,
+            self._mapped("batch_sizes", setting.guide_batch),
+            setting.epochs,
             guide.augmentation,
             (),
         )
         return self._run(draft, label, at, seed)
 
-    def _evaluating(self, asked: dict[str, list[str]], place: Place) -> dict[str, Any]:
+    def _evaluating(self, asked: dict[str, list[str]], setting: ResolvedSetting) -> dict[str, Any]:
         """Return an evaluation under all of the recipe's protocols, without its run. Its key includes the data if they are not the run's
         own."""
-        name = place.evaluate_on
-        data = name or place.dataset
+        name = setting.evaluate_on
+        data = name or setting.dataset
         chosen = self.recipe.evaluation.chosen().items()
         check_evaluation(self.images_of(data), f"data set '{data}' ({self.where})", chosen, self.recipe_file)
         protocols: dict[str, Any] = self.recipe.evaluation.plain()

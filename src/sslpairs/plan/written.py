@@ -43,8 +43,8 @@ def state(build: Build, kind: str, name: str) -> str:
     except OSError:
         return OLD
     try:
-        found = read_record(_record(stem), build.root)
-        same = found is not None and (found["files"], found["made_from"]) == (digests, made_from(build, kind, name))
+        record = read_record(_record(stem), build.root)
+        same = record is not None and (record["files"], record["made_from"]) == (digests, made_from(build, kind, name))
     except (UserError, OSError):
         same = False
     return CURRENT if same else OLD

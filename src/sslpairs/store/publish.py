@@ -8,13 +8,13 @@ from sslpairs.clones import notes, uncommitted
 from sslpairs.data.folders import verify
 from sslpairs.data.record import recorded, track_anew, tracked, untracked
 from sslpairs.errors import UserError
-from sslpairs.files import both_digests, write_atomic
+from sslpairs.files import write_atomic
 from sslpairs.git import NoRepository
 from sslpairs.locks import exclusive
 from sslpairs.plan.build import Build
-from sslpairs.plan.paths import evaluation_file, pointer_file
+from sslpairs.plan.paths import checkpoint_file, evaluation_file, pointer_file, receipt_file
 from sslpairs.plan.pointers import Pointer, pointer_of, read_pointer
-from sslpairs.store.remote import Progress, Remote, side_by_side
+from sslpairs.store.remote import Progress, Remote, is_object, side_by_side
 from sslpairs.store.restore import read_listing
 from sslpairs.store.staging import Published, small_files, stage
 
@@ -51,36 +51,36 @@ def publish(
             name: line for name, line in build.damage.items() if name in evaluations or Path(name).parent.name in chosen
         }
         done.problems += damaged.values()
-        done.unfinished = sum(run not in build.receipts and build.receipt_file(run) not in damaged for run in runs)
+        done.unfinished = sum(run not in build.receipts and str(receipt_file(run)) not in damaged for run in runs)
         runs = [run for run in runs if run in build.receipts]
         data = _data(root, remote, done)
         objects = _checkpoints(build, runs, done) + (data or [])
-        sizes = remote.sizes(one.oid for one in objects)
+        sizes = remote.sizes(item.oid for item in objects)
 
-        def send(one: _Object) -> None:
-            whole = sizes[one.oid] == one.size
-            if whole and not (deep and remote.md5(one.oid) != one.oid.removesuffix(".dir")):
+        def send(item: _Object) -> None:
+            whole = sizes[item.oid] == item.size
+            if whole and not (deep and remote.md5(item.oid) != item.oid.removesuffix(".dir")):
                 return
-            remote.put(_source(one, remote, whole), one.oid)
-            if remote.size(one.oid) != one.size or (deep and remote.md5(one.oid) != one.oid.removesuffix(".dir")):
+            remote.put(_source(item, remote, whole), item.oid)
+            if remote.size(item.oid) != item.size or (deep and remote.md5(item.oid) != item.oid.removesuffix(".dir")):
                 raise UserError(
-                    f"{one.run or 'data/'}: remote '{remote.name}' ({remote.url}) did not keep what was sent; is it full?"
+                    f"{item.run or 'data/'}: remote '{remote.name}' ({remote.url}) did not keep what was sent; is it full?"
                 )
-            sent.append(one)
+            sent.append(item)
 
         sent: list[_Object] = []
         failed, whole_data = 0, data is not None
-        for number, (one, error) in enumerate(side_by_side(send, objects), start=1):
+        for number, (item, error) in enumerate(side_by_side(send, objects), start=1):
             if error:
                 failed += 1
-                whole_data &= one.run is not None
+                whole_data &= item.run is not None
                 done.problems.append(str(error))
-            elif one.run:
-                done.runs.append(one.run)
-                _point(one, root)
+            elif item.run:
+                done.runs.append(item.run)
+                _point(item, root)
             if progress:
-                progress(number, len(objects), f"{sum(one.size for one in sent) / 1e6:,.1f} MB sent")
-        done.sent, done.bytes = len(sent), sum(one.size for one in sent)
+                progress(number, len(objects), f"{sum(item.size for item in sent) / 1e6:,.1f} MB sent")
+        done.sent, done.bytes = len(sent), sum(item.size for item in sent)
         done.held = len(objects) - done.sent - failed
         if not whole_data:
             done.notes.append("data.dvc is not staged, since not all of the data are in the remote")
@@ -107,23 +107,23 @@ def _note_clones(build: Build, runs: list[str], remote: Remote, done: Published)
         done.notes += notes(build.root, (build.receipts[run] for run in runs), done.uncommitted)
 
 
-def _point(one: _Object, root: Path) -> None:
+def _point(checkpoint: _Object, root: Path) -> None:
     """Write the pointer of a checkpoint that the remote holds, unless it exists."""
-    pointer = Pointer(one.oid, one.size)
+    pointer = Pointer(checkpoint.oid, checkpoint.size)
     with contextlib.suppress(UserError):
-        if read_pointer(one.run, root) == pointer:
+        if read_pointer(checkpoint.run, root) == pointer:
             return
-    write_atomic(root / pointer_file(one.run), pointer.text())
+    write_atomic(root / pointer_file(checkpoint.run), pointer.text())
 
 
 def _checkpoints(build: Build, runs: list[str], done: Published) -> list[_Object]:
     """The checkpoints named by receipts: here, or published before. Their bytes are checked when they are sent."""
     objects = []
     for run in runs:
-        path, pointer = build.root / build.checkpoint(run), pointer_of(build.receipts[run])
+        path, pointer = build.root / checkpoint_file(run), pointer_of(build.receipts[run])
         if path.exists() and path.stat().st_size != pointer.size:
             done.notes.append(
-                f"{build.checkpoint(run)}: damaged here; `sslpairs restore {run}` or `sslpairs train {run}` fixes it"
+                f"{checkpoint_file(run)}: damaged here; `sslpairs restore {run}` or `sslpairs train {run}` fixes it"
             )
         if path.exists() or build.is_published(run):
             objects.append(_Object(pointer.md5, pointer.size, path if path.exists() else None, run))
@@ -132,23 +132,22 @@ def _checkpoints(build: Build, runs: list[str], done: Published) -> list[_Object
     return objects
 
 
-def _source(one: _Object, remote: Remote, differs: bool) -> Path:
+def _source(item: _Object, remote: Remote, differs: bool) -> Path:
     """A file on this machine with exactly the object's bytes; ``UserError`` if there is none."""
-    cached = remote.cache / one.oid[:2] / one.oid[2:]
-    for path in (one.path, cached):
-        if path and path.exists() and both_digests(path)[1] == one.oid.removesuffix(".dir"):
+    for path in (item.path, remote.cached(item.oid)):
+        if path and is_object(path, item.oid):
             return path
-    what = one.run or f"data/ ({one.oid})"
-    if one.run and one.path and one.path.exists():
+    what = item.run or f"data/ ({item.oid})"
+    if item.run and item.path and item.path.exists():
         raise UserError(
-            f"{what}: {one.path.name} is damaged, or not the one that run.json names; not published. `sslpairs restore {one.run}` or "
-            f"`sslpairs train {one.run}` fixes it"
+            f"{what}: {item.path.name} is damaged, or not the one that run.json names; not published. `sslpairs restore {item.run}` or "
+            f"`sslpairs train {item.run}` fixes it"
         )
     raise UserError(
         f"{what}: remote '{remote.name}' ({remote.url}) "
         + ("holds a damaged copy, " if differs else "no longer holds it, ")
         + "and this machine does not have it; publish it from where it is, or "
-        + (f"train it again: `sslpairs train {one.run}`" if one.run else "fetch it again: `sslpairs fetch --force`")
+        + (f"train it again: `sslpairs train {item.run}`" if item.run else "fetch it again: `sslpairs fetch --force`")
     )
 
 
@@ -164,31 +163,29 @@ def _data(root: Path, remote: Remote, done: Published) -> list[_Object] | None:
         )
         return []
     kept = root / ".dvc" / "tmp" / "sslpairs-listing"
-    for attempt in range(2):
-        entries = read_listing(listing, remote, kept)
-        if entries is not None:
-            break
+    entries = read_listing(listing, remote, kept)
+    if entries is None:
         if problem := next(filter(None, (_damage(name, root) for name in recorded(root))), None):
             done.problems.append(problem)
             return None
-        if attempt or (problem := track_anew(root)):
-            done.problems.append(
-                f"data/: DVC has lost its listing ({listing}): {problem if not attempt else 'it changed'}"
-            )
+        problem = track_anew(root)
+        if problem is None:
+            listing = tracked(root) or listing
+            entries = read_listing(listing, remote, kept)
+        if entries is None:
+            done.problems.append(f"data/: DVC has lost its listing ({listing}): {problem or 'it changed'}")
             return None
-        listing = tracked(root) or listing
     objects = [_Object(listing, kept.stat().st_size, kept, None)]
     for entry in entries:
         path, owner = root / "data" / entry["relpath"], entry["relpath"].partition("/")[0]
-        if path.parent.is_dir() and not (path.exists() and both_digests(path)[1] == entry["md5"]):
+        if path.parent.is_dir() and not is_object(path, entry["md5"]):
             again = (
                 f"data/{owner}: not the images that data.dvc records; `sslpairs fetch {owner} --force` prepares those"
             )
             done.problems.append(_damage(owner, root) or again)
             return None
-        cached = remote.cache / entry["md5"][:2] / entry["md5"][2:]
-        whole = not path.exists() and cached.exists() and both_digests(cached)[1] == entry["md5"]
-        source = path if path.exists() else cached if whole else None
+        cached = remote.cached(entry["md5"])
+        source = path if path.exists() else cached if is_object(cached, entry["md5"]) else None
         size = source.stat().st_size if source else remote.size(entry["md5"])
         if size is None:
             done.problems.append(

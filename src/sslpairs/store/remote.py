@@ -1,5 +1,6 @@
 """A DVC remote, and DVC's cache here."""
 
+import contextlib
 import errno
 import hashlib
 import shutil
@@ -28,115 +29,118 @@ class Remote:
     respond."""
 
     def __init__(self, root: Path, name: str | None = None):
-        found = storage(root, name)
-        self.name, self.cache, self.fs, self.path_of = found.name, found.cache, found.files, found.path_of
+        store = storage(root, name)
+        self.name, self.cache, self.fs, self.path_of = store.name, store.cache, store.files, store.path_of
         # The folder of its URL; objects are in files/md5 below it.
-        self.folder = self.fs.parent(self.fs.parent(found.path))
-        self.url = redact(found.url)
-        self.secrets = _secrets(found.shared)
+        self.folder = self.fs.parent(self.fs.parent(store.path))
+        self.url = redact(store.url)
+        self.secrets = _secrets(store.shared)
         """Secrets in the settings that are in git."""
-        self.in_git = self.name in found.shared.get("remote", {})
-        self.hidden = [unquote(urlsplit(found.url).password or "") if "://" in found.url else ""]
-        self.hidden += [str(value) for key, value in found.settings.items() if SECRET.search(key)]
+        self.in_git = self.name in store.shared.get("remote", {})
+        self.hidden = [unquote(urlsplit(store.url).password or "") if "://" in store.url else ""]
+        self.hidden += [str(value) for key, value in store.settings.items() if SECRET.search(key)]
         """Values that no message may contain."""
 
-    def _failed(self, error: Exception) -> UserError:
-        reason = redact(" ".join(str(error).split()) or type(error).__name__, self.hidden)
-        return UserError(
-            f"remote '{self.name}' ({self.url}) failed: {reason[:300]}; check the address, the network "
-            "and the permissions (`dvc remote list`), then run the same command again"
-        )
+    @contextlib.contextmanager
+    def _responding(self) -> Iterator[None]:
+        """Turn the errors of the remote, which every file system has of its own, into ``UserError``."""
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            reason = redact(" ".join(str(error).split()) or type(error).__name__, self.hidden)
+            raise UserError(
+                f"remote '{self.name}' ({self.url}) failed: {reason[:300]}; check the address, the network "
+                "and the permissions (`dvc remote list`), then run the same command again"
+            ) from error
+
+    def cached(self, oid: str) -> Path:
+        """Path of an object in DVC's cache on this machine, whether it exists or not."""
+        return self.cache / oid[:2] / oid[2:]
 
     def find_folder(self, to_fill: bool = False) -> None:
         """``UserError`` if this remote is a folder that does not exist, for example on a disk that is not mounted. With ``to_fill``
         only its parent must exist."""
-        protocol, place = self.fs.protocol, self.folder
+        protocol, folder = self.fs.protocol, self.folder
         if protocol not in ("local", "ssh") or (protocol == "ssh" and to_fill):
             return
-        try:
-            place = self.fs.parent(place) if to_fill else place
-            found = self.fs.exists(place)
-        except Exception as error:
-            raise self._failed(error) from error
-        if not found:
+        with self._responding():
+            folder = self.fs.parent(folder) if to_fill else folder
+            exists = self.fs.exists(folder)
+        if not exists:
             raise UserError(
-                f"remote '{self.name}' ({self.url}): {place} does not exist; mount its disk, create that folder, or set another address: "
+                f"remote '{self.name}' ({self.url}): {folder} does not exist; mount its disk, create that folder, or set another address: "
                 f"`dvc remote modify {self.name} url ADDRESS`"
             )
 
     def size(self, oid: str) -> int | None:
         """Bytes of an object on the remote, None if it does not hold it."""
-        try:
+        with self._responding(), contextlib.suppress(FileNotFoundError):
             return self.fs.info(self.path_of(oid))["size"]
-        except FileNotFoundError:
-            return None
-        except Exception as error:  # each file system has its own errors
-            raise self._failed(error) from error
+        return None
 
     def sizes(self, oids: Iterable[str]) -> dict[str, int | None]:
         """Sizes of several objects."""
         oids = list(dict.fromkeys(oids))
-        found = {oid: self.size(oid) for oid in oids[:1]}  # alone: connects, or fails, once and not eight times
+        first = {oid: self.size(oid) for oid in oids[:1]}  # alone: connects, or fails, once and not eight times
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            return found | dict(zip(oids[1:], pool.map(self.size, oids[1:]), strict=True))
+            return first | dict(zip(oids[1:], pool.map(self.size, oids[1:]), strict=True))
 
     def md5(self, oid: str) -> str:
         """md5 of an object's bytes, read back from the remote."""
         digest = hashlib.md5(usedforsecurity=False)
-        try:
-            with self.fs.open(self.path_of(oid), "rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-        except Exception as error:
-            raise self._failed(error) from error
+        with self._responding(), self.fs.open(self.path_of(oid), "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
         return digest.hexdigest()
 
     def put(self, path: Path, oid: str) -> None:
         """Upload a file."""
-        try:
-            to = self.path_of(oid)
-            self.fs.makedirs(self.fs.parent(to), exist_ok=True)
-            self.fs.put_file(str(path), to)
-        except FileNotFoundError as error:
-            if not path.exists():
-                raise UserError(f"{path}: disappeared while it was sent; run the same command again") from error
-            raise self._failed(error) from error
-        except Exception as error:
-            raise self._failed(error) from error
+        to = self.path_of(oid)
+        with self._responding():
+            try:
+                self.fs.makedirs(self.fs.parent(to), exist_ok=True)
+                self.fs.put_file(str(path), to)
+            except FileNotFoundError as error:
+                if not path.exists():
+                    raise UserError(f"{path}: disappeared while it was sent; run the same command again") from error
+                raise
 
     def get(self, oid: str, path: Path) -> bool:
         """Fetch an object from DVC's cache on this machine or from the remote; False if neither holds it."""
-        cached = self.cache / oid[:2] / oid[2:]
-        try:
-            if cached.exists() and both_digests(cached)[1] == oid.removesuffix(".dir"):
-                shutil.copyfile(cached, path)
-                return True
-            if self.size(oid) is None:
-                return False
-            self.fs.get_file(self.path_of(oid), str(path))
-        except UserError:
-            raise
-        except OSError as error:
-            if error.filename == str(path) or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-                raise UserError(unwritable(path.parent, error)) from error
-            raise self._failed(error) from error
-        except Exception as error:
-            raise self._failed(error) from error
+        with self._responding():
+            try:
+                if is_object(self.cached(oid), oid):
+                    shutil.copyfile(self.cached(oid), path)
+                    return True
+                if self.size(oid) is None:
+                    return False
+                self.fs.get_file(self.path_of(oid), str(path))
+            except OSError as error:
+                if error.filename == str(path) or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                    raise UserError(unwritable(path.parent, error)) from error
+                raise
         return True
+
+
+def is_object(path: Path, oid: str) -> bool:
+    """Whether a file exists and has exactly the bytes of an object."""
+    return path.exists() and both_digests(path)[1] == oid.removesuffix(".dir")
 
 
 def _secrets(settings: dict[str, Any]) -> list[str]:
     """Descriptions of the passwords and keys in a file of DVC's settings."""
-    found = []
+    secrets = []
     for section, names in settings.items():
         for name, options in names.items():
             owner = f"{section} '{name}'" if isinstance(options, dict) else section
             for key, value in (options if isinstance(options, dict) else {name: options}).items():
                 if SECRET.search(key):
-                    found.append(f"{key} of {owner}")
+                    secrets.append(f"{key} of {owner}")
                 elif isinstance(value, str) and redact(value) != value:
-                    found.append(f"the password in the {key} of {owner}")
-    return found
+                    secrets.append(f"the password in the {key} of {owner}")
+    return secrets
 
 
 def side_by_side(work: Callable[[Any], None], items: list) -> Iterator[tuple[Any, UserError | None]]:

@@ -8,12 +8,12 @@ from pathlib import Path
 from sslpairs.data.folders import place, verify
 from sslpairs.data.record import recorded, tracked
 from sslpairs.errors import UserError
-from sslpairs.files import both_digests, sha256_file
+from sslpairs.files import sha256_file
 from sslpairs.locks import exclusive
 from sslpairs.plan.paths import checkpoint_file, pointer_file, run_folder
 from sslpairs.plan.pointers import Pointer, pointer_of
 from sslpairs.plan.records import Receipt, read_receipt
-from sslpairs.store.remote import Progress, Remote, side_by_side
+from sslpairs.store.remote import Progress, Remote, is_object, side_by_side
 
 
 @dataclass
@@ -46,7 +46,7 @@ def restore(root: Path, runs: list[str], remote_name: str | None = None, progres
         return done
     remote = Remote(root, remote_name)
     oids = [pointer.md5 for _, _, pointer in waiting]
-    if not all((remote.cache / oid[:2] / oid[2:]).exists() for oid in oids):
+    if not all(remote.cached(oid).exists() for oid in oids):
         remote.find_folder()  # alone: connects, or fails, once and not eight times
         remote.size(oids[0])
 
@@ -129,7 +129,7 @@ def restore_dataset(name: str, root: Path, remote_name: str | None = None) -> di
                 continue
             if not remote.get(entry["md5"], folder / file):
                 raise UserError(f"{where} does not hold data/{name}/{file}; {mend}")
-            if both_digests(folder / file)[1] != entry["md5"]:
+            if not is_object(folder / file, entry["md5"]):
                 raise UserError(f"{where} holds a damaged data/{name}/{file}; {mend}")
         receipt = verify(name, root, folder)
         if receipt["content"] != wanted:
@@ -144,6 +144,6 @@ def restore_dataset(name: str, root: Path, remote_name: str | None = None) -> di
 def read_listing(oid: str, remote: Remote, path: Path) -> list[dict[str, str]] | None:
     """DVC's list of the files below ``data/``, from its cache or the remote, also written to ``path``; None if neither has an intact
     copy."""
-    if remote.get(oid, path) and both_digests(path)[1] == oid.removesuffix(".dir"):
+    if remote.get(oid, path) and is_object(path, oid):
         return json.loads(path.read_bytes())
     return None

@@ -17,7 +17,7 @@ from sslpairs.git import health
 from sslpairs.plan import written
 from sslpairs.plan.build import Build
 from sslpairs.plan.machines import mixture
-from sslpairs.plan.paths import ENDINGS
+from sslpairs.plan.paths import ENDINGS, checkpoint_file
 from sslpairs.plan.pointers import pointer_of, read_pointer
 from sslpairs.terminal.screen import out
 from sslpairs.words import counted
@@ -54,8 +54,8 @@ def _machine(say: Say) -> None:
     say(sys.version_info >= (3, 11), f"Python {platform.python_version()} (needs 3.11 or newer)")
     for name, wanted in LIBRARIES.items():
         try:
-            found = version(name)
-            say(found.startswith(wanted), f"{name} {found} (made for {wanted})")
+            installed = version(name)
+            say(installed.startswith(wanted), f"{name} {installed} (made for {wanted})")
         except Exception:
             say(False, f"{name} is missing: run `make setup`")
     say(*health(Path.cwd()))
@@ -107,9 +107,9 @@ def _records(build: Build, say: Say) -> None:
     """Verify every record, checkpoint and pointer of the plan."""
     for line in build.damaged:
         say(False, line)
-    here = [run for run in build.receipts if build.has_checkpoint(run)]
-    digests = {run: sha256_file(build.root / build.checkpoint(run)) for run in here}
-    broken = [run for run in here if digests[run] != build.receipts[run]["checkpoint"]["sha256"]]
+    present = [run for run in build.receipts if build.has_checkpoint(run)]
+    digests = {run: sha256_file(build.root / checkpoint_file(run)) for run in present}
+    broken = [run for run in present if digests[run] != build.receipts[run]["checkpoint"]["sha256"]]
     for run in broken:
         remedy = f"`sslpairs restore {run}`" if build.is_published(run) else f"`sslpairs train {run}` makes it again"
         say(False, f"{run}: checkpoint.pt is damaged or differs from the one named in run.json; {remedy}")
@@ -121,16 +121,16 @@ def _records(build: Build, say: Say) -> None:
             continue
         if pointer and pointer != pointer_of(build.receipts[run]):
             say(False, f"{run}: its pointer is for a different checkpoint; `sslpairs publish` rewrites it")
-    products = [(kind, name) for kind in ENDINGS for name in getattr(build.plan, kind)]
-    for kind, name in products:
-        if written.state(build, kind, name) == written.OLD:
-            words = "out of date with the settings and results; the next build rewrites it"
-            say(False, f"{build.stem(kind, name)}.*: {words}")
+    for kind in ENDINGS:
+        for name in getattr(build.plan, kind):
+            if written.state(build, kind, name) == written.OLD:
+                stem = build.stem(kind, name)
+                say(False, f"{stem}.*: out of date with the settings and results; the next build rewrites it")
     runs = _chosen_runs(build)
     evaluations = {name for table in build.plan.selected for name in build.evaluations_of(table)}
     say(
         True,
         f"{sum(run in build.receipts for run in runs)} of {counted(len(runs), 'run')} done, "
         f"{len(evaluations & build.evaluated)} of {counted(len(evaluations), 'evaluation')}; "
-        f"{counted(len(here) - len(broken), 'checkpoint')} intact",
+        f"{counted(len(present) - len(broken), 'checkpoint')} intact",
     )

@@ -10,6 +10,7 @@ from rich.table import Table
 from sslpairs.config.changes import with_change
 from sslpairs.config.reading import read_config
 from sslpairs.data.record import contents
+from sslpairs.git import commit_words
 from sslpairs.plan import explain as explaining
 from sslpairs.plan.build import Build
 from sslpairs.plan.explain import Subject
@@ -21,15 +22,15 @@ from sslpairs.words import counted, duration
 
 def show(build: Build, subject: Subject, full: bool) -> None:
     """Show a run, or the runs and numbers of a table, a figure or a cell; with ``full`` also the recipes."""
-    out.print(subject.title, style="bold", markup=False, soft_wrap=True)
-    if subject.places:
-        _show_places(build, subject, full)
+    out.say(subject.title, style="bold")
+    if subject.cells:
+        _show_cells(build, subject, full)
     else:
         _show_run(build, subject.runs[0], full)
 
 
 def _say(name: str, text: str, width: int) -> None:
-    out.print(f"  {name + ':':<{width}} {text}", soft_wrap=True, markup=False)
+    out.say(f"  {name + ':':<{width}} {text}")
 
 
 def _show_run(build: Build, run: str, full: bool) -> None:
@@ -47,7 +48,7 @@ def _show_run(build: Build, run: str, full: bool) -> None:
     _say("recipe", json.dumps(spec, indent=2 if full else None, ensure_ascii=False), 22)
 
 
-def _show_places(build: Build, subject: Subject, full: bool) -> None:
+def _show_cells(build: Build, subject: Subject, full: bool) -> None:
     states = Counter(explaining.state(build, run) for run in subject.runs)
     receipts = [build.receipts[run] for run in subject.runs if run in build.receipts]
     guides = dict.fromkeys(guide for run in subject.runs if (guide := explaining.guide(build, run)))
@@ -55,7 +56,7 @@ def _show_places(build: Build, subject: Subject, full: bool) -> None:
         "runs": f"{len(subject.runs)}: " + "; ".join(f"{number} {words}" for words, number in states.items()),
         "guides": ", ".join(guides),
         "data": ", ".join(dict.fromkeys(explaining.data(build, run) for run in subject.runs)),
-        "commits": ", ".join(dict.fromkeys(explaining.commit(receipt) for receipt in receipts)),
+        "commits": ", ".join(dict.fromkeys(commit_words(receipt["git"]) for receipt in receipts)),
         "code": ", ".join(dict.fromkeys(explaining.code(receipt) for receipt in receipts)),
         "devices": ", ".join(dict.fromkeys(receipt["device"] for receipt in receipts)),
         "time": duration(sum(receipt["timing"]["seconds"] for receipt in receipts)) + " of training",
@@ -66,34 +67,34 @@ def _show_places(build: Build, subject: Subject, full: bool) -> None:
             _say(name, text, 10)
     out.print(_numbers(build, subject))
     for run in subject.runs:
-        for line in explaining.warnings(build, run):
-            out.print(f"note: {run}: {line}", soft_wrap=True, markup=False)
+        if text := explaining.caveat(build, run):
+            out.say(f"note: {run}: {text}")
     if full:
         for run in subject.runs:
             spec = json.dumps(build.plan.runs[run]["spec"], ensure_ascii=False)
-            out.print(f"{run}: {spec}", soft_wrap=True, markup=False)
+            out.say(f"{run}: {spec}")
 
 
 def _numbers(build: Build, subject: Subject) -> Table:
     """One line for each seed of a cell, followed by mean and standard deviation."""
-    tables = {table: build.plan.tables[table] for table, _, _ in subject.places}
-    cells = {(table, c["row"], c["column"]): c for table, plan in tables.items() for c in plan["cells"]}
+    tables = {table: build.plan.tables[table] for table, _, _ in subject.cells}
+    planned_cells = {(table, c["row"], c["column"]): c for table, plan in tables.items() for c in plan["cells"]}
     labels = {(table, column["id"]): column["label"] for table, plan in tables.items() for column in plan["columns"]}
     metrics = list(dict.fromkeys(metric for plan in tables.values() for metric in plan["metrics"]))
     view = Table()
     for name in ("row", "column", "seed", *metrics, "run"):
         view.add_column(name, justify="right" if name in ("seed", *metrics) else "left", no_wrap=name != "column")
-    for place in subject.places:
-        label, values = labels[place[0], place[2]], {metric: [] for metric in metrics}
-        for replicate in cells[place]["replicates"]:
+    for cell in subject.cells:
+        label, values = labels[cell[0], cell[2]], {metric: [] for metric in metrics}
+        for replicate in planned_cells[cell]["replicates"]:
             score = explaining.score(build, replicate["evaluation"])
             measured: dict[str, float] = score["values"] if score else {}
             for metric in metrics:
                 values[metric] += [measured[metric]] if metric in measured else []
             numbers = [f"{measured[metric]:.2f}" if metric in measured else "-" for metric in metrics]
-            view.add_row(place[1], label, str(replicate["seed"]), *numbers, replicate["run"])
-        if any(len(found) > 1 for found in values.values()):
-            view.add_row(place[1], label, "mean ± sd", *map(_mean, values.values()), "", style="bold")
+            view.add_row(cell[1], label, str(replicate["seed"]), *numbers, replicate["run"])
+        if any(len(of_seeds) > 1 for of_seeds in values.values()):
+            view.add_row(cell[1], label, "mean ± sd", *map(_mean, values.values()), "", style="bold")
             view.add_section()
     return view
 
@@ -115,16 +116,16 @@ def changed(build: Build, changes: list[str], choices: dict[str, Any]) -> Build:
 
 def what_if(build: Build, then: Build, subject: Subject | None, changes: list[str]) -> None:
     """Show what a build of the changed configuration would do, for the selected tables or for the subject's cells."""
-    found = explaining.difference(build, then, subject)
-    out.print(f"If {' and '.join(changes)}:", style="bold", markup=False, soft_wrap=True)
-    known = found.trained and found.unknown < len(found.trained)
-    cost = f", about {duration(found.seconds)} sequentially" if known else ""
-    before = f"; {len(found.found)} more already trained" if found.found else ""
-    out.print(f"  train      {counted(len(found.trained), 'run')}{cost}{before}", soft_wrap=True)
-    for label, number in Counter(then.plan.runs[run]["label"] for run in found.trained).items():
-        out.print(f"               {number} x {label}", soft_wrap=True)
-    if found.restored:
-        out.print(f"  restore    {counted(len(found.restored), 'checkpoint')}")
-    out.print(f"  evaluate   {counted(len(found.evaluated), 'checkpoint')}")
-    out.print(f"  keep       {counted(found.kept, 'run')}")
-    out.print(f"  write      {', '.join(found.tables) or 'no table'}", soft_wrap=True)
+    difference = explaining.difference(build, then, subject)
+    out.say(f"If {' and '.join(changes)}:", style="bold")
+    known = difference.trained and difference.unknown < len(difference.trained)
+    cost = f", about {duration(difference.seconds)} sequentially" if known else ""
+    before = f"; {len(difference.already_trained)} more already trained" if difference.already_trained else ""
+    out.say(f"  train      {counted(len(difference.trained), 'run')}{cost}{before}")
+    for label, number in Counter(then.plan.runs[run]["label"] for run in difference.trained).items():
+        out.say(f"               {number} x {label}")
+    if difference.restored:
+        out.print(f"  restore    {counted(len(difference.restored), 'checkpoint')}")
+    out.print(f"  evaluate   {counted(len(difference.evaluated), 'checkpoint')}")
+    out.print(f"  keep       {counted(difference.kept, 'run')}")
+    out.say(f"  write      {', '.join(difference.tables) or 'no table'}")

@@ -55,7 +55,7 @@ def writable(item: Any, encoding: str) -> Any:
         spans = [Span(len(text(item.plain[:s])), len(text(item.plain[:e])), style) for s, e, style in item.spans]
         return Text(text(item.plain), item.style, justify=item.justify, no_wrap=item.no_wrap, spans=spans)
     if isinstance(item, Group):
-        return Group(*(writable(one, encoding) for one in item.renderables))
+        return Group(*(writable(part, encoding) for part in item.renderables))
     if isinstance(item, Padding):
         item.renderable = writable(item.renderable, encoding)
     if isinstance(item, Table):
@@ -80,15 +80,19 @@ class Screen(Console):
     In a pipe or a file tables have their natural width; on a terminal that is too narrow the terminal breaks the lines.
     """
 
-    def print(self, *objects: Any, **how: Any) -> None:
+    def print(self, *objects: Any, **options: Any) -> None:
         """Like ``rich.console.Console.print``."""
-        objects = tuple(self.shown(one) for one in objects)
+        objects = tuple(self.shown(item) for item in objects)
         before, width = self._width, max([self.width, *map(self._needed, objects)])
         self._width = width if width > self.width else before
         try:
-            super().print(*objects, **how)
+            super().print(*objects, **options)
         finally:
             self._width = before
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print text as it is, without markup, as one line that only the terminal breaks."""
+        self.print(text, style=style, soft_wrap=True, markup=False)
 
     def shown(self, item: Any) -> Any:
         """Prepare a renderable for this encoding, with unbroken words and names on one line."""

@@ -1,5 +1,6 @@
 """``sslpairs status``: progress of each table, running trainings with remaining time, and failures with their messages."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -74,10 +75,10 @@ class Status:
 
     def plain(self) -> dict[str, Any]:
         """Return JSON values."""
-        found = asdict(self)
-        states, training = found.pop("states"), found.pop("training")
-        found["runs"] = [{"run": run, "state": state, **training.get(run, {})} for run, state in states.items()]
-        return {"format": 1, "finished": self.finished, **found}
+        values = asdict(self)
+        states, training = values.pop("states"), values.pop("training")
+        values["runs"] = [{"run": run, "state": state, **training.get(run, {})} for run, state in states.items()]
+        return {"format": 1, "finished": self.finished, **values}
 
 
 def collect(build: Build, tables: list[str]) -> Status:
@@ -136,7 +137,7 @@ def failure(build: Build, log: str, most: int = 6) -> list[str]:
     # Lines without a level after an error belong to it; a later INFO or WARNING line means a later attempt.
     if not errors or any(f" {level} " in line for line in lines[errors[-1] + 1 :] for level in ("INFO", "WARNING")):
         return []
-    return lines[max(0, errors[-1] - most + len(lines[errors[-1] :])) :] if len(lines) > most else lines
+    return lines[-most:]
 
 
 # --- for people -----------------------------------------------------------------------------------------------------
@@ -165,48 +166,39 @@ def _grid(status: Status, bar: bool) -> Table:
 
 def lines(status: Status) -> list[str]:
     """Return the lines printed below the tables."""
-    found = []
-    for run, one in status.training.items():
-        left = "" if one.seconds_left is None else f", about {duration(one.seconds_left)} left"
-        found.append(f"training: {run}  epoch {one.epoch}/{one.epochs}{left}")
+    report = []
+    for run, progress in status.training.items():
+        left = "" if progress.seconds_left is None else f", about {duration(progress.seconds_left)} left"
+        report.append(f"training: {run}  epoch {progress.epoch}/{progress.epochs}{left}")
     for failure in status.failures:
-        found += [f"failed: {failure.name} ({failure.log})", *(f"    {line}" for line in failure.lines)]
-    found += [f"damaged: {line}" for line in status.damaged]
-    found += [f"note: {status.machines}"] if status.machines else []
-    return found + [f"building now: {words}" for words in status.building]
+        report += [f"failed: {failure.name} ({failure.log})", *(f"    {line}" for line in failure.lines)]
+    report += [f"damaged: {line}" for line in status.damaged]
+    report += [f"note: {status.machines}"] if status.machines else []
+    return report + [f"building now: {words}" for words in status.building]
 
 
 def show(status: Status) -> None:
     """Print the status to standard output."""
     out.print(grid(status))
     for line in lines(status):
-        out.print(line, soft_wrap=True, markup=False)
+        out.say(line)
 
 
 def watch(look: Callable[[], Status], pause: float = 2.0) -> None:
     """Show the status repeatedly until every table is written, or Ctrl-C; in a pipe or a file, only when it changes."""
     from rich.live import Live
 
-    try:
-        if out.is_terminal:
-            with Live(console=out, auto_refresh=False) as live:
-                while not (status := look()).finished:
-                    live.update(_together(status), refresh=True)
-                    time.sleep(pause)
-                live.update(_together(status), refresh=True)
-            return
-        before = None
+    shown = None
+    screen = Live(console=out, auto_refresh=False) if out.is_terminal else contextlib.nullcontext()
+    with contextlib.suppress(KeyboardInterrupt), screen as live:
         while True:
             status = look()
-            if before != (now := (status.rows, [one.epoch for one in status.training.values()], status.failures)):
+            facts = (status.rows, [progress.epoch for progress in status.training.values()], status.failures)
+            if live:
+                live.update(out.shown(Group(grid(status), Text("\n".join(lines(status))))), refresh=True)
+            elif facts != shown:
                 show(status)
             if status.finished:
                 return
-            before = now
+            shown = facts
             time.sleep(pause)
-    except KeyboardInterrupt:
-        return
-
-
-def _together(status: Status) -> Group:
-    return out.shown(Group(grid(status), Text("\n".join(lines(status)))))

@@ -77,7 +77,7 @@ def equip_jobs(frozen: Path) -> None:
 
 
 def share_warm_processes() -> None:
-    """Let jobs of this process on this machine share processes that have already imported torch (``sslpairs.warm``)."""
+    """Let jobs of this process on this machine share processes that have imported torch (``sslpairs.fork_server``)."""
     with contextlib.suppress(OSError):  # no space for temporary files: optional
         folder = tempfile.mkdtemp(prefix="sslpairs-", suffix=f"-{os.getpid()}")
         os.environ["SSLPAIRS_WARM"] = folder

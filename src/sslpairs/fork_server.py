@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -59,9 +60,14 @@ def end_with_build() -> None:
     if not folder:
         return
     owner = _owner(Path(folder))
+    _end_after(lambda: _wait(owner))
+
+
+def _end_after(wait: Callable[[], object]) -> None:
+    """End this process when ``wait`` returns."""
 
     def watch() -> None:
-        _wait(owner)
+        wait()
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
         os._exit(1)
@@ -166,7 +172,7 @@ def _connect(folder: Path, room: str) -> socket.socket:
 
 def _start(folder: Path, room: str, cwd: Path, errors: IO[bytes]) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "sslpairs.warm", str(folder / f"{room}.socket"), room, str(_owner(folder))],
+        [sys.executable, "-m", "sslpairs.fork_server", str(folder / f"{room}.socket"), room, str(_owner(folder))],
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -234,7 +240,8 @@ def _work(connection: socket.socket) -> None:
         os.environ.clear()
         os.environ.update(request["environment"])
         connection.sendall(os.getpid().to_bytes(8, "big"))
-        _end_with(connection)
+        # If the requesting process is killed, it cannot forward a signal.
+        _end_after(lambda: select.select([connection], [], []))
         code = _run(request["arguments"])
     except BaseException:
         import traceback
@@ -257,18 +264,6 @@ def _run(arguments: list[str]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
-
-
-def _end_with(connection: socket.socket) -> None:
-    """End this worker when the requesting process is gone (if killed, it could not forward a signal)."""
-
-    def watch() -> None:
-        select.select([connection], [], [])
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 if __name__ == "__main__":

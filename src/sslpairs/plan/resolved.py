@@ -1,9 +1,8 @@
-"""Map a paper's settings to the scale: where a method is trained."""
+"""Resolve a paper's settings at the scale: the values with which a method is trained."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from sslpairs.config.labels import parse_label
 from sslpairs.config.papers import Setting, Table
 from sslpairs.config.reading import Config
 from sslpairs.config.recipes import Recipe
@@ -18,7 +17,7 @@ class NotAtThisScale(UserError):
 
 
 @dataclass(frozen=True)
-class Place:
+class ResolvedSetting:
     """A paper's setting, mapped to the scale."""
 
     dataset: str
@@ -33,7 +32,7 @@ class Place:
     """Batch size of a guide's run, in the paper's terms; None for the scale's default."""
 
 
-class Places:
+class SettingResolver:
     """Resolves the settings of a configuration at its scale."""
 
     def __init__(self, config: Config, contents: dict[str, str], plan: Plan):
@@ -61,13 +60,7 @@ class Places:
             )
         return self.contents[dataset]
 
-    def _label(self, text: str, where: str):
-        try:
-            return parse_label(text)
-        except UserError as error:
-            raise UserError(f"{self.where}.{where}: {error}") from None
-
-    def _place(self, *settings: Setting) -> Place:
+    def _resolve(self, *settings: Setting) -> ResolvedSetting:
         """Merge the settings (the last one that names a value wins), then map the values to the scale."""
         value: dict[str, Any] = {"set": {}}
         for setting in settings:
@@ -84,7 +77,7 @@ class Places:
                 raise UserError(
                     f"{self.config.scale_file}: datasets: '{shown(name)}' is not in config/datasets.yaml{hint}"
                 )
-        return Place(
+        return ResolvedSetting(
             dataset,
             self._mapped("backbones", value.get("backbone")),
             self._mapped("batch_sizes", value.get("batch_size")),
@@ -121,10 +114,7 @@ class Places:
     def _comparable(self, *settings: Setting) -> bool:
         """Whether the scale trains in exactly the published setting: the named data set and network, and the same
         batch size and epochs if they are named."""
-        value: dict[str, Any] = {}
-        for setting in settings:
-            value |= setting.model_dump(exclude_none=True, exclude={"set", "augmentation"})
-        scale = self.config.scale
+        value, scale = merged(*settings), self.config.scale
         named = all(value[key] in getattr(scale, f"{key}s") for key in ("dataset", "backbone") if key in value)
         same = all(
             self._mapped(kind, value[key]) == value[key]
@@ -133,30 +123,35 @@ class Places:
         )
         return scale.comparable and "dataset" in value and named and same
 
-    def _columns(self, table: Table) -> dict[str, Place]:
-        """Return the columns. Settings that the scale maps to the same place are merged."""
-        places: list[Place] = []
+    def _columns(self, table: Table) -> dict[str, ResolvedSetting]:
+        """Return the columns. Settings that the scale maps to the same values are merged."""
+        settings: list[ResolvedSetting] = []
         for column in table.columns:
-            place = self._place(table.setting, column)
-            if place not in places:
-                places.append(place)
-        return {f"c{number}": place for number, place in enumerate(places)}
+            setting = self._resolve(table.setting, column)
+            if setting not in settings:
+                settings.append(setting)
+        return {f"c{number}": setting for number, setting in enumerate(settings)}
 
-    def _fitting(self, table: Table, columns: dict[str, Place], where: Setting) -> list[str]:
+    def _fitting(self, table: Table, columns: dict[str, ResolvedSetting], where: Setting) -> list[str]:
         """Return the columns that represent at least one of the paper's settings matching ``where``."""
-        wanted = where.model_dump(exclude_none=True, exclude={"set"}) | where.set
         fitting = []
         for column in table.columns:
-            facts: dict[str, Any] = {}
-            for setting in (table.setting, column):
-                facts |= setting.model_dump(exclude_none=True, exclude={"set"}) | setting.set
-            if all(facts.get(key) == value for key, value in wanted.items()):
-                place = self._place(table.setting, column)
-                fitting += [name for name, other in columns.items() if other == place and name not in fitting]
+            facts = merged(table.setting, column)
+            if all(facts.get(key) == value for key, value in merged(where).items()):
+                resolved = self._resolve(table.setting, column)
+                fitting += [name for name, other in columns.items() if other == resolved and name not in fitting]
         return fitting
 
 
-def agree(a: Place, b: Place, but: set[str]) -> bool:
-    """Whether two places are equal except for the given keys."""
+def merged(*settings: Setting) -> dict[str, Any]:
+    """Return the values that settings name, with those under ``set``; the last setting that names a value wins."""
+    values: dict[str, Any] = {}
+    for setting in settings:
+        values |= setting.model_dump(exclude_none=True, exclude={"set"}) | setting.set
+    return values
+
+
+def agree(a: ResolvedSetting, b: ResolvedSetting, but: set[str]) -> bool:
+    """Whether two settings are equal except for the given keys."""
     names = [name for name in vars(a) if name not in but and name not in ("changes", "guide_batch")]
     return all(getattr(a, name) == getattr(b, name) for name in names) and ("set" in but or a.changes == b.changes)

@@ -1,4 +1,4 @@
-"""What a process of several does in ``test_parallel.py``: ``torchrun -m crew TASK FILE``, and what one alone is compared with."""
+"""Processes for ``test_parallel.py``: ``torchrun -m ddp_worker TASK FILE``, and a single one to compare them with."""
 
 import os
 import subprocess
@@ -55,7 +55,7 @@ def steps(case: str, count: int = 12) -> dict:
     parameters = {name: p for name, p in method.named_parameters() if p.requires_grad}
     optimizer = torch.optim.SGD(parameters.values(), lr=0.05, momentum=0.9)
     bounds = (torch.tensor([-1.0]), torch.tensor([1.0]))
-    found = {"losses": []}
+    results = {"losses": []}
     for step in range(STEPS):
         clock = Clock(step, STEPS, epoch=step)
         xs = [x[share()] for x in images(base, count, seed=step)]
@@ -64,24 +64,24 @@ def steps(case: str, count: int = 12) -> dict:
         loss.backward()
         method.after_backward(clock)
         if step == 0:
-            found["slopes"] = {name: p.grad.clone() for name, p in parameters.items() if p.grad is not None}
+            results["slopes"] = {name: p.grad.clone() for name, p in parameters.items() if p.grad is not None}
         optimizer.step()
         method.after_step(done.clean, clock)
-        found["losses"].append(loss.item())
-    return found | {"state": method.state_dict(), "parts": done.parts}
+        results["losses"].append(loss.item())
+    return results | {"state": method.state_dict(), "parts": done.parts}
 
 
 def pieces() -> dict:
     """Gathering and norms by themselves, on inputs that hang on rank and size only."""
-    world, found = current_world(), {}
+    world, results = current_world(), {}
     rows = torch.arange(24, dtype=torch.float64).view(12, 2)
     mine = rows[share()].clone().requires_grad_()
     count = torch.arange(12)[share()]
     whole, whole_count = whole_rows([mine, count])
-    found["rows"], found["count"] = whole.detach(), whole_count
+    results["rows"], results["count"] = whole.detach(), whole_count
     # A loss of each process's own: the gradient is that of their sum.
     ((1 + world.rank) * (whole * torch.arange(1, 13)[:, None]).sum()).backward()
-    found["slope"] = mine.grad
+    results["slope"] = mine.grad
     for name, make in NORMS.items():
         norm, x = make()
         norm = nn.Sequential(norm)
@@ -92,18 +92,18 @@ def pieces() -> dict:
         for _ in range(2):
             y = norm(own)
         (y.double() * torch.sin(torch.arange(x.numel()).view(x.shape))[share()]).sum().backward()
-        found[name] = {
+        results[name] = {
             "y": whole_rows([y.detach()])[0],
             "slope": whole_rows([own.grad])[0],
             "state": norm.state_dict(),
             "weight": None if norm[0].weight is None else gathered_sum(norm[0].weight.grad),
             "later": norm.eval()(x).detach(),
         }
-    found["standardised"] = whole_rows([standardise(rows[share()].sin())])[0]
+    results["standardised"] = whole_rows([standardise(rows[share()].sin())])[0]
     if world.size > 1:
-        found["gathered"] = gather(torch.tensor([float(world.rank)]))
-        found["mean"], found["variance"] = normalise(rows[share()], None, None, 1e-5)[1:]
-    return found
+        results["gathered"] = gather(torch.tensor([float(world.rank)]))
+        results["mean"], results["variance"] = normalise(rows[share()], None, None, 1e-5)[1:]
+    return results
 
 
 def gathered_sum(value):
@@ -140,8 +140,8 @@ def main(task: str, file: str) -> None:
         if task == "fails":
             fail()
         cases = {"all": CASES, "some": SOME}[task]
-        found = {case: steps(case) for case in cases} | {"pieces": pieces()}
-        torch.save(found, f"{file}.{world.rank}")
+        results = {case: steps(case) for case in cases} | {"pieces": pieces()}
+        torch.save(results, f"{file}.{world.rank}")
 
 
 # --- from outside ---------------------------------------------------------------------------------------------------

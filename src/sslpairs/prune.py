@@ -25,7 +25,7 @@ ABANDONED = 600.0
 
 
 @dataclass
-class Waste:
+class UnusedRun:
     """A run that no current table needs, with large files here."""
 
     run: str
@@ -43,7 +43,7 @@ class Waste:
         return "published" if self.pointer else "not published"
 
 
-def current(root: Path, overrides: dict[str, Any]) -> tuple[dict[str, PlannedRun], list[str]]:
+def current_runs(root: Path, overrides: dict[str, Any]) -> tuple[dict[str, PlannedRun], list[str]]:
     """All runs of all tables at all scales, with the chosen seeds; and the errors of scales that could not be planned.
 
     A run of another scale is not garbage just because ``config.yaml`` names this one. A data set that was never prepared
@@ -61,9 +61,9 @@ def current(root: Path, overrides: dict[str, Any]) -> tuple[dict[str, PlannedRun
     return runs, mistakes
 
 
-def waste(root: Path, runs: dict[str, PlannedRun]) -> list[Waste]:
+def unused_runs(root: Path, runs: dict[str, PlannedRun]) -> list[UnusedRun]:
     """Runs below ``results/runs`` that are not among ``runs`` and have large files."""
-    found = []
+    unused = []
     for folder in sorted((root / RUNS).glob("*")):
         sizes = [(folder / name).stat().st_size for name in LARGE if (folder / name).exists()]
         if folder.name in runs or not sizes:
@@ -73,18 +73,18 @@ def waste(root: Path, runs: dict[str, PlannedRun]) -> list[Waste]:
             receipt = read_record(folder / "run.json", root)
             pointer = receipt is not None and read_pointer(folder.name, root) == pointer_of(receipt)
         why = _why(receipt, runs) if receipt else "no intact receipt here"
-        found.append(Waste(folder.name, sum(sizes), why, receipt, pointer))
-    return found
+        unused.append(UnusedRun(folder.name, sum(sizes), why, receipt, pointer))
+    return unused
 
 
 def leftovers(root: Path) -> list[Path]:
     """Leftovers of killed processes: half-written files, and resumable states of complete runs."""
-    results, found = root / "results", []
+    results, old = root / "results", []
     for path in results.rglob(".*.tmp"):
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > ABANDONED:
-                found.append(path)
-    return found + [path for path in results.glob("runs/*/last.ckpt") if _ended(path.parent.name, root)]
+                old.append(path)
+    return old + [path for path in results.glob("runs/*/last.ckpt") if _ended(path.parent.name, root)]
 
 
 def _ended(run: str, root: Path) -> bool:
@@ -94,20 +94,19 @@ def _ended(run: str, root: Path) -> bool:
         return False
 
 
-def remove_leftovers(root: Path, found: list[Path]) -> list[str]:
+def remove_leftovers(root: Path, paths: list[Path]) -> list[str]:
     """Remove leftovers, except those of runs that another process holds; returns what was kept and why."""
     kept = []
-    for path in found:
-        run = path.parent.name
+    for path in paths:
+        run, lock = path.parent.name, contextlib.nullcontext()
+        if path.parent.parent == root / RUNS:
+            lock = exclusive(
+                path.parent / ".lock", f"{run}: another process is training or restoring it", patient=False
+            )
         try:
-            if path.parent.parent == root / RUNS:
-                with exclusive(
-                    path.parent / ".lock", f"{run}: another process is training or restoring it", patient=False
-                ):
-                    if path.name != "last.ckpt" or _ended(run, root):
-                        path.unlink(missing_ok=True)
-            else:
-                path.unlink(missing_ok=True)
+            with lock:
+                if path.name != "last.ckpt" or _ended(run, root):
+                    path.unlink(missing_ok=True)
         except UserError as error:
             kept.append(str(error))
     return kept
@@ -136,7 +135,7 @@ def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, 
         yield key, old, new
 
 
-def remove(root: Path, found: list[Waste], unpublished: bool, remote: Callable[[], Any]) -> tuple[int, list[str]]:
+def remove(root: Path, unused: list[UnusedRun], unpublished: bool, remote: Callable[[], Any]) -> tuple[int, list[str]]:
     """Remove the large files of runs that the remote holds, and DVC's copies of them on this machine; with ``unpublished`` also those
     of runs that only this machine has. Returns the bytes freed, and what was kept and why.
 
@@ -144,25 +143,25 @@ def remove(root: Path, found: list[Waste], unpublished: bool, remote: Callable[[
     """
     freed, kept = 0, []
     held, sizes = None, {}
-    published = [one for one in found if one.pointer and one.receipt]
+    published = [item for item in unused if item.pointer and item.receipt]
     if published:
         try:
             held = remote()
             held.find_folder()
-            sizes = held.sizes(pointer_of(one.receipt).md5 for one in published)
+            sizes = held.sizes(pointer_of(item.receipt).md5 for item in published)
         except UserError as error:
             kept.append(f"the remote cannot be reached, so published runs count as unpublished ({error})")
-    for one in found:
-        folder = root / run_folder(one.run)
+    for item in unused:
+        folder = root / run_folder(item.run)
         try:
-            with exclusive(folder / ".lock", f"{one.run}: another process is training or restoring it", patient=False):
-                pointer = pointer_of(one.receipt) if one in published else None
+            with exclusive(folder / ".lock", f"{item.run}: another process is training or restoring it", patient=False):
+                pointer = pointer_of(item.receipt) if item in published else None
                 whole = pointer and sizes.get(pointer.md5) == pointer.size and held.md5(pointer.md5) == pointer.md5
                 if not whole and not unpublished:
-                    what = "the remote does not hold a complete copy" if pointer and sizes else one.kind
-                    raise UserError(f"{one.run}: {what}: --unpublished removes it for good")
+                    what = "the remote does not hold a complete copy" if pointer and sizes else item.kind
+                    raise UserError(f"{item.run}: {what}: --unpublished removes it for good")
                 gone = [folder / name for name in LARGE]
-                gone += [held.cache / pointer.md5[:2] / pointer.md5[2:]] if whole else []
+                gone += [held.cached(pointer.md5)] if whole else []
                 for path in gone:
                     with contextlib.suppress(FileNotFoundError):
                         size = path.stat().st_size

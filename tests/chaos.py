@@ -1,6 +1,6 @@
 """Kill a build again and again, then see that it ends in the same bytes as one that nobody touched.
 
-    python tests/faults.py --kills 50 --seed 0 gps-weak clae
+    python tests/chaos.py --kills 50 --seed 0 gps-weak clae
 
 Preparing data, building and publishing are started, and killed at random moments by a random signal: all processes at once (as a
 power cut or a scheduler does), the command alone, or one of its jobs. The same command is then started again. In the end
@@ -61,7 +61,7 @@ def commands(targets: list[str]) -> dict[str, list[str]]:
 
 def digests(project: Path) -> dict[str, str]:
     """sha256 of everything that a seed fixes."""
-    found = {}
+    digests = {}
     for pattern in (
         "runs/*/checkpoint.pt",
         "runs/*/metrics.csv",
@@ -73,32 +73,32 @@ def digests(project: Path) -> dict[str, str]:
         for path in sorted((project / "results").glob(pattern)):
             if path.suffix == ".tmp":  # what a killed writer left; see the end of `storm`
                 continue
-            found[str(path.relative_to(project))] = hashlib.sha256(path.read_bytes()).hexdigest()
+            digests[str(path.relative_to(project))] = hashlib.sha256(path.read_bytes()).hexdigest()
     for path in sorted((project / "results").glob("runs/*/run.json")):
         receipt = json.loads(path.read_text())
         text = json.dumps({key: receipt[key] for key in STABLE}, sort_keys=True)
-        found[str(path.relative_to(project))] = hashlib.sha256(text.encode()).hexdigest()
-    return found
+        digests[str(path.relative_to(project))] = hashlib.sha256(text.encode()).hexdigest()
+    return digests
 
 
 def processes(project: Path) -> list[psutil.Process]:
     """Everything that runs in the project's folder."""
-    found = []
+    running = []
     for process in psutil.process_iter():
         try:
             if process.cwd() == str(project) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+                running.append(process)
         except psutil.Error:
             continue
-    return found
+    return running
 
 
 def debris(project: Path) -> list[str]:
     """Half-written files, resumable states and locks that are still there."""
-    found = [str(path) for path in project.glob("results/**/.*") if path.suffix == ".tmp" or path.name == ".lock"]
-    found += [str(path) for path in project.glob("results/runs/*/last.ckpt")]
-    found += [str(path) for path in project.glob("data/.preparing-*")]
-    return found + [str(path) for path in project.glob(".git/index?*")]
+    left = [str(path) for path in project.glob("results/**/.*") if path.suffix == ".tmp" or path.name == ".lock"]
+    left += [str(path) for path in project.glob("results/runs/*/last.ckpt")]
+    left += [str(path) for path in project.glob("data/.preparing-*")]
+    return left + [str(path) for path in project.glob(".git/index?*")]
 
 
 @dataclass
@@ -209,29 +209,29 @@ def storm(
         # A shell starts what runs in its background with SIGINT ignored, and children inherit that: Ctrl-C would do nothing.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     environment = os.environ | {"DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(folder / "site")}
-    found, words = {}, commands(targets)
+    files, words = {}, commands(targets)
     for name in ("calm", "stormy"):
         project = make_project(folder / name, folder / f"{name}-store")
         prepare(project)
-        here = Storm(project, random.Random(seed), say, environment)
+        project_storm = Storm(project, random.Random(seed), say, environment)
         at = {"fetch": kills // 8, "publish": kills // 8} if name == "stormy" else {}
         at["build"] = kills - sum(at.values()) if name == "stormy" else 0
         started = time.monotonic()
         for phase, limit in (("fetch", 5.0), ("build", longest), ("publish", 7.0)):
-            here.run(phase, words[phase], at.get(phase, 0), limit)
-        here.run("build", words["build"], 0, longest)
+            project_storm.run(phase, words[phase], at.get(phase, 0), limit)
+        project_storm.run("build", words["build"], 0, longest)
         until = time.monotonic() + 20
         while processes(project) and time.monotonic() < until:
             time.sleep(0.2)
         assert not processes(project), "processes are left"
-        found[name] = digests(project)
+        files[name] = digests(project)
         say(
-            f"{name}: {len(found[name])} files in {time.monotonic() - started:.0f} s, {resumes(project)} trainings resumed"
+            f"{name}: {len(files[name])} files in {time.monotonic() - started:.0f} s, {resumes(project)} trainings resumed"
         )
     differing = sorted(
         key
-        for key in found["calm"].keys() | found["stormy"].keys()
-        if found["calm"].get(key) != found["stormy"].get(key)
+        for key in files["calm"].keys() | files["stormy"].keys()
+        if files["calm"].get(key) != files["stormy"].get(key)
     )
     assert not differing, f"{len(differing)} files differ, such as {differing[:5]}"
     # What a killed writer left beside a whole file is no result; `sslpairs gc` lists and removes it.
@@ -240,9 +240,11 @@ def storm(
         [sys.executable, "-m", "sslpairs", "doctor"], cwd=project, capture_output=True, text=True, env=environment
     )
     assert doctor.returncode == 0, doctor.stdout
-    together = hashlib.sha256(json.dumps(found["stormy"], sort_keys=True).encode()).hexdigest()
-    say(f"equal: {len(found['stormy'])} files, together sha256 {together[:16]}; orphans after 20 s: {here.orphans}")
-    return here
+    together = hashlib.sha256(json.dumps(files["stormy"], sort_keys=True).encode()).hexdigest()
+    say(
+        f"equal: {len(files['stormy'])} files, together sha256 {together[:16]}; orphans after 20 s: {project_storm.orphans}"
+    )
+    return project_storm
 
 
 def main() -> None:
@@ -255,7 +257,7 @@ def main() -> None:
     seed = secrets.randbelow(1 << 31) if arguments.seed == "random" else int(arguments.seed)
     print(f"seed {seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        here = storm(
+        result = storm(
             Path(folder),
             arguments.targets,
             arguments.kills,
@@ -263,8 +265,8 @@ def main() -> None:
             lambda line: print(f"{time.strftime('%H:%M:%S')} {line}", flush=True),
         )
     print(
-        f"{sum(here.kills.values())} kills: "
-        + ", ".join(f"{count} x {kind}" for kind, count in sorted(here.kills.items()))
+        f"{sum(result.kills.values())} kills: "
+        + ", ".join(f"{count} x {kind}" for kind, count in sorted(result.kills.items()))
     )
 
 
