@@ -6,6 +6,16 @@ import torch
 from torch import nn
 
 from sslpairs.config.backbones import Backbone
+from sslpairs.streams import stream_seed
+
+
+def seeded_backbone(
+    settings: Backbone, channels: int, seed: int, stream: str = "backbone"
+) -> tuple[nn.Module, int]:
+    """A network with weights from the named stream of a seed, and its feature width."""
+    with torch.random.fork_rng():
+        torch.manual_seed(stream_seed(seed, stream))
+        return build_backbone(settings, channels)
 
 
 def build_backbone(how: Backbone, channels: int) -> tuple[nn.Module, int]:

@@ -1,6 +1,6 @@
 """``config/scales/``: the data sets, networks, batch sizes and epochs that are trained for those of the papers."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -36,6 +36,10 @@ class Scale(Model):
     own words. They go before a ``default`` of the maps above, and what a table names goes before them."""
     metrics: list[Metric] = []
     """Also shown in every table whose recipe has the protocol: for metrics that resolve effects at this scale."""
+    baselines: list[Literal["untrained", "pixels"]] = ["untrained", "pixels"]
+    """Rows below those of every table, under the protocols that need no training: the network of each seed before its training, and
+    raw pixels (of images of at most 32 pixels a side). A claim about a base method that is not shown to be above its untrained
+    network says so instead of holding."""
     comparable: bool
     """Whether published values of the same setting may be shown next to the results: only at the papers' own sizes."""
     threads: Annotated[int, Field(ge=1, le=64)]

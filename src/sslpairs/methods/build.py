@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from sslpairs.backbones.build import build_backbone
+from sslpairs.backbones.build import seeded_backbone
 from sslpairs.config.registry import other_half
 from sslpairs.methods.base import BaseMethod
 from sslpairs.plan.spec import RunSpec
@@ -12,9 +12,7 @@ from sslpairs.streams import stream_seed
 
 def fresh_backbone(spec: RunSpec, channels: int, stream: str = "backbone") -> tuple[nn.Module, int]:
     """The run's network with weights from the named stream of its seed, and its feature width."""
-    with torch.random.fork_rng():
-        torch.manual_seed(stream_seed(spec.seed, stream))
-        return build_backbone(spec.backbone, channels)
+    return seeded_backbone(spec.backbone, channels, spec.seed, stream)
 
 
 def build_method(spec: RunSpec, channels: int) -> BaseMethod:

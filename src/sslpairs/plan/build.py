@@ -118,14 +118,17 @@ class Build:
 
     @cached_property
     def evaluated(self) -> set[str]:
-        """Evaluations of the plan that are done for the checkpoint that the receipt names."""
-        done = set()
+        """Evaluations of the plan that are done for the checkpoint that the receipt names, and baselines that are done."""
+        expected = {name: identity(entry) for name, entry in self.plan.baselines.items()}
         for name in self.evaluations:
-            entry = self.plan.evaluations[name]
-            receipt, evaluation = self.receipts.get(entry["run"]), self.evaluation(name)
-            if evaluation is None or receipt is None:
+            if receipt := self.receipts.get(self.plan.evaluations[name]["run"]):
+                expected[name] = receipt["checkpoint"]["sha256"]
+        done = set()
+        for name, weights in expected.items():
+            evaluation = self.evaluation(name)
+            if evaluation is None:
                 continue
-            if (evaluation.key, evaluation.checkpoint) == (entry["key"], receipt["checkpoint"]["sha256"]):
+            if (evaluation.key, evaluation.checkpoint) == (name.rpartition("/")[2], weights):
                 done.add(name)
             else:
                 path = evaluation_file(name)
@@ -183,6 +186,11 @@ class Build:
     def to_evaluate(self) -> list[str]:
         """Evaluations that are missing."""
         return [name for name in self.evaluations if name not in self.evaluated]
+
+    @cached_property
+    def to_measure(self) -> list[str]:
+        """Baselines that are missing."""
+        return [name for name in self.plan.baselines if name not in self.evaluated]
 
     @cached_property
     def needed(self) -> dict[str, None]:

@@ -45,6 +45,14 @@ def evaluation_code(protocols: tuple[str, ...], backbone: str) -> str:
 
 
 @cache
+def baseline_code(protocols: tuple[str, ...], backbone: str | None) -> str:
+    """Fingerprint of a baseline under these protocols; ``backbone`` is None for one without a network."""
+    own = [f"{room}.{name}" for name in protocols for room in ("evaluation", "config.protocols")]
+    own += [f"{room}.{backbone}" for room in ("backbones", "config.backbones") if backbone]
+    return fingerprint("evaluation.baselines", *own)
+
+
+@cache
 def paper_code() -> str:
     """Fingerprint of the code for tables and figures."""
     files = sorted((PACKAGE / "paper").rglob("*.py"))

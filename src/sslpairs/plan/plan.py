@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from sslpairs.plan.records import Git, PlannedDataset, PlannedEvaluation, PlannedFigure, PlannedRun, PlannedTable
+from sslpairs.plan.records import Git, PlannedBaseline, PlannedDataset, PlannedEvaluation, PlannedFigure, PlannedRun, PlannedTable
 
 
 @dataclass
@@ -17,6 +17,8 @@ class Plan:
     """By id."""
     evaluations: dict[str, PlannedEvaluation] = field(default_factory=dict)
     """By 'run id/key'."""
+    baselines: dict[str, PlannedBaseline] = field(default_factory=dict)
+    """By 'what it is/key'."""
     parts: dict[str, dict[str, str]] | None = None
     """Evaluations spread over several files -> protocol -> the evaluation that has it; null before a build has checked."""
     tables: dict[str, PlannedTable] = field(default_factory=dict)

@@ -7,9 +7,10 @@ from sslpairs.config.papers import Claim, Paper, Setting, Table
 from sslpairs.config.protocols import PROTOCOLS, described, named
 from sslpairs.config.reading import Config
 from sslpairs.errors import UserError, nearest, shown
+from sslpairs.plan.baselines import TITLES, plan_baseline
 from sslpairs.plan.limits import late_notes, queue_notes
 from sslpairs.plan.plan import Plan
-from sslpairs.plan.records import PlannedClaim, PlannedColumn, PlannedEffect, PlannedValue, Term
+from sslpairs.plan.records import PlannedBaselines, PlannedClaim, PlannedColumn, PlannedEffect, PlannedValue, Term
 from sslpairs.plan.resolved import NotAtThisScale, ResolvedSetting, agree, merged
 from sslpairs.plan.runs import Runs
 from sslpairs.plan.spec import digest
@@ -126,6 +127,7 @@ class _Planner(Runs):
                 for metric in table.metrics
             },
             "cells": cells,
+            "baselines": self._baselines(draft, table, columns),
             "claims": self._claims(table_id, table, rows, columns, labels),
             "published": self._published(table, rows, columns),
         }
@@ -134,6 +136,7 @@ class _Planner(Runs):
         for run, entry in draft.runs.items():  # the table that requests most GPUs determines their number
             known = self.plan.runs.setdefault(run, entry)
             known["gpus"] = max(known["gpus"], entry["gpus"])
+        self.plan.baselines |= draft.baselines
         for name, entry in draft.evaluations.items():
             known = self.plan.evaluations.setdefault(name, entry)["asked"]
             known |= {protocol: sorted({*known[protocol], *metrics}) for protocol, metrics in entry["asked"].items()}
@@ -144,6 +147,24 @@ class _Planner(Runs):
                 "content": self.contents[name],
                 "config": dataset.model_dump(mode="json"),
             }
+
+    def _baselines(self, draft: Plan, table: Table, columns: dict[str, ResolvedSetting]) -> PlannedBaselines:
+        """Plan the scale's baselines for each column, under the protocols of the recipe; none if the table shows none of these."""
+        protocols = self.recipe.evaluation.plain()
+        shown_protocols = {named(metric).protocol for metric in table.metrics} & protocols.keys()
+        kinds = self.config.scale.baselines if shown_protocols else []
+        cells = []
+        for kind in kinds:
+            for column, setting in columns.items():
+                dataset, replicates = setting.evaluate_on or setting.dataset, []
+                backbone = setting.backbone.model_dump(mode="json")
+                for seed in self.config.settings.seeds:
+                    name, entry = plan_baseline(kind, dataset, self._content(dataset), backbone, seed, protocols)
+                    draft.baselines[name] = entry
+                    replicates.append({"seed": seed, "run": name.partition("/")[0], "evaluation": name})
+                cells.append({"row": kind, "column": column, "replicates": replicates})
+        rows = [{"id": kind, "label": TITLES[kind], "base": kind, "strategies": []} for kind in kinds]
+        return {"rows": rows, "cells": cells}
 
     def _metrics(self, table: Table) -> list[str]:
         """The table's own, then those that the scale shows in every table."""

@@ -118,6 +118,16 @@ class PlannedEvaluation(TypedDict):
     """Given if the data are not the run's own."""
 
 
+class PlannedBaseline(TypedDict):
+    """Evaluation of something that was not trained (``baselines.py``)."""
+
+    spec: dict[str, Any]
+    """What it is: kind, content of the data, seed, network."""
+    dataset: str
+    protocols: dict[str, dict[str, Any]]
+    """Protocol -> its settings."""
+
+
 class Replicate(TypedDict):
     """One seed of a cell."""
 
@@ -141,6 +151,14 @@ class PlannedRow(TypedDict):
     label: str
     base: str
     strategies: list[str]
+
+
+class PlannedBaselines(TypedDict):
+    """Rows below a table's own."""
+
+    rows: list[PlannedRow]
+    cells: list[PlannedCell]
+    """The ``run`` of a replicate is the baseline's name without the key."""
 
 
 class PlannedColumn(TypedDict):
@@ -228,6 +246,7 @@ class PlannedTable(TypedDict):
     measures: dict[str, Measure]
     """By metric."""
     cells: list[PlannedCell]
+    baselines: PlannedBaselines
     claims: list[PlannedClaim]
     published: list[PlannedValue]
 
@@ -251,6 +270,11 @@ class PlannedDataset(TypedDict):
     content: str
     config: dict[str, Any]
     """Its entry in ``config/datasets.yaml``."""
+
+
+def baseline_replicates(table: PlannedTable) -> list[Replicate]:
+    """Return the replicates of all baselines."""
+    return [replicate for cell in table["baselines"]["cells"] for replicate in cell["replicates"]]
 
 
 def replicates(table: PlannedTable) -> list[Replicate]:

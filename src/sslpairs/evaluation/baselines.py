@@ -1,0 +1,67 @@
+"""Measure a baseline: raw pixels, or the untrained network of a seed."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from sslpairs.backbones.build import seeded_backbone
+from sslpairs.backbones.features import features
+from sslpairs.config.backbones import Backbone
+from sslpairs.data.arrays import ImageData, load
+from sslpairs.data.images import Images
+from sslpairs.distributed.device import describe, pick_device, settle
+from sslpairs.evaluation.encoded import Encoded
+from sslpairs.evaluation.evaluate import measure
+from sslpairs.files import write_record
+from sslpairs.plan.baselines import UNTRAINED, identity
+from sslpairs.plan.fingerprint import baseline_code
+from sslpairs.plan.paths import evaluation_file
+from sslpairs.plan.records import PlannedBaseline
+
+
+def measure_baseline(name: str, entry: PlannedBaseline, root: Path, device: str, threads: int) -> dict[str, Any]:
+    """Measure a baseline of a plan; returns (and writes) its evaluation.
+
+    Raises ``UserError`` if the data are not prepared, or are others than those of the plan.
+    """
+    settle(threads)
+    place, spec = pick_device(device), entry["spec"]
+    data = load(entry["dataset"], root, place, spec["dataset"])
+    embed = untrained(spec, data, place) if spec["kind"] == UNTRAINED else pixels(spec["side"])
+    train, test = ((embed(split.images), split.labels) for split in (data.train, data.test))
+    run, _, key = name.partition("/")
+    result = {
+        "format": 2,
+        "run": run,
+        "key": key,
+        "protocols": measure(entry["protocols"], Encoded(train, test, len(data.classes), spec["seed"])),
+        "settings": entry["protocols"],
+        "checkpoint": identity(entry),
+        "baseline": spec,
+        "features": train[0].shape[1],
+        "device": describe(place, threads),
+        "code": baseline_code(tuple(entry["protocols"]), spec.get("backbone", {}).get("kind")),
+    }
+    return write_record(root / evaluation_file(name), result)
+
+
+def untrained(spec: dict[str, Any], data: ImageData, device: torch.device):
+    """Features of the network with which every training of this seed begins."""
+    settings = TypeAdapter(Backbone).validate_python(spec["backbone"])
+    network, _ = seeded_backbone(settings, data.train.images.shape[1], spec["seed"])
+    network.to(device)
+    return lambda images: features(network, images, data.mean, data.std)
+
+
+def pixels(side: int, block: int = 1024):
+    """Pixels on the scale 0 to 1, float32 ``[N, CHW]``; images of more than ``side`` pixels a side are averaged down to it."""
+
+    def embed(images: Images) -> Tensor:
+        size = [min(length, side) for length in images.shape[2:]]
+        return torch.cat([F.adaptive_avg_pool2d(part.float() / 255, size).flatten(1) for part in images.blocks(block)])
+
+    return embed
