@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from sslpairs.backbones.nearest import BLOCK_ENTRIES
 from sslpairs.config.protocols.linear import Linear
-from sslpairs.distributed.device import settle
+from sslpairs.distributed.device import configure_process
 from sslpairs.evaluation.encoded import Encoded
 from sslpairs.evaluation.knn import knn_predict
 from sslpairs.evaluation.linear import measure
@@ -172,7 +172,7 @@ def main() -> None:
     asked = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    settle(asked.threads)
+    configure_process(asked.threads)
     count, width = (5_000 if asked.quick else 50_000), 512
     epochs = (10 if asked.quick else 100) if asked.accuracy_epochs is None else asked.accuracy_epochs
     facts = {"images": count, "width": width, "threads": asked.threads, "device": asked.device}

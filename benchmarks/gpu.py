@@ -45,7 +45,7 @@ from sslpairs.config.sources.image_folder import ImageFolder  # noqa: E402
 from sslpairs.config.strategies import STRATEGIES  # noqa: E402
 from sslpairs.data.arrays import ImageData, load  # noqa: E402
 from sslpairs.data.prepare import prepare  # noqa: E402
-from sslpairs.distributed.device import pick_device, settle  # noqa: E402
+from sslpairs.distributed.device import configure_process, pick_device  # noqa: E402
 from sslpairs.evaluation.encoded import Encoded  # noqa: E402
 from sslpairs.evaluation.knn import knn_predict  # noqa: E402
 from sslpairs.evaluation.linear import measure as measure_linear  # noqa: E402
@@ -432,7 +432,7 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown := sorted(set(parts) - {"correctness", "training", "speed"}):
         parser.error(f"--only: '{unknown[0]}' is none of correctness, speed, training")
     device, full = pick_device(asked.device), not asked.small
-    settle(torch.get_num_threads())
+    configure_process(torch.get_num_threads())
     scale = scales(str(device))["small" if asked.small else "full"]
     if asked.epochs:
         scale = Scale(**vars(scale) | {"epochs": asked.epochs})

@@ -18,7 +18,7 @@ from rich.table import Table
 from torchvision.transforms import v2
 
 from sslpairs.config.views import Augmentation
-from sslpairs.distributed.device import settle
+from sslpairs.distributed.device import configure_process
 from sslpairs.views.augment import apply
 from sslpairs.views.draws import draw, plan
 
@@ -111,7 +111,7 @@ def main() -> None:
     words.add_argument("--device", default="cpu")
     words.add_argument("--json")
     given = words.parse_args()
-    settle(given.threads)
+    configure_process(given.threads)
     device = torch.device(given.device)
     libraries = {"sslpairs": ours, "torchvision": torchvision_loop} | ({"kornia": kornias} if kornia else {})
     table = Table(title=f"Thousand views a second, batch {given.batch}, {given.device}, {given.threads} threads")

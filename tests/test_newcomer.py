@@ -42,9 +42,9 @@ class Squash(Pairs):
     def __init__(self, settings):
         self.settings = settings
 
-    def combine(self, total, step):
+    def add_loss(self, total, step):
         """The weighted term added."""
-        return total + self.settings.weight * sum(view.z.square().mean() for view in step.clean[:2])
+        return total + self.settings.weight * sum(view.projection.square().mean() for view in step.clean[:2])
 ''',
 }
 METHOD = {
@@ -79,7 +79,7 @@ class Align(BaseMethod):
 
     def pair_loss(self, a, b):
         """The loss."""
-        return (a.z - b.z).square().mean() - self.settings.spread * a.z.std(0).clamp(max=1).mean()
+        return (a.projection - b.projection).square().mean() - self.settings.spread * a.projection.std(0).clamp(max=1).mean()
 ''',
 }
 PROTOCOL = {

@@ -1164,7 +1164,7 @@ def test_what_is_imported_leaves_a_print_wherever_the_import_stands(printed, wor
 
 def test_all_that_can_change_a_training_is_in_its_fingerprint_and_other_methods_are_not():
     modules = fingerprinting.reached(["training.trainer", "methods.byol", "config.methods.byol", "pairs.mixco"])
-    for name in ("streams", "distributed.processes",
+    for name in ("random_streams", "distributed.processes",
                  "methods.momentum", "methods.whole", "views.draws", "training.lars", "data.arrays", "config.views",
                  "config.strategies.mixco", "guides.embed", "plan.spec"):  # fmt: skip
         assert name in modules
@@ -1178,7 +1178,7 @@ def test_all_that_can_change_a_training_is_in_its_fingerprint_and_other_methods_
         "plan.planner",
     } & set(modules)
     measured = fingerprinting.reached(["evaluation.evaluate", "evaluation.linear"])
-    assert {"training.optimization", "training.lars", "streams", "backbones.checkpoint"} <= set(measured)
+    assert {"training.optimization", "training.lars", "random_streams", "backbones.checkpoint"} <= set(measured)
     assert not {"evaluation.knn", "config.protocols.knn"} & set(measured)
 
 

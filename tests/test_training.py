@@ -31,12 +31,12 @@ from sslpairs.evaluation.knn import knn_predict
 from sslpairs.evaluation.linear import linear_layers
 from sslpairs.files import both_digests, sha256_file, write_atomic, write_record
 from sslpairs.guides.embed import embed, embed_with
-from sslpairs.methods.base import Emb
+from sslpairs.methods.base import Embeddings
 from sslpairs.plan.build import is_whole
 from sslpairs.plan.fingerprint import training_code
 from sslpairs.plan.paths import evaluation_file, run_folder
-from sslpairs.streams import generator as named_stream
-from sslpairs.streams import stream_seed
+from sslpairs.random_streams import generator as named_stream
+from sslpairs.random_streams import stream_seed
 from sslpairs.training import run as training_run
 from sslpairs.training import trainer as training_loop
 from sslpairs.training.compiled import compile_networks
@@ -598,7 +598,7 @@ def test_the_online_classifier_learns_as_by_autograd_and_adam():
     reference = torch.optim.Adam(layer.parameters(), 0.01, weight_decay=0.1)
     for _ in range(5):
         h, y = torch.randn(2, 8, 6, generator=draws), torch.randint(4, (2, 8), generator=draws)
-        made.learn([Emb(h=h[0]), Emb(h=h[1])], list(y))
+        made.learn([Embeddings(features=h[0]), Embeddings(features=h[1])], list(y))
         loss = torch.nn.functional.cross_entropy(layer(h.flatten(0, 1)), y.flatten())
         reference.zero_grad()
         loss.backward()
@@ -714,7 +714,7 @@ def test_a_guide_may_compare_raw_projections(label, data, root):
     again.load_state_dict(weights(root, "guide")["method"])
     x = (data.train.images.tensor.float() / 255 - data.mean.view(1, -1, 1, 1)) / data.std.view(1, -1, 1, 1)
     with torch.no_grad():
-        assert torch.allclose(made, again.eval().embed(x).z, atol=1e-5)
+        assert torch.allclose(made, again.eval().embed(x).projection, atol=1e-5)
     assert made.shape == (297, 8)
 
 

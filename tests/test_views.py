@@ -547,7 +547,7 @@ def test_a_small_crop_of_the_whole_image_is_the_resized_image():
 def test_the_second_view_has_its_own_blur_and_solarisation_and_small_crops_are_drawn_like_the_first():
     blur = {"probability": 0.1, "sigma": [0.1, 2.0]}
     how = Augmentation.model_validate(PLAIN_VIEW | {"flip": 0.5, "second": {"blur": blur, "solarize": 0.2}})
-    first, second, third = (how.of_view(view) for view in range(3))
+    first, second, third = (how.for_view(view) for view in range(3))
     assert (first.blur, first.solarize, first.flip) == (None, 0.0, 0.5)
     assert (second.blur.probability, second.solarize, second.flip) == (0.1, 0.2, 0.5)
     assert third == first

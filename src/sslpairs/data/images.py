@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from sslpairs.data.memory import free_shared_memory
 from sslpairs.data.packs import Pack
 from sslpairs.errors import UserError
-from sslpairs.streams import sent
+from sslpairs.random_streams import to_device
 
 PIECE = 4 << 20
 """Maximum bytes that a worker decodes at once (but at least one image): small, so that all workers share the first batch."""
@@ -65,7 +65,7 @@ class Resident(Images):
         self.tensor = tensor
 
     def batches(self, indices: Iterable[Tensor]) -> Iterator[Tensor]:  # noqa: D102
-        return (self.tensor.index_select(0, sent(batch, self.device)) for batch in indices)
+        return (self.tensor.index_select(0, to_device(batch, self.device)) for batch in indices)
 
     def blocks(self, size: int) -> Iterator[Tensor]:  # noqa: D102
         return iter(self.tensor.split(size))
@@ -225,7 +225,7 @@ def _distinct(batch: Tensor) -> tuple[Tensor, Tensor | None]:
 
 
 def _expanded(images: Tensor, place: Tensor | None) -> Tensor:
-    return images if place is None else images.index_select(0, sent(place, images.device))
+    return images if place is None else images.index_select(0, to_device(place, images.device))
 
 
 def _ahead(work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:

@@ -35,10 +35,10 @@ class _Gather(torch.autograd.Function):
         return found.view(size, *own.shape)
 
     @staticmethod
-    def backward(ctx, slope: Tensor) -> Tensor:
-        own = slope.new_empty(slope[0].numel())
-        dist.reduce_scatter_tensor(own, slope.flatten())
-        return own.view(slope.shape[1:])
+    def backward(ctx, grad: Tensor) -> Tensor:
+        own = grad.new_empty(grad[0].numel())
+        dist.reduce_scatter_tensor(own, grad.flatten())
+        return own.view(grad.shape[1:])
 
 
 def gather(own: Tensor) -> Tensor:

@@ -38,6 +38,6 @@ def relaunch_under_torchrun(wanted: int, device: str, words: list[str], run: str
         leads = int(os.environ["SLURM_NODEID"] == "0")
         meeting = [f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-id={job}", f"--rdzv-conf=is_host={leads}"]
         meeting += [f"--rdzv-endpoint={first}:{20000 + job % 20000}"]
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # torchrun would set and announce it; `settle` sets the plan's number
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # torchrun would set and announce it; the plan's number follows
     torchrun = ["-m", "torch.distributed.run", *meeting, f"--nproc-per-node={here}"]
     os.execv(sys.executable, [sys.executable, *torchrun, "-m", "--", "sslpairs", *words])  # noqa: S606

@@ -12,7 +12,7 @@ from sslpairs.backbones.checkpoint import check_digest, load_backbone
 from sslpairs.backbones.features import features
 from sslpairs.config.protocols import Protocols
 from sslpairs.data.arrays import load
-from sslpairs.distributed.device import describe, pick_device, settle
+from sslpairs.distributed.device import configure_process, describe, pick_device
 from sslpairs.evaluation.encoded import Encoded
 from sslpairs.files import write_record
 from sslpairs.plan.fingerprint import evaluation_code
@@ -49,7 +49,7 @@ def evaluate(
     are measured during training.
     Raises ``UserError`` if the checkpoint is not the one that the receipt names.
     """
-    settle(threads)
+    configure_process(threads)
     path = root / checkpoint_file(run)
     receipt = check_digest(path, root)
     place = pick_device(device)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from sslpairs.config.protocols.few_labels import FewLabels
 from sslpairs.evaluation.encoded import Encoded, standardise
-from sslpairs.streams import generator
+from sslpairs.random_streams import generator
 
 ROWS = 1 << 14
 """Images whose features are brought to float64 at once."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from sslpairs.backbones.features import features, pixels
 from sslpairs.data.arrays import load
-from sslpairs.distributed.device import pick_device, settle
+from sslpairs.distributed.device import configure_process, pick_device
 from sslpairs.evaluation.encoded import Encoded
 from sslpairs.evaluation.evaluate import measure
 from sslpairs.methods.build import fresh_backbone
@@ -19,7 +19,7 @@ def floors(run: PlannedRun, protocols: dict[str, Any], root: Path, device: str, 
     ``run`` is a plan's entry of a run; the network is the initial one of its training. Protocols that are measured during training are
     left out.
     """
-    settle(threads)
+    configure_process(threads)
     spec = RunSpec.model_validate(run["spec"])
     protocols = {name: settings for name, settings in protocols.items() if settings is not None}
     data = load(run["dataset"], root, pick_device(device), spec.dataset)

@@ -29,9 +29,9 @@ class DimCL(Pairs):
     def __init__(self, settings: Settings):
         self.settings = settings
 
-    def combine(self, total: Tensor, step: Step) -> Tensor:
+    def add_loss(self, total: Tensor, step: Step) -> Tensor:
         """Uses the raw online projections of the two clean views, with gradients into both."""
         first, second = step.clean[:2]
-        term = dimensional_contrast(first.z, second.z, self.settings.temperature)
+        term = dimensional_contrast(first.projection, second.projection, self.settings.temperature)
         step.parts["dimcl"] = term.detach()
         return (1 - self.settings.weight) * total + self.settings.weight * term

@@ -95,11 +95,11 @@ class GPS(Pairs):
             f"({alone} of {count} images have none and keep themselves)"
         )
 
-    def partners(self, items: Tensor, draws: torch.Generator) -> Tensor:
+    def sample_positives(self, indices: Tensor, draws: torch.Generator) -> Tensor:
         """A candidate for the second view; items of two different images (SPPS) are unchanged."""
-        anchor, second = items.T
+        anchor, second = indices.T
         # Doubles, so that every candidate of a large table can be drawn.
-        share = torch.rand(len(items), generator=draws, dtype=torch.float64)
+        share = torch.rand(len(indices), generator=draws, dtype=torch.float64)
         column = (share * self.counts[anchor]).long()
         drawn = self.table[anchor, column]
         return torch.stack([anchor, torch.where(anchor == second, drawn, second)], dim=1)

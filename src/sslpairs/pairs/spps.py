@@ -143,6 +143,6 @@ class SPPS(Pairs):
             )  # fmt: skip
         return f"SPPS: {len(pairs)} pairs with a cosine within [{low:.4f}, {high:.4f}] among {count} images"
 
-    def items(self, items: Tensor, draws: torch.Generator) -> Tensor:
+    def pair_indices(self, indices: Tensor, draws: torch.Generator) -> Tensor:
         """Instance pairs, then the mined ones."""
-        return torch.cat([items, self.pairs.to(items.device)])
+        return torch.cat([indices, self.pairs.to(indices.device)])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sslpairs.backbones import checkpoint
 from sslpairs.data.arrays import load
-from sslpairs.distributed.device import describe, memory_used, pick_device, settle
+from sslpairs.distributed.device import configure_process, describe, memory_used, pick_device
 from sslpairs.distributed.processes import current_world
 from sslpairs.errors import Unreadable, UserError
 from sslpairs.files import read_json, write_atomic, write_record
@@ -46,7 +46,7 @@ def train(
     ``compiled`` compiles the networks with torch. ``git`` is the state of the repository as seen by another machine, in case there
     is no git here.
     """
-    settle(threads)
+    configure_process(threads)
     started = time.perf_counter()
     spec = RunSpec.model_validate(entry["spec"])
     place = pick_device(device)

@@ -19,12 +19,12 @@ from sslpairs.distributed.gather import share
 from sslpairs.distributed.processes import current_world
 from sslpairs.errors import UserError
 from sslpairs.guides.embed import embed, embed_with
-from sslpairs.methods.base import Clock
+from sslpairs.methods.base import TrainProgress
 from sslpairs.methods.build import build_method
 from sslpairs.pairs.base import Step
 from sslpairs.pairs.build import build_pairs
 from sslpairs.plan.spec import RunSpec
-from sslpairs.streams import generator, sent
+from sslpairs.random_streams import generator, to_device
 from sslpairs.training.compiled import compile_networks, nothing
 from sslpairs.training.metrics import LiveMetrics
 from sslpairs.training.online import OnlineClassifier
@@ -76,7 +76,7 @@ class Trainer:
         self.optimizer = build_optimizer(
             spec.optimizer, self.method.online_modules(), spec.batch_size, self.method.constant_rate_modules()
         )
-        large = [spec.augmentation.of_view(view) for view in (0, 1)]
+        large = [spec.augmentation.for_view(view) for view in (0, 1)]
         small = self.method.small
         self.augmentations = [(how, None) for how in large]
         if small:
@@ -121,7 +121,7 @@ class Trainer:
             if line := strategy.prepare(guided, generator(self.spec.seed, strategy.name, "prepare")):
                 log.info(line)
                 self.notes.append(line)
-            self.items = strategy.items(self.items, generator(self.spec.seed, strategy.name, "items"))
+            self.items = strategy.pair_indices(self.items, generator(self.spec.seed, strategy.name, "items"))
         # Equal on all ranks, unless different hardware puts a similarity on different sides of a threshold.
         self.items = self.world.broadcast(lambda: self.items)
 
@@ -208,7 +208,7 @@ class Trainer:
             both = images.chunk(2) if len(images) > len(own) else (images, images)
             views = [view.chunk(len(group)) for view in self._views(both, plans)]
             for batch, *seen in zip(group, *views, strict=True):
-                yield seen, [labels[sources] for sources in sent(batch.T.contiguous(), self.device)]
+                yield seen, [labels[sources] for sources in to_device(batch.T.contiguous(), self.device)]
 
     def _views(self, images: Sequence[Tensor], plans: Sequence[Plan]) -> list[Tensor]:
         """All views of a step from the images of both sources, which the small views use alternately."""
@@ -226,7 +226,7 @@ class Trainer:
         draws = {p.name: generator(spec.seed, p.name, "partners", epoch) for p in self.pairs}
         batches = list(self.items[order[: self.steps_per_epoch * spec.batch_size]].split(spec.batch_size))
         for strategy in self.pairs:
-            batches = [strategy.partners(batch, draws[strategy.name]) for batch in batches]
+            batches = [strategy.sample_positives(batch, draws[strategy.name]) for batch in batches]
         return batches
 
     def _plans(self, epoch: int) -> Iterator[list[Plan]]:
@@ -269,7 +269,7 @@ class Trainer:
             views,
             self.optimizer,
             draws,
-            Clock(step, spec.epochs * self.steps_per_epoch, step // self.steps_per_epoch),
+            TrainProgress(step, spec.epochs * self.steps_per_epoch, step // self.steps_per_epoch),
             bounds=self.bounds,
             autocast=torch.bfloat16 if spec.precision == "bfloat16" else None,
             loss_of=loss_of,

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslpairs.config.views import Augmentation
-from sslpairs.streams import sent
+from sslpairs.random_streams import to_device
 from sslpairs.views.draws import Plan, basis, draw, plan
 
 
@@ -34,7 +34,7 @@ def augment(
 
     ``images`` is uint8 ``[B, C, H, W]``; ``mean`` and ``std`` are ``[C]`` on the scale 0 to 1; ``draws`` are rows of
     uniform numbers ``[B, draws.COLUMNS]``, or a generator to draw them from, both on the CPU. Returns float32
-    ``[B, C, H, W]``, or ``[B, C, size, size]`` for small crops. ``how.second`` is ignored: call ``how.of_view`` first.
+    ``[B, C, H, W]``, or ``[B, C, size, size]`` for small crops. ``how.second`` is ignored: call ``how.for_view`` first.
     """
     table = draws if isinstance(draws, Tensor) else draw(len(images), draws)
     return apply(images, plan(how, table, images.shape[1:]), mean, std, size)
@@ -47,10 +47,10 @@ def apply(images: Tensor, what: Plan, mean: Tensor, std: Tensor, size: int | Non
     """
     x = _recolour(_look(images, what, size), what, mean, std)
     if what.sigmas is not None and len(rows := what.sigmas.nonzero()[:, 0]):
-        here = sent(rows, x.device)
+        here = to_device(rows, x.device)
         x = x.index_copy(0, here, _blur(x[here], what.sigmas[rows], what.reach))
     if what.solarized is not None and len(rows := what.solarized.nonzero()[:, 0]):
-        here = sent(rows, x.device)
+        here = to_device(rows, x.device)
         half, mirror = (((value - mean) / std).view(1, -1, 1, 1) for value in (0.5, 1 - mean))
         bright = x[here]
         x = x.index_copy(0, here, torch.where(bright >= half, mirror - bright, bright))
@@ -75,7 +75,7 @@ def _look(images: Tensor, what: Plan, size: int | None) -> Tensor:
         return _crop(images, what.boxes, to)
     x = images.float().div_(255)
     mirrored = what.boxes[:, 4] > 0
-    return torch.where(sent(mirrored, x.device).view(-1, 1, 1, 1), x.flip(3), x) if mirrored.any() else x
+    return torch.where(to_device(mirrored, x.device).view(-1, 1, 1, 1), x.flip(3), x) if mirrored.any() else x
 
 
 def _crop(images: Tensor, boxes: Tensor, to: tuple[int, int]) -> Tensor:
@@ -87,7 +87,7 @@ def _crop(images: Tensor, boxes: Tensor, to: tuple[int, int]) -> Tensor:
     count, channels, height, width = images.shape
     reduces = height > to[0] or width > to[1]  # a crop may be larger than its view
     # Horizontal, then vertical; flipped horizontally only.
-    box = sent(boxes, images.device)
+    box = to_device(boxes, images.device)
     start, extent, mirrored = box[:, :2].T, box[:, 2:4].T, torch.stack([box[:, 4], torch.zeros_like(box[:, 4])])
     if height == width:  # both at once
         across, down = _filter(start.flatten(), extent.flatten(), width, to[1], reduces, mirrored.flatten()).chunk(2)
@@ -129,7 +129,7 @@ def _rotate(images: Tensor, what: Plan, to: tuple[int, int]) -> Tensor:
     sign, cos, sin = 1 - 2 * mirrored, what.angles.cos(), what.angles.sin()
     # An output pixel p samples the input at centre + half size * flip * (rotation p).
     theta = torch.stack([hx * sign * cos, -hx * sign * sin, cx, hy * sin, hy * cos, cy], dim=1).view(-1, 2, 3)
-    theta = sent(theta, images.device)
+    theta = to_device(theta, images.device)
     # Equivalent to torch's affine_grid, which takes ten times as long.
     grid = torch.baddbmm(theta[:, :, 2:], theta[:, :, :2], _places(to, images.device).expand(count, 2, -1))
     grid = grid.view(count, 2, *to).permute(0, 2, 3, 1)
@@ -152,7 +152,7 @@ def _recolour(x: Tensor, what: Plan, mean: Tensor, std: Tensor) -> Tensor:
     if what.passes is not None:
         x = _jitter(x, what)
     elif what.gains is not None:
-        x = _blend(x, sent(what.gains, x.device)).clamp_(0, 1)
+        x = _blend(x, to_device(what.gains, x.device)).clamp_(0, 1)
     return x.sub_(mean.view(1, -1, 1, 1)).div_(std.view(1, -1, 1, 1))
 
 
@@ -174,13 +174,13 @@ def _jitter(x: Tensor, what: Plan) -> Tensor:
     """One change after the other, each clamped to 0 to 1, hue through HSV, then grayscale."""
     for gains, shifts in zip(what.passes.unbind(1), what.shifts.unbind(1), strict=True):
         gains = torch.stack([gains[:, 0], gains[:, 1], torch.zeros(len(gains)), gains[:, 2]], dim=1)
-        x = _blend(x, sent(gains, x.device)).clamp_(0, 1)
+        x = _blend(x, to_device(gains, x.device)).clamp_(0, 1)
         if len(rows := shifts.nonzero()[:, 0]):
-            here = sent(rows, x.device)
-            x = x.index_copy(0, here, shift_hue(x[here], sent(shifts[rows], x.device)))
+            here = to_device(rows, x.device)
+            x = x.index_copy(0, here, shift_hue(x[here], to_device(shifts[rows], x.device)))
     if what.gray is not None:
         grey = torch.einsum("bchw,c->bhw", x, basis(x.device)[0, :3])[:, None]
-        x = torch.where(sent(what.gray, x.device).view(-1, 1, 1, 1), grey, x)
+        x = torch.where(to_device(what.gray, x.device).view(-1, 1, 1, 1), grey, x)
     return x
 
 
@@ -220,7 +220,7 @@ def _blur(x: Tensor, sigmas: Tensor, reach: int) -> Tensor:
     reach = min(reach, height - 1, width - 1)
     offsets = torch.arange(-reach, reach + 1)
     kernel = torch.exp(-0.5 * (offsets / sigmas[:, None]) ** 2)
-    kernel = sent(kernel / kernel.sum(1, keepdim=True), x.device)
+    kernel = to_device(kernel / kernel.sum(1, keepdim=True), x.device)
     across, down = ((kernel @ _seen(size, reach, x.device)).view(count, size, size) for size in (width, height))
     y = torch.bmm(x.reshape(count, channels * height, width), across.transpose(1, 2))
     y = torch.bmm(down.repeat_interleave(channels, 0), y.view(count * channels, height, width))

@@ -70,7 +70,7 @@ class Plan:
 def plan(how: Augmentation, table: Tensor, shape: tuple[int, int, int]) -> Plan:
     """Interpret the rows ``[N, COLUMNS]`` under a recipe for images of ``shape`` C, H, W.
 
-    ``how.second`` is ignored: call ``how.of_view`` first.
+    ``how.second`` is ignored: call ``how.for_view`` first.
     """
     channels, height, width = shape
     whole = torch.tensor([0.0, 0.0, width, height]).expand(len(table), 4)
