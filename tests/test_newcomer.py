@@ -183,7 +183,7 @@ import numpy as np
 from sslpairs.data.sources import Opened
 
 
-def place(name, source, root):
+def source_path(name, source, root):
     """They are made up."""
 
 

@@ -657,9 +657,9 @@ def test_the_order_of_images_and_their_views_are_the_same_with_and_without_a_str
 def test_views_do_not_depend_on_how_many_steps_are_planned_or_made_at_once(label, data, root, monkeypatch):
     made = trainer(data, root, label, batch_size=16)
     wanted = list(made._batches(0))
-    assert len(wanted) > made.steps_at_once == training_loop.STEPS_PLANNED
+    assert len(wanted) > made.steps_at_once == training_loop.STEPS_SAMPLED
     for planned, at_once in ((3, 1), (3, 2), (1, 5), (7, 7)):
-        monkeypatch.setattr(training_loop, "STEPS_PLANNED", planned)
+        monkeypatch.setattr(training_loop, "STEPS_SAMPLED", planned)
         made.steps_at_once = at_once
         for ours, theirs in zip(made._batches(0), wanted, strict=True):
             for one, other in zip(ours, theirs, strict=True):

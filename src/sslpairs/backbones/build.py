@@ -8,8 +8,8 @@ from torch import nn
 from sslpairs.config.backbones import Backbone
 
 
-def build_backbone(how: Backbone, channels: int) -> tuple[nn.Module, int]:
+def build_backbone(settings: Backbone, channels: int) -> tuple[nn.Module, int]:
     """A network ``[B, channels, H, W] -> [B, D]`` with fresh weights from torch's global generator, and D."""
-    network, width = import_module(f"sslpairs.backbones.{how.kind}").build(how, channels)
+    network, width = import_module(f"sslpairs.backbones.{settings.kind}").build(settings, channels)
     # Convolutions in channels-last format are faster on the CPU (1.1 to 1.8 times here) and on tensor cores.
     return network.to(memory_format=torch.channels_last), width

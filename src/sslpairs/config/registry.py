@@ -19,7 +19,7 @@ def scan(package: str, base: type[M], other: str) -> dict[str, type[M]]:
 
     Raise ``UserError`` for a file without such a class, or without a counterpart in the package ``other``.
     """
-    found = {}
+    classes = {}
     for name in sorted(module.name for module in iter_modules(import_module(package).__path__)):
         if name == "base":
             continue
@@ -37,8 +37,8 @@ def scan(package: str, base: type[M], other: str) -> dict[str, type[M]]:
             raise UserError(f"{_file(package, name)}: {own[0].__name__} has no {' and no '.join(lacking)}; write it")
         if not find_spec(f"{other}.{name}"):
             raise UserError(f"{_file(other, name)} is missing, the counterpart of {_file(package, name)}; write it")
-        found[name] = own[0]
-    return found
+        classes[name] = own[0]
+    return classes
 
 
 def other_half(package: str, name: str, settings: type[Model]) -> type:

@@ -117,8 +117,8 @@ def _pack(folder: Path, name: str, dataset: Dataset, opened: Opened, start: floa
     for split in sorted(indices):
         files, labels = listed.files[split], listed.labels[split]
 
-        def complaint(place: int, reason: str, files: list[str] = files) -> str:
-            return unusable(listed.where, files[place], reason)
+        def complaint(number: int, reason: str, files: list[str] = files) -> str:
+            return unusable(listed.where, files[number], reason)
 
         pack = Pack(folder / f"{split}.pack", indices[split], channels, size, complaint)
         images[split] = Streamed(pack, torch.device("cpu"), decode_workers(shape))
@@ -127,11 +127,11 @@ def _pack(folder: Path, name: str, dataset: Dataset, opened: Opened, start: floa
 
     def decoded() -> Iterator[tuple[str, int, np.ndarray]]:
         for split in images:
-            place = 0
+            index = 0
             for block in images[split].blocks(images[split].rows):
                 for image in block.numpy():
-                    yield split, place, image
-                    place += 1
+                    yield split, index, image
+                    index += 1
             digest.update(listed.labels[split].astype("<i8"))
 
     for split, index, image in track(decoded(), sum(map(len, images.values())), name, "decoding"):

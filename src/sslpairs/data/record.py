@@ -199,7 +199,7 @@ def _read(path: Path) -> dict:
 
 def _meta(entry: dict, key: str, root: Path) -> dict[str, str]:
     meta = entry.get("meta") or {}
-    found = (meta.get(key) or {}) if isinstance(meta, dict) else None
-    if not isinstance(found, dict) or not all(isinstance(text, str) for pair in found.items() for text in pair):
+    hashes = (meta.get(key) or {}) if isinstance(meta, dict) else None
+    if not isinstance(hashes, dict) or not all(isinstance(text, str) for pair in hashes.items() for text in pair):
         raise UserError(f"{root / 'data.dvc'}: meta.{key} is not a map of names to hashes; git checkout data.dvc")
-    return dict(found)
+    return dict(hashes)

@@ -64,7 +64,7 @@ def say_read(name: str, counts: dict[str, int], classes: list[str], shape: Seque
 
 def source_path(name: str, dataset: Dataset, root: Path) -> Path | None:
     """The path that must exist to prepare the data set, or None if none is needed."""
-    return _kind(dataset.source).place(name, dataset.source, root)
+    return _kind(dataset.source).source_path(name, dataset.source, root)
 
 
 def is_here(name: str, dataset: Dataset, root: Path) -> bool:

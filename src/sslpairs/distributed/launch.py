@@ -26,8 +26,8 @@ def relaunch_under_torchrun(wanted: int, device: str, words: list[str], run: str
         if device == "cuda":
             pick_device(f"cuda:{here - 1}")  # raises if they are not available
         else:
-            found = max(1, gpus_here())
-            here = max(number for number in range(1, min(found, here) + 1) if here % number == 0)
+            available = max(1, gpus_here())
+            here = max(number for number in range(1, min(available, here) + 1) if here % number == 0)
     if here * nodes < wanted:
         log.warning("%s asks for %d GPUs: trained on %d, since no more are available here", run, wanted, here * nodes)
     if here * nodes == 1:

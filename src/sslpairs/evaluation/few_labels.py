@@ -24,8 +24,8 @@ def measure(settings: FewLabels, encoded: Encoded) -> dict[str, float]:
         for metric, rows in labelled(labels, settings, draw).items():
             weight, bias = ridge(known[rows], labels[rows], encoded.classes, penalty)
             for queries, wanted in zip(asked.split(ROWS), answers.split(ROWS), strict=True):
-                found = torch.addmm(bias, queries.double(), weight).argmax(1)
-                right[metric] += (found == wanted).sum()
+                predicted = torch.addmm(bias, queries.double(), weight).argmax(1)
+                right[metric] += (predicted == wanted).sum()
     return {metric: 100 * count.item() / (settings.draws * len(answers)) for metric, count in right.items()}
 
 
@@ -37,9 +37,9 @@ def labelled(labels: Tensor, settings: FewLabels, draw: int) -> dict[str, Tensor
     order = torch.randperm(len(labels), generator=generator(0, "few_labels", draw)).to(labels.device)
     by_class = order[labels[order].argsort(stable=True)]
     counts = labels.bincount()
-    place = torch.arange(len(labels), device=labels.device) - (counts.cumsum(0) - counts)[labels[by_class]]
+    rank = torch.arange(len(labels), device=labels.device) - (counts.cumsum(0) - counts)[labels[by_class]]
     most = counts.mul(settings.share).round().long().clamp(min=1)[labels[by_class]]
-    return {"per_class": by_class[place < settings.per_class], "share": by_class[place < most]}
+    return {"per_class": by_class[rank < settings.per_class], "share": by_class[rank < most]}
 
 
 def ridge(features: Tensor, labels: Tensor, classes: int, penalty: float) -> tuple[Tensor, Tensor]:

@@ -25,12 +25,12 @@ def floors(run: PlannedRun, protocols: dict[str, Any], root: Path, device: str, 
     data = load(run["dataset"], root, pick_device(device), spec.dataset)
     network, _ = fresh_backbone(spec, data.train.images.shape[1])
     network.to(data.train.images.device)
-    made = {
+    encoders = {
         "pixels": pixels,
         "untrained": lambda images: features(network, images, data.mean, data.std),
     }
     results = {}
-    for name, embed in made.items():
+    for name, embed in encoders.items():
         train, test = ((embed(split.images), split.labels) for split in (data.train, data.test))
         results[name] = measure(protocols, Encoded(train, test, len(data.classes), spec.seed))
     return results

@@ -33,22 +33,22 @@ def measure(settings: Linear, encoded: Encoded) -> dict[str, float]:
 
 
 @torch.no_grad()
-def linear_layers(how: Linear, x: Tensor, y: Tensor, classes: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def linear_layers(settings: Linear, x: Tensor, y: Tensor, classes: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The layer after each epoch, weights ``[C, D]`` and biases ``[C]``: the same two tensors each time, which continue to learn.
 
     ``x`` is ``[N, D]``, ``y`` int64 ``[N]``. Minimises the cross-entropy as ``torch.nn.Linear`` and the recipe's optimiser
     would; the gradient is computed directly, so that a step has few and large operations.
     """
-    batch = min(how.batch_size, len(x))
+    batch = min(settings.batch_size, len(x))
     values = _start(x, classes, seed)
     grads = torch.zeros_like(values)
     (weight, bias), (weight_grad, bias_grad) = _parts(values, classes), _parts(grads, classes)
-    kept, update = _updater(how.optimizer, values, grads, classes, batch)
+    kept, update = _updater(settings.optimizer, values, grads, classes, batch)
     steps = -(-len(x) // batch)
     minus_one = x.new_full((1, batch), -1.0)
     share = {size: x.new_full((size,), 1 / size) for size in {batch, len(x) - (steps - 1) * batch}}
     gathered = x.new_empty(max(1, min(steps, GATHERED_ENTRIES // (batch * x.shape[1]))) * batch, x.shape[1])
-    for epoch in range(how.epochs):
+    for epoch in range(settings.epochs):
         order = torch.randperm(len(x), generator=generator(seed, "linear", epoch)).to(x.device)
         step = epoch * steps
         for rows in order.split(len(gathered)):
@@ -61,7 +61,9 @@ def linear_layers(how: Linear, x: Tensor, y: Tensor, classes: int, seed: int) ->
                 grad.scatter_add_(0, right, minus_one[:, :size])
                 torch.addmm(weight_grad, grad, features, beta=kept, alpha=1 / size, out=weight_grad)
                 torch.addmv(bias_grad, grad, share[size], beta=kept, out=bias_grad)
-                update(base_rate(how.optimizer, batch) * rate_factor(how.schedule, step, steps, how.epochs))
+                update(
+                    base_rate(settings.optimizer, batch) * rate_factor(settings.schedule, step, steps, settings.epochs)
+                )
                 step += 1
         yield weight, bias
 
@@ -80,24 +82,24 @@ def _parts(row: Tensor, classes: int) -> tuple[Tensor, Tensor]:
 
 
 def _updater(
-    how: Optimizer, values: Tensor, grads: Tensor, classes: int, batch: int
+    settings: Optimizer, values: Tensor, grads: Tensor, classes: int, batch: int
 ) -> tuple[float, Callable[[float], None]]:
     """The factor on the gradients so far when new ones are added, and a function that then updates the values at a given rate."""
-    if how.name == "sgd":
+    if settings.name == "sgd":
         # torch.optim.SGD's formula, with the gradients as its momentum; its own step takes a third of the time of a small layer's.
         def update(rate: float) -> None:
-            if how.weight_decay:
-                grads.add_(values, alpha=how.weight_decay)
+            if settings.weight_decay:
+                grads.add_(values, alpha=settings.weight_decay)
             values.sub_(grads, alpha=rate)
 
-        return how.momentum, update
+        return settings.momentum, update
 
     layer = nn.Module()
     for name, value, grad in zip(("weight", "bias"), _parts(values, classes), _parts(grads, classes), strict=True):
         parameter = nn.Parameter(value)
         parameter.grad = grad
         layer.register_parameter(name, parameter)
-    optimizer = build_optimizer(how, [layer], batch)
+    optimizer = build_optimizer(settings, [layer], batch)
 
     def update(rate: float) -> None:
         set_rate(optimizer, rate)

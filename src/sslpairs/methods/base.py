@@ -63,14 +63,18 @@ class Embeddings:
         return self._map(lambda value: value.detach().to(dtype))
 
 
-def head(how: Head, width: int) -> ProjectionHead:
+def head(settings: Head, width: int) -> ProjectionHead:
     """A projector or predictor on ``width`` features, built from lightly's blocks."""
     blocks = []
-    for hidden in how.hidden:
-        blocks.append((width, hidden, nn.BatchNorm1d(hidden) if how.batch_norm else None, nn.ReLU()))
+    for hidden in settings.hidden:
+        blocks.append((width, hidden, nn.BatchNorm1d(hidden) if settings.batch_norm else None, nn.ReLU()))
         width = hidden
-    norm = nn.BatchNorm1d(how.output, affine=how.last_batch_norm != "fixed") if how.last_batch_norm else None
-    blocks.append((width, how.output, norm, None))
+    norm = (
+        nn.BatchNorm1d(settings.output, affine=settings.last_batch_norm != "fixed")
+        if settings.last_batch_norm
+        else None
+    )
+    blocks.append((width, settings.output, norm, None))
     return ProjectionHead(blocks)
 
 

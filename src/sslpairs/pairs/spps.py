@@ -62,7 +62,7 @@ def semantic_pairs(
     ``max_partners`` pairs with the same first image, the most similar ones. Similarities are computed in blocks, so memory
     grows with N and P but not with N * N. Raises ``ValueError`` beyond ``MOST_PAIRS``.
     """
-    found, total = [torch.empty(0, 2, dtype=torch.long, device=embedding.device)], 0
+    blocks, total = [torch.empty(0, 2, dtype=torch.long, device=embedding.device)], 0
     low = max(low, -1.5)  # above NO_PAIR
     for row, column, cosine in _blocks(embedding, ordered):
         hit = cosine >= low if inclusive else cosine > low
@@ -76,8 +76,8 @@ def semantic_pairs(
             raise ValueError(f"more than {MOST_PAIRS:,} pairs among {len(embedding):,} images")
         pairs[:, 0] += row
         pairs[:, 1] += column
-        found.append(pairs)
-    return torch.cat(found)
+        blocks.append(pairs)
+    return torch.cat(blocks)
 
 
 def cosine_quantiles(embedding: Tensor, quantiles: list[float], bins: int = 1_000_000) -> list[float]:
@@ -117,16 +117,16 @@ class SPPS(Pairs):
 
     def prepare(self, embed: Callable[[], Tensor], draws: torch.Generator) -> str:
         """Mine the pairs."""
-        how = self.settings
+        settings = self.settings
         embedding = embed()
-        count = max(2, round(how.share * len(embedding)))
+        count = max(2, round(settings.share * len(embedding)))
         chosen = torch.randperm(len(embedding), generator=draws)[:count].sort().values.to(embedding.device)
         mined = embedding[chosen]
-        low, high = how.low, how.high
-        if how.mode == "quantile":
+        low, high = settings.low, settings.high
+        if settings.mode == "quantile":
             low, high = cosine_quantiles(mined, [low, high])
         try:
-            pairs = semantic_pairs(mined, low, high, how.ordered, how.inclusive, how.max_partners)
+            pairs = semantic_pairs(mined, low, high, settings.ordered, settings.inclusive, settings.max_partners)
         except ValueError as error:
             raise UserError(
                 f"strategies.spps: {error} with a cosine from {low:.4f} to {high:.4f}; raise low, or set max_partners"

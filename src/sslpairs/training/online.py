@@ -15,11 +15,13 @@ from sslpairs.random_streams import stream_seed
 class OnlineClassifier:
     """The linear layer and its optimiser. It never touches the backbone: features are detached."""
 
-    def __init__(self, how: Online, width: int, classes: int, seed: int, device: torch.device):
+    def __init__(self, settings: Online, width: int, classes: int, seed: int, device: torch.device):
         with torch.random.fork_rng():
             torch.manual_seed(stream_seed(seed, "online"))
             self.layer = nn.Linear(width, classes).to(device)
-        self.optimizer = torch.optim.Adam(self.layer.parameters(), how.lr, weight_decay=how.weight_decay, fused=True)
+        self.optimizer = torch.optim.Adam(
+            self.layer.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True
+        )
 
     @torch.no_grad()
     def learn(self, clean: Sequence[Embeddings], labels: Sequence[Tensor]) -> None:

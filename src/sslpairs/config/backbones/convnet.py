@@ -21,9 +21,9 @@ class ConvNet(BackboneSettings):
 
     def convolutions(self, size: int, channels: int) -> list[Conv]:
         """One convolution per width."""
-        found = []
+        convolutions = []
         for width in self.widths:
             size = halved(size)
-            found.append(Conv(channels, width, 3, size))
+            convolutions.append(Conv(channels, width, 3, size))
             channels = width
-        return found
+        return convolutions

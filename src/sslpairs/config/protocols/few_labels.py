@@ -29,9 +29,9 @@ class FewLabels(Protocol):
     def quantities(self) -> dict[str, Quantity]:
         """With the numbers of labels."""
         share, labels = f"{100 * self.share:g} %", "label" if self.per_class == 1 else "labels"
-        one = Quantity(f"{self.per_class} a class", f"top-1 accuracy with {self.per_class} {labels} a class (%)")
+        per_class = Quantity(f"{self.per_class} a class", f"top-1 accuracy with {self.per_class} {labels} a class (%)")
         return {
-            "per_class": one,
+            "per_class": per_class,
             "share": Quantity(share, f"top-1 accuracy with {share} of the labels (%)"),
         }
 

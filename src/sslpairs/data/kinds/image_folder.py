@@ -20,7 +20,7 @@ from sslpairs.errors import UserError
 from sslpairs.files import sha256_file
 
 
-def place(name: str, source: ImageFolder, root: Path) -> Path:
+def source_path(name: str, source: ImageFolder, root: Path) -> Path:
     """The folder or archive at ``source.path``: ~ and $VARIABLES expanded, relative to ``root``."""
     text = os.path.expandvars(source.path)
     if unset := re.search(r"\$\w+|\$\{\w+\}", text):
@@ -40,7 +40,7 @@ def open_source(name: str, source: ImageFolder, root: Path) -> Opened:
 
 
 def _list_images(name: str, source: ImageFolder, root: Path) -> Listed:
-    path = place(name, source, root)
+    path = source_path(name, source, root)
     where = f"data set '{name}': {shown(str(path))}"
     _check_file(where, path, source)
     say(f"{name}: reading the list of files in {shown(path.name)}")
@@ -72,8 +72,8 @@ def _decoded(name: str, source: ImageFolder, listed: Listed) -> dict[str, np.nda
         split: np.empty((len(labels), source.channels, source.size, source.size), np.uint8)
         for split, labels in listed.labels.items()
     }
-    for split, place, member in encoded(name, listed, "decoding"):
-        images[split][place] = _decode(listed.where, member, source.size, source.channels)
+    for split, index, member in encoded(name, listed, "decoding"):
+        images[split][index] = _decode(listed.where, member, source.size, source.channels)
     return images
 
 
@@ -98,9 +98,9 @@ def _check_file(where: str, path: Path, source: ImageFolder) -> None:
         )
     if not path.name.lower().endswith(SUFFIXES):
         raise UserError(f"{where} is neither a folder nor an archive of a known type; use one of {', '.join(SUFFIXES)}")
-    if source.sha256 and (found := sha256_file(path)) != source.sha256:
+    if source.sha256 and (actual := sha256_file(path)) != source.sha256:
         raise UserError(
-            f"{where} has sha256 {found}, but config/datasets.yaml expects {source.sha256}\n"
+            f"{where} has sha256 {actual}, but config/datasets.yaml expects {source.sha256}\n"
             "get the file again, or correct 'sha256' there if this file is the right one"
         )
 
