@@ -362,7 +362,7 @@ def optimizer(name, **values):
     common = {"name": name, "lr": 0.3, "reference_batch": None, "weight_decay": 1e-4}
     extra = {"sgd": {"momentum": 0.9}, "adam": {}, "lars": {"momentum": 0.9, "trust_coefficient": 0.02}}
     extra["lars"] |= {"clip": False, "adapt_vectors": False}
-    return TypeAdapter(recipes.Optimizer).validate_python(common | extra[name] | values)
+    return TypeAdapter(recipes.OptimizerSettings).validate_python(common | extra[name] | values)
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def test_more_neighbours_than_images_is_an_error_with_both_numbers(k, include_se
 
 
 def gps(**changes):
-    return GPS(recipes.GPS.model_validate(STRATEGIES["gps"] | changes))
+    return GPS(recipes.GPSSettings.model_validate(STRATEGIES["gps"] | changes))
 
 
 def test_too_many_neighbours_in_a_recipe_name_the_key():
@@ -403,7 +403,7 @@ def test_limit_partners_keeps_the_most_similar_ones_of_each_first_image(most, or
 
 
 def spps(**changes):
-    return SPPS(recipes.SPPS.model_validate(STRATEGIES["spps"] | changes))
+    return SPPS(recipes.SPPSSettings.model_validate(STRATEGIES["spps"] | changes))
 
 
 def test_spps_appends_its_pairs_to_the_instance_pairs():
@@ -450,7 +450,7 @@ def test_spps_without_a_pair_warns_with_numbers_and_goes_on(caplog):
 
 
 def mixco(**changes):
-    return MixCo(recipes.MixCo.model_validate(STRATEGIES["mixco"] | changes))
+    return MixCo(recipes.MixCoSettings.model_validate(STRATEGIES["mixco"] | changes))
 
 
 @pytest.mark.parametrize("alpha", [None, 0.3, 1.0, 4.0])
@@ -751,7 +751,7 @@ def test_the_adversarial_norms_are_switched_off_again_after_an_error():
 def test_what_is_evaluated_has_the_plain_networks_names_and_the_main_norms_values(backbone):
     plain = build_method(tiny_spec("simclr", backbone=backbone), 1)
     doubled = build_method(tiny_spec("simclr+clae", backbone=backbone), 1)
-    CLAE(recipes.CLAE.model_validate(STRATEGIES["clae"])).wrap(doubled)
+    CLAE(recipes.CLAESettings.model_validate(STRATEGIES["clae"])).wrap(doubled)
     kept = main_weights(doubled.backbone.state_dict())
     assert list(kept) == list(plain.backbone.state_dict())
     plain.backbone.load_state_dict(kept)

@@ -83,7 +83,7 @@ def randomise(network, seed):
 
 def make(method, seed, head="norm in head", **settings):
     """A base method in which every network, momentum encoders too, has random weights of its own."""
-    kind = getattr(recipes, method.__name__)
+    kind = getattr(recipes, f"{method.__name__}Settings")
     made = method(kind(projector=HEADS[head], **settings), conv_network(), WIDTH).double().train()
     randomise(made, seed)
     last = [module for module in made.projector.modules() if isinstance(module, nn.Linear)][-1]
@@ -243,7 +243,7 @@ def test_simclr_with_mixco_adds_the_mean_of_two_soft_terms_from_two_more_forward
         return loss
 
     method = make(SimCLR, seed, head, temperature=0.5)
-    mixco = MixCo(recipes.MixCo(temperature=0.2, weight=weight, alpha=None, hard_codes=False))
+    mixco = MixCo(recipes.MixCoSettings(temperature=0.2, weight=weight, alpha=None, hard_codes=False))
     assert_step_is(reference_step, method, mixco, images(seed), given={"mixco": lam})
 
 
@@ -274,7 +274,7 @@ def test_moco_with_mixco_shares_one_batch_and_moves_the_key_encoder_first(seed, 
 
     method = make(MoCo, seed, head, temperature=0.2, queue=size, momentum=[0.8, 0.95])
     method.oldest.fill_(place)
-    mixco = MixCo(recipes.MixCo(temperature=0.3, weight=weight, alpha=None, hard_codes=False))
+    mixco = MixCo(recipes.MixCoSettings(temperature=0.3, weight=weight, alpha=None, hard_codes=False))
     assert_step_is(reference_step, method, mixco, images(seed), given={"mixco": {0: lam[0]}})
 
 
@@ -361,7 +361,7 @@ def test_swav_with_mixco_is_the_mean_of_eight_cross_entropies(seed, head, hard, 
         hard=hard,
         frozen=step < 2,
     )
-    mixco = MixCo(recipes.MixCo(temperature=0.25, weight=1.0, alpha=None, hard_codes=hard))
+    mixco = MixCo(recipes.MixCoSettings(temperature=0.25, weight=1.0, alpha=None, hard_codes=hard))
     progress = TrainProgress(step=step, steps=10, epoch=1)
     assert_step_is(reference_step, method, mixco, images(seed, small=2), progress=progress, given={"mixco": lam})
 
@@ -481,7 +481,7 @@ def test_dimcl_is_a_convex_combination_on_raw_projections(seed, head, weight, ba
     method = make(kind, seed, head, **settings)
     if kind is MoCoPlus:
         method.oldest.fill_(16)
-    assert_step_is(reference_step, method, DimCL(recipes.DimCL(weight=weight, temperature=0.15)), images(seed))
+    assert_step_is(reference_step, method, DimCL(recipes.DimCLSettings(weight=weight, temperature=0.15)), images(seed))
 
 
 # --- CLAE ------------------------------------------------------------------------------------------------------------
@@ -547,7 +547,7 @@ def place_of(name, main, adversarial):
 def wrapped(method, main, adversarial, epsilon, weight):
     """The method under CLAE, in the state of the two networks."""
     how = {"batch_norm_momentum": 0.01, "clip": False, "attack_updates_norms": True}
-    clae = CLAE(recipes.CLAE(epsilon=epsilon, weight=weight, **how))
+    clae = CLAE(recipes.CLAESettings(epsilon=epsilon, weight=weight, **how))
     clae.wrap(method)
     state = {}
     for name in method.state_dict():

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from sslpairs.config.backbones.convnet import ConvNet
+from sslpairs.config.backbones.convnet import ConvNetSettings
 
 
 class Layers(nn.Sequential):
@@ -12,7 +12,7 @@ class Layers(nn.Sequential):
         return super().forward(x)
 
 
-def build(settings: ConvNet, channels: int) -> tuple[nn.Module, int]:
+def build(settings: ConvNetSettings, channels: int) -> tuple[nn.Module, int]:
     """Fresh weights from torch's global generator."""
     layers: list[nn.Module] = []
     for width in settings.widths:

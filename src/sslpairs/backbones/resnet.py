@@ -2,10 +2,10 @@
 
 from torch import nn
 
-from sslpairs.config.backbones.resnet import ResNet
+from sslpairs.config.backbones.resnet import ResNetSettings
 
 
-def build(settings: ResNet, channels: int) -> tuple[nn.Module, int]:
+def build(settings: ResNetSettings, channels: int) -> tuple[nn.Module, int]:
     """Fresh weights from torch's global generator."""
     from torchvision import models
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from sslpairs.config.papers import Paper, Setting
+from sslpairs.config.papers import ColumnSettings, Paper
 from sslpairs.config.scales import Scale, Unnamed
 from sslpairs.errors import UserError, nearest, shown
 
@@ -80,11 +80,11 @@ def check_paper(paper: Paper, known: dict[str, set[str]], where: Where, scale_fi
                         )
 
 
-def _settings(paper: Paper) -> list[Setting]:
+def _settings(paper: Paper) -> list[ColumnSettings]:
     return [setting for table in paper.tables.values() for setting in (table.setting, *table.columns)]
 
 
-def _names(settings: Iterable[Setting | Unnamed], kind: str) -> set[str]:
+def _names(settings: Iterable[ColumnSettings | Unnamed], kind: str) -> set[str]:
     """Values that the settings give for one map of the scale."""
     values = [getattr(setting, key, None) for setting in settings for key in MAPS[kind]]
     return {str(value) for value in values if value is not None}

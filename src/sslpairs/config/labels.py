@@ -80,7 +80,7 @@ def combinations_page() -> str:
     lines = [
         "# Base methods and pair strategies",
         "",
-        "Written by `sslpairs schema` from `src/sslpairs/config/strategies/`, by which labels are read and refused.",
+        "Written by `sslpairs schema` from `src/sslpairs/config/strategies/`, which also decides which labels are accepted.",
         "",
         "**released**: as in the paper's released code. **paper**: the paper names it and released no code. **ours**: no source",
         "defines it; the definition is this project's. **refused**: has no meaning, and a label that asks for it is an error.",

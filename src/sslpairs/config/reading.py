@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from sslpairs.config.agreement import MAPS, check_paper, check_scale
 from sslpairs.config.base import NAME
-from sslpairs.config.datasets import Dataset, Datasets
+from sslpairs.config.datasets import Datasets, DatasetSettings
 from sslpairs.config.loading import line_of, load_yaml, read_value
 from sslpairs.config.papers import Paper
 from sslpairs.config.recipes import Recipe
@@ -33,7 +33,7 @@ class Config:
 
     root: Path
     settings: Settings
-    datasets: dict[str, Dataset]
+    datasets: dict[str, DatasetSettings]
     scale_name: str
     scale: Scale
     recipes: dict[str, Recipe]

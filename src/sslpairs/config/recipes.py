@@ -107,7 +107,7 @@ def _at(key: str, message: str) -> PydanticCustomError:
 
 
 def __getattr__(name: str) -> Any:
-    """Look up settings classes by name, whichever file defines them: ``recipes.SimCLR``, ``recipes.Head``."""
+    """Look up settings classes by name, whichever file defines them: ``recipes.SimCLRSettings``, ``recipes.HeadSettings``."""
     classes = {
         settings.__name__: settings
         for settings in (*METHODS.values(), *STRATEGIES.values(), *PROTOCOLS.values(), *BACKBONES.values())

@@ -42,13 +42,13 @@ def scan(package: str, base: type[M], other: str) -> dict[str, type[M]]:
 
 
 def other_half(package: str, name: str, settings: type[Model]) -> type:
-    """Return the class of the same name in the file of the same name. Raise ``UserError`` if there is none."""
+    """Return the class that these settings are for, from the file of the same name: ``SimCLR`` for ``SimCLRSettings``. Raise
+    ``UserError`` if there is none."""
+    title = settings.__name__.removesuffix("Settings")
     try:
-        return getattr(import_module(f"{package}.{name}"), settings.__name__)
+        return getattr(import_module(f"{package}.{name}"), title)
     except AttributeError:
-        raise UserError(
-            f"{_file(package, name)}: has no class {settings.__name__} to match its settings; write it"
-        ) from None
+        raise UserError(f"{_file(package, name)}: has no class {title} to match its settings; write it") from None
 
 
 def _file(package: str, name: str) -> str:

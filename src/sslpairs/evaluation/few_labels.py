@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from sslpairs.config.protocols.few_labels import FewLabels
+from sslpairs.config.protocols.few_labels import FewLabelsSettings
 from sslpairs.evaluation.encoded import Encoded, standardise
 from sslpairs.random_streams import generator
 
@@ -11,7 +11,7 @@ ROWS = 1 << 14
 """Images whose features are brought to float64 at once."""
 
 
-def measure(settings: FewLabels, encoded: Encoded) -> dict[str, float]:
+def measure(settings: FewLabelsSettings, encoded: Encoded) -> dict[str, float]:
     """Top-1 in percent, mean over draws of the labelled images, with ``per_class`` labels a class and with a ``share`` of all labels.
 
     Features are standardised by all training images, which takes no labels.
@@ -29,7 +29,7 @@ def measure(settings: FewLabels, encoded: Encoded) -> dict[str, float]:
     return {metric: 100 * count.item() / (settings.draws * len(answers)) for metric, count in right.items()}
 
 
-def labelled(labels: Tensor, settings: FewLabels, draw: int) -> dict[str, Tensor]:
+def labelled(labels: Tensor, settings: FewLabelsSettings, draw: int) -> dict[str, Tensor]:
     """Metric -> indices of the images that are labelled in a draw, int64: of each class the first ones in the order of the draw.
 
     They depend on nothing but the labels and the number of the draw.

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from sslpairs.config.optimization import Optimizer
-from sslpairs.config.protocols.linear import Linear
+from sslpairs.config.optimization import OptimizerSettings
+from sslpairs.config.protocols.linear import LinearSettings
 from sslpairs.evaluation.encoded import Encoded, hits, percent, standardise
 from sslpairs.random_streams import generator, stream_seed
 from sslpairs.training.optimization import base_rate, build_optimizer, rate_factor, set_rate
@@ -17,7 +17,7 @@ LOGITS = 1 << 24
 """Logits of test images held at once: 64 MB in float32."""
 
 
-def measure(settings: Linear, encoded: Encoded) -> dict[str, float]:
+def measure(settings: LinearSettings, encoded: Encoded) -> dict[str, float]:
     """Top-1 and top-5 in percent after the last epoch, and top-1 of the best epoch (chosen on the test images, as in the released
     code)."""
     (x, y), (queries, answers) = encoded.train, encoded.test
@@ -33,7 +33,9 @@ def measure(settings: Linear, encoded: Encoded) -> dict[str, float]:
 
 
 @torch.no_grad()
-def linear_layers(settings: Linear, x: Tensor, y: Tensor, classes: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def linear_layers(
+    settings: LinearSettings, x: Tensor, y: Tensor, classes: int, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     """The layer after each epoch, weights ``[C, D]`` and biases ``[C]``: the same two tensors each time, which continue to learn.
 
     ``x`` is ``[N, D]``, ``y`` int64 ``[N]``. Minimises the cross-entropy as ``torch.nn.Linear`` and the recipe's optimiser
@@ -82,7 +84,7 @@ def _parts(row: Tensor, classes: int) -> tuple[Tensor, Tensor]:
 
 
 def _updater(
-    settings: Optimizer, values: Tensor, grads: Tensor, classes: int, batch: int
+    settings: OptimizerSettings, values: Tensor, grads: Tensor, classes: int, batch: int
 ) -> tuple[float, Callable[[float], None]]:
     """The factor on the gradients so far when new ones are added, and a function that then updates the values at a given rate."""
     if settings.name == "sgd":

@@ -8,7 +8,7 @@ import torch
 from lightly.models.modules.heads import ProjectionHead
 from torch import Tensor, nn
 
-from sslpairs.config.networks import Head
+from sslpairs.config.networks import HeadSettings
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Embeddings:
         return self._map(lambda value: value.detach().to(dtype))
 
 
-def head(settings: Head, width: int) -> ProjectionHead:
+def head(settings: HeadSettings, width: int) -> ProjectionHead:
     """A projector or predictor on ``width`` features, built from lightly's blocks."""
     blocks = []
     for hidden in settings.hidden:

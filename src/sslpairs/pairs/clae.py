@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sslpairs.config.strategies.clae import CLAE as Settings
+from sslpairs.config.strategies.clae import CLAESettings
 from sslpairs.methods.base import BaseMethod, Embeddings
 from sslpairs.pairs.base import Pairs, Step
 
@@ -72,7 +72,7 @@ class CLAE(Pairs):
 
     name = "clae"
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: CLAESettings):
         self.settings = settings
 
     def unwrap(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:  # noqa: D102

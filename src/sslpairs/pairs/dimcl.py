@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from sslpairs.config.strategies.dimcl import DimCL as Settings
+from sslpairs.config.strategies.dimcl import DimCLSettings
 from sslpairs.methods.simclr import nt_xent
 from sslpairs.pairs.base import Pairs, Step
 
@@ -26,7 +26,7 @@ class DimCL(Pairs):
 
     name = "dimcl"
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: DimCLSettings):
         self.settings = settings
 
     def add_loss(self, total: Tensor, step: Step) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sslpairs.backbones.nearest import smallest_products
-from sslpairs.config.strategies.gps import GPS as Settings
+from sslpairs.config.strategies.gps import GPSSettings
 from sslpairs.errors import UserError
 from sslpairs.pairs.base import Pairs
 
@@ -48,7 +48,7 @@ class GPS(Pairs):
 
     name = "gps"
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: GPSSettings):
         self.settings = settings
         self.rebuild_every = settings.rebuild.every if settings.rebuild else None
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslpairs.config.strategies.mixco import MixCo as Settings
+from sslpairs.config.strategies.mixco import MixCoSettings
 from sslpairs.methods.base import Embeddings
 from sslpairs.methods.codes import code_loss
 from sslpairs.pairs.base import Pairs, Step
@@ -53,7 +53,7 @@ class MixCo(Pairs):
 
     name = "mixco"
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: MixCoSettings):
         self.settings = settings
 
     def _shares(self, count: int, draws: torch.Generator) -> Tensor:

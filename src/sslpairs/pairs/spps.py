@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslpairs.config.strategies.spps import SPPS as Settings
+from sslpairs.config.strategies.spps import SPPSSettings
 from sslpairs.errors import UserError
 from sslpairs.pairs.base import Pairs
 
@@ -111,7 +111,7 @@ class SPPS(Pairs):
 
     name = "spps"
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: SPPSSettings):
         self.settings = settings
         self.pairs = torch.empty(0, 2, dtype=torch.long)
 

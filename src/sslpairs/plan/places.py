@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sslpairs.config.labels import parse_label
-from sslpairs.config.papers import Setting, Table
+from sslpairs.config.papers import ColumnSettings, TableSettings
 from sslpairs.config.reading import Config
 from sslpairs.config.recipes import Recipe
 from sslpairs.errors import UserError, listed, nearest, shown
@@ -67,7 +67,7 @@ class Places:
         except UserError as error:
             raise UserError(f"{self.where}.{where}: {error}") from None
 
-    def _place(self, *settings: Setting) -> Place:
+    def _place(self, *settings: ColumnSettings) -> Place:
         """Merge the settings (the last one that names a value wins), then map the values to the scale."""
         value: dict[str, Any] = {"set": {}}
         for setting in settings:
@@ -118,7 +118,7 @@ class Places:
             f"{self.config.scale_file}: {kind}: no entry for '{shown(value)}' ({self.where}); add it or a default (known: {known})"
         )
 
-    def _comparable(self, *settings: Setting) -> bool:
+    def _comparable(self, *settings: ColumnSettings) -> bool:
         """Whether the scale trains in exactly the published setting: the named data set and network, and the same
         batch size and epochs if they are named."""
         value: dict[str, Any] = {}
@@ -133,7 +133,7 @@ class Places:
         )
         return scale.comparable and "dataset" in value and named and same
 
-    def _columns(self, table: Table) -> dict[str, Place]:
+    def _columns(self, table: TableSettings) -> dict[str, Place]:
         """Return the columns. Settings that the scale maps to the same place are merged."""
         places: list[Place] = []
         for column in table.columns:
@@ -142,7 +142,7 @@ class Places:
                 places.append(place)
         return {f"c{number}": place for number, place in enumerate(places)}
 
-    def _fitting(self, table: Table, columns: dict[str, Place], where: Setting) -> list[str]:
+    def _fitting(self, table: TableSettings, columns: dict[str, Place], where: ColumnSettings) -> list[str]:
         """Return the columns that represent at least one of the paper's settings matching ``where``."""
         wanted = where.model_dump(exclude_none=True, exclude={"set"}) | where.set
         fitting = []

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sslpairs.config.labels import parse_label
-from sslpairs.config.papers import Claim, Paper, Setting, Table
+from sslpairs.config.papers import ClaimSettings, ColumnSettings, Paper, TableSettings
 from sslpairs.config.protocols import PROTOCOLS, described, named
 from sslpairs.config.reading import Config
 from sslpairs.errors import UserError, nearest, shown
@@ -65,7 +65,7 @@ def make_plan(config: Config, contents: dict[str, str], strict: bool = False) ->
 class _Planner(Runs):
     """Tables, claims and figures of a plan."""
 
-    def add_table(self, paper_id: str, paper: Paper, table_id: str, table: Table) -> None:
+    def add_table(self, paper_id: str, paper: Paper, table_id: str, table: TableSettings) -> None:
         """Plan one table, with its runs and evaluations."""
         self._begin(paper_id, table_id)
         table = table.model_copy(update={"metrics": self._metrics(table)})
@@ -131,13 +131,13 @@ class _Planner(Runs):
                 "config": dataset.model_dump(mode="json"),
             }
 
-    def _metrics(self, table: Table) -> list[str]:
+    def _metrics(self, table: TableSettings) -> list[str]:
         """The table's own, then those that the scale shows in every table."""
         evaluated = self.recipe.evaluation.chosen().keys()
         more = [m for m in self.config.scale.metrics if named(m).protocol in evaluated]
         return list(dict.fromkeys([*table.metrics, *more]))
 
-    def _asked(self, table: Table) -> dict[str, list[str]]:
+    def _asked(self, table: TableSettings) -> dict[str, list[str]]:
         """Return protocol -> metrics that the table shows. Raise ``UserError`` for a metric that is not measured there."""
         asked: dict[str, list[str]] = {}
         elsewhere = any(column.evaluate_on for column in (table.setting, *table.columns))
@@ -175,7 +175,7 @@ class _Planner(Runs):
                 entry["key"] = digest([entry, self.plan.tables[figure.table]["key"], code])
                 self.plan.figures[figure_id] = entry
 
-    def _column_entries(self, table: Table, columns: dict[str, Place]) -> list[PlannedColumn]:
+    def _column_entries(self, table: TableSettings, columns: dict[str, Place]) -> list[PlannedColumn]:
         entries = []
         for name, place in columns.items():
             facts = {
@@ -208,7 +208,7 @@ class _Planner(Runs):
             entry["label"] = ", ".join(parts) or facts["dataset"]
         return entries
 
-    def _claims(self, table_id: str, table: Table, rows: dict, columns: dict[str, Place]) -> list[PlannedClaim]:
+    def _claims(self, table_id: str, table: TableSettings, rows: dict, columns: dict[str, Place]) -> list[PlannedClaim]:
         entries = []
         labels = {entry["id"]: entry["label"] for entry in self._column_entries(table, columns)}
         for number, claim in enumerate(table.all_claims()):
@@ -248,7 +248,7 @@ class _Planner(Runs):
                 entries.append({"id": name, **base, "setting": setting, "terms": terms})
         return entries
 
-    def _published_effect(self, table: Table, claim: Claim) -> PlannedEffect | None:
+    def _published_effect(self, table: TableSettings, claim: ClaimSettings) -> PlannedEffect | None:
         if claim.published is None:
             return None
         effect = claim.published
@@ -260,7 +260,7 @@ class _Planner(Runs):
             "comparable": self._comparable(table.setting, effect.setting),
         }
 
-    def _published(self, table: Table, rows: dict, columns: dict[str, Place]) -> list[PlannedValue]:
+    def _published(self, table: TableSettings, rows: dict, columns: dict[str, Place]) -> list[PlannedValue]:
         entries = []
         for number, value in enumerate(table.published):
             where = f"{self.where}.published[{number}]"
@@ -309,7 +309,7 @@ def _in_words(value: Any) -> Any:
     return " ".join(str(value[key]) for key in ("kind", "method") if key in value) if isinstance(value, dict) else value
 
 
-def _describe(*settings: Setting) -> str:
+def _describe(*settings: ColumnSettings) -> str:
     """Describe a setting as text, for example 'ImageNet, ResNet-50, batch 1024'."""
     value: dict[str, Any] = {}
     for setting in settings:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sslpairs.backbones.features import features
-from sslpairs.config.optimization import Online
+from sslpairs.config.optimization import OnlineClassifierSettings
 from sslpairs.data.arrays import ImageData
 from sslpairs.methods.base import Embeddings
 from sslpairs.random_streams import stream_seed
@@ -15,7 +15,7 @@ from sslpairs.random_streams import stream_seed
 class OnlineClassifier:
     """The linear layer and its optimiser. It never touches the backbone: features are detached."""
 
-    def __init__(self, settings: Online, width: int, classes: int, seed: int, device: torch.device):
+    def __init__(self, settings: OnlineClassifierSettings, width: int, classes: int, seed: int, device: torch.device):
         with torch.random.fork_rng():
             torch.manual_seed(stream_seed(seed, "online"))
             self.layer = nn.Linear(width, classes).to(device)

@@ -10,13 +10,16 @@ from sslpairs.config import recipes
 from sslpairs.training.lars import LARS
 
 
-def base_rate(settings: recipes.Optimizer, batch_size: int) -> float:
+def base_rate(settings: recipes.OptimizerSettings, batch_size: int) -> float:
     """The peak learning rate: scaled by the batch size if the recipe says so."""
     return settings.lr * (batch_size / settings.reference_batch if settings.reference_batch else 1)
 
 
 def build_optimizer(
-    settings: recipes.Optimizer, modules: Iterable[nn.Module], batch_size: int, constant: Iterable[nn.Module] = ()
+    settings: recipes.OptimizerSettings,
+    modules: Iterable[nn.Module],
+    batch_size: int,
+    constant: Iterable[nn.Module] = (),
 ) -> torch.optim.Optimizer:
     """An optimiser for all parameters of some networks; those of ``constant`` keep the peak rate."""
     kept = {id(p) for module in constant for p in module.parameters()}

@@ -8,7 +8,7 @@ from sslpairs.config.backbones.base import BackboneSettings, Conv, halved
 from sslpairs.config.base import Width
 
 
-class ConvNet(BackboneSettings):
+class ConvNetSettings(BackboneSettings):
     """A small plain network: 3x3 convolutions of stride 2, each with batch norm and ReLU, then a global mean."""
 
     kind: Literal["convnet"]

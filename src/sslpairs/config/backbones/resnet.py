@@ -7,7 +7,7 @@ from sslpairs.config.backbones.base import BackboneSettings, Conv, halved
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
 
-class ResNet(BackboneSettings):
+class ResNetSettings(BackboneSettings):
     """torchvision's ResNet without its classifier."""
 
     kind: Literal["resnet"]

@@ -6,7 +6,7 @@ from sslpairs.config.base import Count, Fraction, Positive
 from sslpairs.config.protocols.base import Protocol, Quantity
 
 
-class FewLabels(Protocol):
+class FewLabelsSettings(Protocol):
     """Settings of ``evaluation/few_labels.py``. The metrics have the names of the two numbers of labels."""
 
     title: ClassVar[str] = "few labels"

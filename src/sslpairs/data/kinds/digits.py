@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from sslpairs.config.sources.digits import Digits
+from sslpairs.config.sources.digits import DigitsSettings
 from sslpairs.data.sources import Opened
 
 
-def source_path(name: str, source: Digits, root: Path) -> None:
+def source_path(name: str, source: DigitsSettings, root: Path) -> None:
     """None: the images come with scikit-learn."""
 
 
-def open_source(name: str, source: Digits, root: Path) -> Opened:
+def open_source(name: str, source: DigitsSettings, root: Path) -> Opened:
     """The images, in the library's order."""
     from sklearn.datasets import load_digits
 

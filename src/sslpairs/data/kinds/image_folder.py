@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sslpairs.config.sources.image_folder import ImageFolder
+from sslpairs.config.sources.image_folder import ImageFolderSettings
 from sslpairs.data.archives import SUFFIXES, Member, members
 from sslpairs.data.decoding import decode
 from sslpairs.data.layout import listing
@@ -20,7 +20,7 @@ from sslpairs.errors import UserError
 from sslpairs.files import sha256_file
 
 
-def source_path(name: str, source: ImageFolder, root: Path) -> Path:
+def source_path(name: str, source: ImageFolderSettings, root: Path) -> Path:
     """The folder or archive at ``source.path``: ~ and $VARIABLES expanded, relative to ``root``."""
     text = os.path.expandvars(source.path)
     if unset := re.search(r"\$\w+|\$\{\w+\}", text):
@@ -31,7 +31,7 @@ def source_path(name: str, source: ImageFolder, root: Path) -> Path:
     return root / os.path.expanduser(text)
 
 
-def open_source(name: str, source: ImageFolder, root: Path) -> Opened:
+def open_source(name: str, source: ImageFolderSettings, root: Path) -> Opened:
     """First pass over the files: reports every layout error as a UserError. Decoding is the second pass."""
     listed = _list_images(name, source, root)
     return Opened(
@@ -39,7 +39,7 @@ def open_source(name: str, source: ImageFolder, root: Path) -> Opened:
     )
 
 
-def _list_images(name: str, source: ImageFolder, root: Path) -> Listed:
+def _list_images(name: str, source: ImageFolderSettings, root: Path) -> Listed:
     path = source_path(name, source, root)
     where = f"data set '{name}': {shown(str(path))}"
     _check_file(where, path, source)
@@ -61,7 +61,7 @@ def _list_images(name: str, source: ImageFolder, root: Path) -> Listed:
     return Listed(where, path, classes, files, labels)
 
 
-def _decoded(name: str, source: ImageFolder, listed: Listed) -> dict[str, np.ndarray]:
+def _decoded(name: str, source: ImageFolderSettings, listed: Listed) -> dict[str, np.ndarray]:
     needed = sum(map(len, listed.labels.values())) * source.channels * source.size**2
     if needed > (free := free_memory()):
         raise UserError(
@@ -77,7 +77,7 @@ def _decoded(name: str, source: ImageFolder, listed: Listed) -> dict[str, np.nda
     return images
 
 
-def _check_file(where: str, path: Path, source: ImageFolder) -> None:
+def _check_file(where: str, path: Path, source: ImageFolderSettings) -> None:
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
