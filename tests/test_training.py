@@ -369,7 +369,7 @@ def test_a_rebuild_leaves_norms_and_modes_as_they_were(data, root):
 def views_of(made, batch):
     """The first views that a trainer makes of a batch of items."""
     images = list(made.data.train.images.batches(batch.T))
-    return made._views(images, [whole[: len(batch)] for whole in next(made._plans(0))])
+    return made._views(images, [whole[: len(batch)] for whole in next(made._params(0))])
 
 
 @pytest.mark.parametrize("base", ["swav", "dino"])
