@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from sslpairs.backbones.nearest import BLOCK_ENTRIES
-from sslpairs.config.protocols.linear import Linear
-from sslpairs.distributed.device import settle
+from sslpairs.config.protocols.linear import LinearSettings
+from sslpairs.distributed.device import configure_process
 from sslpairs.evaluation.encoded import Encoded
 from sslpairs.evaluation.knn import knn_predict
 from sslpairs.evaluation.linear import measure
@@ -88,11 +88,11 @@ def lightly_loop(train, test, epochs: int, device: str) -> tuple[list[float], fl
     return took, 100 * (predicted == test[1].to(device)).double().mean().item()
 
 
-def recipe(epochs: int) -> Linear:
+def recipe(epochs: int) -> LinearSettings:
     """What lightly's classifier does by default."""
     sgd = {"name": "sgd", "lr": 0.1, "reference_batch": 256, "momentum": 0.9, "weight_decay": 0.0}
     cosine = {"name": "cosine", "warmup_epochs": 0, "final": 0.0}
-    return Linear(epochs=epochs, batch_size=BATCH, optimizer=sgd, schedule=cosine, standardize=False)
+    return LinearSettings(epochs=epochs, batch_size=BATCH, optimizer=sgd, schedule=cosine, standardize=False)
 
 
 def measure_linear(count: int, width: int, repeats: int, accuracy_epochs: int, device: str) -> dict:
@@ -172,7 +172,7 @@ def main() -> None:
     asked = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    settle(asked.threads)
+    configure_process(asked.threads)
     count, width = (5_000 if asked.quick else 50_000), 512
     epochs = (10 if asked.quick else 100) if asked.accuracy_epochs is None else asked.accuracy_epochs
     facts = {"images": count, "width": width, "threads": asked.threads, "device": asked.device}

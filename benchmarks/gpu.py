@@ -36,16 +36,16 @@ from sslpairs.backbones.features import features  # noqa: E402
 from sslpairs.bench.arms import Ours, wait  # noqa: E402
 from sslpairs.bench.measure import bench, machine, measure_rounds, ratio  # noqa: E402
 from sslpairs.bench.setting import NETWORKS, Setting, bench_spec, random_images  # noqa: E402
-from sslpairs.config.datasets import Dataset  # noqa: E402
+from sslpairs.config.datasets import DatasetSettings  # noqa: E402
 from sslpairs.config.methods import METHODS  # noqa: E402
-from sslpairs.config.optimization import SGD, Constant  # noqa: E402
+from sslpairs.config.optimization import Constant, SGDSettings  # noqa: E402
 from sslpairs.config.reading import load_yaml  # noqa: E402
 from sslpairs.config.recipes import Methods, Recipe, Strategies  # noqa: E402
-from sslpairs.config.sources.image_folder import ImageFolder  # noqa: E402
+from sslpairs.config.sources.image_folder import ImageFolderSettings  # noqa: E402
 from sslpairs.config.strategies import STRATEGIES  # noqa: E402
 from sslpairs.data.arrays import ImageData, load  # noqa: E402
 from sslpairs.data.prepare import prepare  # noqa: E402
-from sslpairs.distributed.device import pick_device, settle  # noqa: E402
+from sslpairs.distributed.device import configure_process, pick_device  # noqa: E402
 from sslpairs.evaluation.encoded import Encoded  # noqa: E402
 from sslpairs.evaluation.knn import knn_predict  # noqa: E402
 from sslpairs.evaluation.linear import measure as measure_linear  # noqa: E402
@@ -144,7 +144,7 @@ def say(line: str) -> None:
 def read_data(archive: Path, scale: Scale, device: torch.device, content: dict[str, Any]) -> ImageData:
     """The images of an archive or folder, on the device."""
     train, test = scale.per_class
-    source = ImageFolder(
+    source = ImageFolderSettings(
         kind="image-folder",
         path=str(archive.resolve()),
         size=scale.setting.size,
@@ -152,7 +152,7 @@ def read_data(archive: Path, scale: Scale, device: torch.device, content: dict[s
         test_per_class=test,
     )
     with tempfile.TemporaryDirectory() as folder:
-        prepare("cifar10", Dataset(title="CIFAR-10 (JPEG)", source=source), Path(folder))
+        prepare("cifar10", DatasetSettings(title="CIFAR-10 (JPEG)", source=source), Path(folder))
         data = load("cifar10", Path(folder), device)
     content |= {"content": data.content, "train": len(data.train.labels), "test": len(data.test.labels)}
     say(f"  {content['train']:,} training and {content['test']:,} test images")
@@ -168,7 +168,7 @@ def losses(label: str, device: str, precision: Literal["float32", "bfloat16"]) -
     On a GPU a step after the first one that waits for the GPU raises ``RuntimeError``.
     """
     setting = Setting(size=16, batch=64, steps=STEPS, device=device, precision=precision)
-    optimizer = SGD(name="sgd", lr=RATE, reference_batch=None, momentum=0.9, weight_decay=5e-4)
+    optimizer = SGDSettings(name="sgd", lr=RATE, reference_batch=None, momentum=0.9, weight_decay=5e-4)
     changes = {"optimizer": optimizer, "schedule": Constant(name="constant", warmup_epochs=0), "epochs": 10}
     spec = bench_spec(label, setting).model_copy(update=changes)
     images = random_images(setting.size, STEPS * setting.batch, device)
@@ -432,7 +432,7 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown := sorted(set(parts) - {"correctness", "training", "speed"}):
         parser.error(f"--only: '{unknown[0]}' is none of correctness, speed, training")
     device, full = pick_device(asked.device), not asked.small
-    settle(torch.get_num_threads())
+    configure_process(torch.get_num_threads())
     scale = scales(str(device))["small" if asked.small else "full"]
     if asked.epochs:
         scale = Scale(**vars(scale) | {"epochs": asked.epochs})

@@ -18,9 +18,9 @@ from rich.table import Table
 from torchvision.transforms import v2
 
 from sslpairs.config.views import Augmentation
-from sslpairs.distributed.device import settle
+from sslpairs.distributed.device import configure_process
 from sslpairs.views.augment import apply
-from sslpairs.views.draws import draw, plan
+from sslpairs.views.draws import draw, sample_params
 
 try:
     import kornia.augmentation as kornia
@@ -41,7 +41,7 @@ CASES = {
     "SimCLR's view (YIQ)": CROP | {"jitter": JITTER, "grayscale": 0.2},
     "SimCLR's view (HSV)": CROP | {"jitter": JITTER | {"space": "hsv"}, "grayscale": 0.2},
 }
-PLANNED = 16
+SAMPLED = 16
 """Batches whose draws are made at once, as in training."""
 
 
@@ -50,12 +50,12 @@ def ours(how: dict, size: int, device: torch.device):
     mean = torch.full((3,), 0.5, device=device)
 
     def run(images: torch.Tensor) -> None:
-        whole = plan(recipe, draw(PLANNED * len(images), draws), images.shape[1:])
-        for part in range(PLANNED):
+        whole = sample_params(recipe, draw(SAMPLED * len(images), draws), images.shape[1:])
+        for part in range(SAMPLED):
             rows = slice(part * len(images), (part + 1) * len(images))
             apply(images, whole[rows], mean, mean).contiguous(memory_format=torch.channels_last)
 
-    return run, PLANNED
+    return run, SAMPLED
 
 
 def torchvision_loop(how: dict, size: int, device: torch.device):
@@ -111,7 +111,7 @@ def main() -> None:
     words.add_argument("--device", default="cpu")
     words.add_argument("--json")
     given = words.parse_args()
-    settle(given.threads)
+    configure_process(given.threads)
     device = torch.device(given.device)
     libraries = {"sslpairs": ours, "torchvision": torchvision_loop} | ({"kornia": kornias} if kornia else {})
     table = Table(title=f"Thousand views a second, batch {given.batch}, {given.device}, {given.threads} threads")

@@ -16,7 +16,7 @@ from sslpairs.distributed.batch_norm import normalise, standardise, whole_norms
 from sslpairs.distributed.gather import gather, share, whole_rows
 from sslpairs.distributed.processes import current_world, process_group
 from sslpairs.errors import UserError
-from sslpairs.methods.base import Clock
+from sslpairs.methods.base import TrainProgress
 from sslpairs.training.parallel import shared_loss
 from sslpairs.training.step import step_loss
 
@@ -57,16 +57,16 @@ def steps(case: str, count: int = 12) -> dict:
     bounds = (torch.tensor([-1.0]), torch.tensor([1.0]))
     results = {"losses": []}
     for step in range(STEPS):
-        clock = Clock(step, STEPS, epoch=step)
+        progress = TrainProgress(step, STEPS, epoch=step)
         xs = [x[share()] for x in images(base, count, seed=step)]
-        loss, done = loss_of(method, pairs, xs, streams(step), clock, None, bounds, None)
+        loss, done = loss_of(method, pairs, xs, streams(step), progress, None, bounds, None)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        method.after_backward(clock)
+        method.after_backward(progress)
         if step == 0:
-            results["slopes"] = {name: p.grad.clone() for name, p in parameters.items() if p.grad is not None}
+            results["grads"] = {name: p.grad.clone() for name, p in parameters.items() if p.grad is not None}
         optimizer.step()
-        method.after_step(done.clean, clock)
+        method.after_step(done.clean, progress)
         results["losses"].append(loss.item())
     return results | {"state": method.state_dict(), "parts": done.parts}
 
@@ -81,7 +81,7 @@ def pieces() -> dict:
     results["rows"], results["count"] = whole.detach(), whole_count
     # A loss of each process's own: the gradient is that of their sum.
     ((1 + world.rank) * (whole * torch.arange(1, 13)[:, None]).sum()).backward()
-    results["slope"] = mine.grad
+    results["grad"] = mine.grad
     for name, make in NORMS.items():
         norm, x = make()
         norm = nn.Sequential(norm)
@@ -94,7 +94,7 @@ def pieces() -> dict:
         (y.double() * torch.sin(torch.arange(x.numel()).view(x.shape))[share()]).sum().backward()
         results[name] = {
             "y": whole_rows([y.detach()])[0],
-            "slope": whole_rows([own.grad])[0],
+            "grad": whole_rows([own.grad])[0],
             "state": norm.state_dict(),
             "weight": None if norm[0].weight is None else gathered_sum(norm[0].weight.grad),
             "later": norm.eval()(x).detach(),

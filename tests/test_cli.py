@@ -15,7 +15,7 @@ from projects import edit_key
 from sslpairs import cli
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_text, write_record
-from sslpairs.streams import stream_seed
+from sslpairs.random_streams import stream_seed
 from sslpairs.words import duration
 from sslpairs.workflow.builds import make_build
 

@@ -41,13 +41,13 @@ from sslpairs.config.labels import meaning
 from sslpairs.config.methods import METHODS
 from sslpairs.data.arrays import ImageData, Split
 from sslpairs.data.images import Resident
-from sslpairs.methods.base import Clock
+from sslpairs.methods.base import TrainProgress
 from sslpairs.methods.byol import byol_loss
 from sslpairs.methods.vicreg import vicreg_loss
 from sslpairs.pairs.clae import TwoNorms
 from sslpairs.pairs.dimcl import dimensional_contrast
 from sslpairs.pairs.gps import GPS
-from sslpairs.streams import generator
+from sslpairs.random_streams import generator
 from sslpairs.training.step import step_loss, train_step
 from sslpairs.training.trainer import Trainer
 
@@ -131,8 +131,8 @@ def watched(pairs):
 def by_plain_names(method, loss):
     """Gradients of the parameters that a method has without CLAE, by their names there."""
     named = [(name, p) for name, p in method.named_parameters() if p.requires_grad and ".adversarial." not in name]
-    slopes = torch.autograd.grad(loss, [p for _, p in named], allow_unused=True)
-    return {name.replace(".main.", "."): slope for (name, _), slope in zip(named, slopes, strict=True)}
+    grads = torch.autograd.grad(loss, [p for _, p in named], allow_unused=True)
+    return {name.replace(".main.", "."): grad for (name, _), grad in zip(named, grads, strict=True)}
 
 
 def same(a, b, tolerance=1e-9):
@@ -174,16 +174,16 @@ class Reference:
     def head(self, h):
         m, found = self.m, SimpleNamespace()
         if self.base == "dino":
-            found.z = m.projector.bottleneck(h)
-            found.s = unit(found.z) @ m.projector.last.weight.T
+            found.projection = m.projector.bottleneck(h)
+            found.scores = unit(found.projection) @ m.projector.last.weight.T
             return found
-        found.z = m.projector(h)
+        found.projection = m.projector(h)
         if self.base in ("byol", "simsiam", "nnclr"):
-            found.p = m.predictor(found.z)
+            found.prediction = m.predictor(found.projection)
         if self.base == "swav":
-            found.s = unit(found.z) @ m.prototypes.weight.T
+            found.scores = unit(found.projection) @ m.prototypes.weight.T
         if self.base == "nnclr":
-            found.t = nearest_rows(found.z, m.queue)
+            found.target = nearest_rows(found.projection, m.queue)
         return found
 
     def embed(self, x):
@@ -194,14 +194,14 @@ class Reference:
         if base in JOINT:
             clean, extra = [], []
             for x, new in zip(xs, mixed, strict=True):
-                z = self.embed(x if new is None else torch.cat([x, new])).z
-                clean.append(SimpleNamespace(z=z[: len(x)]))
-                extra.append(SimpleNamespace(z=z[len(x) :]))
+                z = self.embed(x if new is None else torch.cat([x, new])).projection
+                clean.append(SimpleNamespace(projection=z[: len(x)]))
+                extra.append(SimpleNamespace(projection=z[len(x) :]))
         elif base == "swav":
             h = torch.cat([m.backbone(torch.cat(xs[:2])), m.backbone(torch.cat(xs[2:]))])
             joined = self.head(h)
-            parts = zip(joined.z.split(len(xs[0])), joined.s.split(len(xs[0])), strict=True)
-            clean = [SimpleNamespace(z=z, s=s) for z, s in parts]
+            parts = zip(joined.projection.split(len(xs[0])), joined.scores.split(len(xs[0])), strict=True)
+            clean = [SimpleNamespace(projection=z, scores=s) for z, s in parts]
             extra = [None if new is None else self.embed(new) for new in mixed]
         else:
             clean = [self.embed(x) for x in xs]
@@ -209,18 +209,18 @@ class Reference:
         for view in (0, 1):
             x, emb = xs[view], clean[view]
             if base in JOINT:
-                emb.t = m.key_projector(m.key_backbone(x)).detach()
+                emb.target = m.key_projector(m.key_backbone(x)).detach()
             elif base == "byol":
-                emb.t = m.target_projector(m.target_backbone(x)).detach()
+                emb.target = m.target_projector(m.target_backbone(x)).detach()
             elif base == "simsiam":
-                emb.t = emb.z.detach()
+                emb.target = emb.projection.detach()
             elif base == "dino":
                 h = m.teacher_backbone(x)
                 scores = unit(m.teacher_projector.bottleneck(h)) @ m.teacher_projector.last.weight.T
-                emb.q = reference_teacher(scores, m.center, 0.04)
+                emb.codes = reference_teacher(scores, m.center, 0.04)
             elif base == "swav":
-                scores = torch.cat([emb.s, m.queue[view] @ m.prototypes.weight.T])
-                emb.q = reference_sinkhorn(scores)[: len(x)]
+                scores = torch.cat([emb.scores, m.queue[view] @ m.prototypes.weight.T])
+                emb.codes = reference_sinkhorn(scores)[: len(x)]
         return clean, extra
 
     def queue(self, view):
@@ -231,80 +231,84 @@ class Reference:
         """The base's loss of two large views."""
         match self.base:
             case "simclr":
-                return reference_nt_xent(a.z, b.z, 0.5)
+                return reference_nt_xent(a.projection, b.projection, 0.5)
             case "moco":
-                return reference_queue(a.z, b.t, self.queue(1), 0.2)
+                return reference_queue(a.projection, b.target, self.queue(1), 0.2)
             case "mocoplus":
-                forth = reference_queue(a.z, b.t, self.queue(1), 0.2)
-                return (forth + reference_queue(b.z, a.t, self.queue(0), 0.2)) / 2
+                forth = reference_queue(a.projection, b.target, self.queue(1), 0.2)
+                return (forth + reference_queue(b.projection, a.target, self.queue(0), 0.2)) / 2
             case "byol":
-                return reference_byol(a.p, b.p, a.t, b.t)
+                return reference_byol(a.prediction, b.prediction, a.target, b.target)
             case "simsiam":
-                return reference_simsiam(a.p, b.p, a.t, b.t)
+                return reference_simsiam(a.prediction, b.prediction, a.target, b.target)
             case "barlowtwins":
-                return reference_barlow(a.z, b.z, 0.0051, 0.1)
+                return reference_barlow(a.projection, b.projection, 0.0051, 0.1)
             case "vicreg":
-                return reference_vicreg(a.z, b.z)
+                return reference_vicreg(a.projection, b.projection)
             case "nnclr":
-                return (reference_neighbour(a.t, b.p, 0.2) + reference_neighbour(b.t, a.p, 0.2)) / 2
+                return (
+                    reference_neighbour(a.target, b.prediction, 0.2) + reference_neighbour(b.target, a.prediction, 0.2)
+                ) / 2
             case "uel":
-                return reference_uel(unit(a.z), unit(b.z), 0.1)
+                return reference_uel(unit(a.projection), unit(b.projection), 0.1)
             case "plain":
-                return reference_plain(unit(a.z), unit(b.z), 0.1)
+                return reference_plain(unit(a.projection), unit(b.projection), 0.1)
 
     def clean_loss(self, clean):
         if self.base in ("swav", "dino"):
-            return reference_codes_loss([emb.q for emb in clean[:2]], [emb.s for emb in clean], 0.1)
+            return reference_codes_loss([emb.codes for emb in clean[:2]], [emb.scores for emb in clean], 0.1)
         return self.loss(*clean)
 
     def mixed_term(self, view, mixed, other, lam, temperature, hard=False):
         """What the mixed images of one view add."""
         base, half = self.base, len(lam)
         if base in ("swav", "dino"):
-            codes = other.q
+            codes = other.codes
             if hard:
                 codes = torch.zeros_like(codes)
-                for i, row in enumerate(other.q):
+                for i, row in enumerate(other.codes):
                     codes[i, row.argmax()] = 1
-            return reference_code(mixed_rows(codes, lam), mixed.s, temperature)
+            return reference_code(mixed_rows(codes, lam), mixed.scores, temperature)
         if base in ("byol", "simsiam"):
             total = 0.0
             for i in range(half):
                 share = float(lam[i])
                 for weight, parent in ((share, i), (1 - share, i + half)):
-                    c = cosine(mixed.p[i], other.t[parent])
+                    c = cosine(mixed.prediction[i], other.target[parent])
                     total = total + weight * (2 - 2 * c if base == "byol" else -c)
             return total / half
         if base in ("barlowtwins", "vicreg"):
-            return self.loss(mixed, SimpleNamespace(z=mixed_rows(other.z, lam)))
+            return self.loss(mixed, SimpleNamespace(projection=mixed_rows(other.projection, lam)))
         if base in JOINT:
-            return reference_soft(mixed.z, other.t, lam, temperature, self.queue(1 - view))
+            return reference_soft(mixed.projection, other.target, lam, temperature, self.queue(1 - view))
         if base == "nnclr":
-            return reference_soft(mixed.p, other.t, lam, temperature)
-        return reference_soft(mixed.z, other.z.detach() if base == "uel" else other.z, lam, temperature)
+            return reference_soft(mixed.prediction, other.target, lam, temperature)
+        return reference_soft(
+            mixed.projection, other.projection.detach() if base == "uel" else other.projection, lam, temperature
+        )
 
     def adversarial_term(self, adversarial, anchor, other):
         base = self.base
         if base in JOINT:
-            return reference_queue(adversarial.z, other.t, self.queue(1), 0.2)
+            return reference_queue(adversarial.projection, other.target, self.queue(1), 0.2)
         if base in ("byol", "simsiam"):
-            cosines = [cosine(p, t) for p, t in zip(adversarial.p, other.t, strict=True)]
+            cosines = [cosine(p, t) for p, t in zip(adversarial.prediction, other.target, strict=True)]
             return sum(2 - 2 * c if base == "byol" else -c for c in cosines) / len(cosines)
         if base in ("swav", "dino"):
-            return reference_code(other.q, adversarial.s, 0.1)
+            return reference_code(other.codes, adversarial.scores, 0.1)
         return self.loss(anchor, adversarial)
 
     def attack(self, x, other, epsilon=0.03):
-        """Adversarial images and the slope that they follow."""
+        """Adversarial images and the grad that they follow."""
         self.norms(True)
         anchor = None
         if self.base not in TARGETS:
             with torch.no_grad():
                 anchor = self.embed(x)
         start = x.clone().requires_grad_()
-        (slope,) = torch.autograd.grad(self.adversarial_term(self.embed(start), anchor, other), start)
+        (grad,) = torch.autograd.grad(self.adversarial_term(self.embed(start), anchor, other), start)
         self.norms(False)
-        return x + epsilon * slope.sign(), slope
+        return x + epsilon * grad.sign(), grad
 
     def total(self, xs, names, attacked=None, hard=False):
         """The whole loss with the weights of ``WEIGHTS``; ``attacked`` stands for the reference's own attack."""
@@ -332,7 +336,7 @@ class Reference:
             total = total + how["clae"]["weight"] * self.adversarial_term(adversarial, clean[0], clean[1])
         if "dimcl" in names:
             weight = how["dimcl"]["weight"]
-            total = (1 - weight) * total + weight * reference_dimensional(clean[0].z, clean[1].z, 0.1)
+            total = (1 - weight) * total + weight * reference_dimensional(clean[0].projection, clean[1].projection, 0.1)
         return total
 
 
@@ -351,7 +355,7 @@ def test_loss_and_gradients_are_those_of_the_definition(label):
     assert close(total, wanted)
     ours = torch.autograd.grad(total, trained(method), allow_unused=True)
     theirs = torch.autograd.grad(wanted, trained(reference.m), allow_unused=True)
-    assert sum(slope is not None for slope in ours) > 4
+    assert sum(grad is not None for grad in ours) > 4
     assert all(same(a, b, 1e-8) for a, b in zip(ours, theirs, strict=True))
 
 
@@ -362,9 +366,9 @@ def test_the_attack_follows_the_definition_in_the_adversarial_norms(label):
     reference, xs, seen = Reference(method, base), images(base, seed=5), watched(pairs)
     step_loss(method, pairs, xs, given={"mixco": LAM})
     clean, _ = reference.views(xs, [None] * len(xs))
-    attacked, slope = reference.attack(xs[0], clean[1])
-    # Where the slope is rounding and nothing else, its sign means nothing.
-    certain = slope.abs() > 1e-11
+    attacked, grad = reference.attack(xs[0], clean[1])
+    # Where the grad is rounding and nothing else, its sign means nothing.
+    certain = grad.abs() > 1e-11
     assert certain.double().mean() > 0.9
     assert torch.equal(attacked[certain], seen[0][certain])
     assert not seen[0].requires_grad
@@ -396,7 +400,7 @@ def test_extra_views_never_enter_what_outlives_a_step(label):
         before = memory(method)
         optimizer = torch.optim.SGD(trained(method), lr=0.0)
         for step in range(3):
-            train_step(method, pairs, images(base, seed=step), optimizer, streams(step), Clock(step, 5, step))
+            train_step(method, pairs, images(base, seed=step), optimizer, streams(step), TrainProgress(step, 5, step))
         found.append(memory(method))
         for name, value in found[-1].items():
             assert not torch.equal(value, before[name]) or name.endswith("original0"), name
@@ -430,7 +434,7 @@ def test_dimcl_sees_clean_views_only(label):
         method, pairs = shaken(one)
         _, step = step_loss(method, pairs, images(base), streams())
         parts.append(step.parts["dimcl"])
-        assert close(parts[-1], reference_dimensional(step.clean[0].z, step.clean[1].z, 0.1))
+        assert close(parts[-1], reference_dimensional(step.clean[0].projection, step.clean[1].projection, 0.1))
     # Mixed queries share a batch of the norms with the clean ones in MoCo.
     assert close(*parts, 1e-12) != (base in JOINT and "mixco" in label)
 
@@ -559,13 +563,13 @@ def test_strategies_of_weight_0_give_the_loss_and_gradients_of_the_base(label):
         return
     assert close(total, wanted, 1e-12)
     adversarial = [p for name, p in method.named_parameters() if ".adversarial." in name and p.requires_grad]
-    for slope in torch.autograd.grad(total, adversarial, allow_unused=True, retain_graph=True) if adversarial else []:
-        assert slope is None or not slope.any()
+    for grad in torch.autograd.grad(total, adversarial, allow_unused=True, retain_graph=True) if adversarial else []:
+        assert grad is None or not grad.any()
     ours, theirs = by_plain_names(method, total), by_plain_names(plain, wanted)
     assert list(ours) == list(theirs)
-    for name, slope in theirs.items():
-        ours[name] = torch.zeros_like(slope) if ours[name] is None and slope is not None else ours[name]
-        assert same(ours[name], slope, 1e-12), name
+    for name, grad in theirs.items():
+        ours[name] = torch.zeros_like(grad) if ours[name] is None and grad is not None else ours[name]
+        assert same(ours[name], grad, 1e-12), name
 
 
 @pytest.mark.parametrize("base", JOINT)
@@ -627,7 +631,7 @@ def test_partners_of_gps_are_the_same_whatever_else_is_on():
         for strategy in pairs:
             if isinstance(strategy, GPS):
                 strategy.prepare(lambda: embedding, generator(0, "gps", "prepare"))
-            batch = strategy.partners(batch, draws[strategy.name])
+            batch = strategy.sample_positives(batch, draws[strategy.name])
         found.append(batch)
     assert torch.equal(*found)
     assert (found[0][:, 0] != found[0][:, 1]).all()
@@ -641,7 +645,9 @@ def test_a_step_is_deterministic_and_depends_on_its_seed(label):
         method, pairs = shaken(label)
         optimizer = torch.optim.SGD(trained(method), lr=0.05)
         losses = [
-            train_step(method, pairs, images(base, seed=step), optimizer, streams(seed + step), Clock(step, 2))[0]
+            train_step(method, pairs, images(base, seed=step), optimizer, streams(seed + step), TrainProgress(step, 2))[
+                0
+            ]
             for step in range(2)
         ]
         return losses, method.state_dict()
@@ -659,7 +665,7 @@ def test_a_step_is_deterministic_and_depends_on_its_seed(label):
 def test_projections_in_a_step_are_raw(base):
     method, pairs = shaken(f"{base}+mixco")
     _, step = step_loss(method, pairs, images(base), streams())
-    seen = [emb.z for emb in (*step.clean, *step.mixed) if emb is not None and emb.z is not None]
+    seen = [emb.projection for emb in (*step.clean, *step.mixed) if emb is not None and emb.projection is not None]
     assert len(seen) >= 2
     for z in seen:
         assert z.requires_grad
@@ -680,7 +686,7 @@ def test_a_larger_projection_leaves_dimcl_as_it_is(label):
                 p.mul_(scale)
         _, step = step_loss(method, pairs, images(base))
         parts.append(step.parts["dimcl"])
-        embeddings.append([emb.z.detach() for emb in step.clean[:2]])
+        embeddings.append([emb.projection.detach() for emb in step.clean[:2]])
     for small, large in zip(*embeddings, strict=True):
         assert torch.allclose(large, 10 * small, rtol=1e-10, atol=1e-10)
     assert close(parts[0], reference_dimensional(*embeddings[0], 0.1))
@@ -731,12 +737,15 @@ def test_codes_and_mixed_codes_are_averaged_as_equals(base, small):
     large, little = images(base)[:2], [images(base, seed=7 + i)[2] for i in range(small)]
     total, step = step_loss(method, pairs, large + little, given={"mixco": LAM})
     terms = [
-        reference_code(step.clean[coded].q, emb.s, 0.1)
+        reference_code(step.clean[coded].codes, emb.scores, 0.1)
         for coded in (0, 1)
         for view, emb in enumerate(step.clean)
         if view != coded
     ]
-    terms += [reference_code(mixed_rows(step.clean[1 - view].q, LAM[view]), step.mixed[view].s, 0.5) for view in (0, 1)]
+    terms += [
+        reference_code(mixed_rows(step.clean[1 - view].codes, LAM[view]), step.mixed[view].scores, 0.5)
+        for view in (0, 1)
+    ]
     assert len(terms) == (2 + small - 1) * 2 + 2
     assert close(total, sum(terms) / len(terms))
 
@@ -777,5 +786,5 @@ def test_a_batch_of_four_is_enough_for_all_strategies(label):
     loss, step = step_loss(method, pairs, images(base_of(label), 4), streams())
     loss.backward()
     assert loss.isfinite()
-    assert all(len(emb.z) == 2 for emb in step.mixed if emb is not None)
+    assert all(len(emb.projection) == 2 for emb in step.mixed if emb is not None)
     assert all(p.grad is None or p.grad.isfinite().all() for p in method.parameters())

@@ -9,7 +9,7 @@ import torch
 from tiny import METHODS, STRATEGIES, tiny_spec
 
 from sslpairs.bench.measure import count_flops
-from sslpairs.methods.base import Clock
+from sslpairs.methods.base import TrainProgress
 from sslpairs.methods.build import build_method
 from sslpairs.pairs.build import build_pairs
 from sslpairs.plan.cost import features_flops, step_cost, training_flops
@@ -52,7 +52,7 @@ def test_a_step_costs_about_what_torch_counts(label, monkeypatch):
 
     def step():
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            loss, _ = step_loss(method, pairs, xs, draws, Clock(5, 100, 1))
+            loss, _ = step_loss(method, pairs, xs, draws, TrainProgress(5, 100, 1))
         loss.backward()
 
     flops = count_flops(step)

@@ -23,7 +23,7 @@ from kill_points import every_moment
 from PIL import Image
 from projects import wait_for
 
-from sslpairs.config.datasets import Dataset, Datasets, Expected
+from sslpairs.config.datasets import Datasets, DatasetSettings, Expected
 from sslpairs.data import prepare as preparing
 from sslpairs.data import progress, sources
 from sslpairs.data import record as recording
@@ -43,13 +43,13 @@ PROJECT = Path(__file__).resolve().parents[1]
 DIGITS_CONTENT = "ed51f880d48aaea7a9adef8072dd479a795ce31363bb4bd3855e244af7b012ec"
 
 
-def digits(**settings) -> Dataset:
-    return Dataset.model_validate({"title": "Digits", "source": {"kind": "digits", **settings}})
+def digits(**settings) -> DatasetSettings:
+    return DatasetSettings.model_validate({"title": "Digits", "source": {"kind": "digits", **settings}})
 
 
-def folder(path, size=8, **settings) -> Dataset:
+def folder(path, size=8, **settings) -> DatasetSettings:
     source = {"kind": "image-folder", "path": str(path), "size": size, **settings}
-    return Dataset.model_validate({"title": "Small", "source": source})
+    return DatasetSettings.model_validate({"title": "Small", "source": source})
 
 
 def png(value, width=8, height=8, mode="RGB", **options) -> bytes:
@@ -107,14 +107,14 @@ def one_image(tmp_path: Path, data: bytes, suffix=".png", **settings) -> np.ndar
     return read("one", folder(tmp_path / "one", **settings), tmp_path)[0]["train"][0][0]
 
 
-def read(name: str, dataset: Dataset, root: Path) -> tuple[dict, list[str]]:
+def read(name: str, dataset: DatasetSettings, root: Path) -> tuple[dict, list[str]]:
     """Images and labels of both splits, and the classes."""
     opened = sources.open_source(name, dataset, root)
     images = sources.read(name, opened)
     return {split: (images[split], labels) for split, labels in opened.labels.items()}, opened.classes
 
 
-def refusal(tmp_path: Path, dataset: Dataset) -> str:
+def refusal(tmp_path: Path, dataset: DatasetSettings) -> str:
     with pytest.raises(UserError) as caught:
         read("small", dataset, tmp_path)
     text = str(caught.value)
@@ -421,7 +421,7 @@ def test_a_terminal_gets_a_bar(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def small(tmp_path) -> Dataset:
+def small(tmp_path) -> DatasetSettings:
     """A data set whose source lies in tmp_path, which is also the project's root."""
     return folder(write(tmp_path / "raw.tar", files()))
 
@@ -851,7 +851,7 @@ def test_a_data_dvc_without_our_record_is_empty(tmp_path):
     assert preparing.FORMAT == 1
 
 
-def fresh_clone(project, monkeypatch, **sets: Dataset) -> list[str]:
+def fresh_clone(project, monkeypatch, **sets: DatasetSettings) -> list[str]:
     """Data sets are recorded, none is here, and DVC has no listing of data/; returns what is handed to DVC from now on."""
     outs = [{"md5": f"{'0' * 32}.dir", "size": 2, "nfiles": 2, "hash": "md5", "path": "data"}]
     meta = {"datasets": {}, "receipts": {}, "sources": {}}

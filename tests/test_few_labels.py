@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from sslpairs.config.protocols.few_labels import FewLabels
+from sslpairs.config.protocols.few_labels import FewLabelsSettings
 from sslpairs.evaluation.encoded import Encoded
 from sslpairs.evaluation.few_labels import labelled, measure, ridge
 
@@ -28,7 +28,7 @@ def test_the_ridge_is_scikit_learns_whichever_side_is_solved(count):
 
 def test_each_class_has_its_labels_and_draws_differ_and_repeat():
     labels = torch.tensor([0] * 50 + [1] * 30 + [2] * 4)[torch.randperm(84, generator=torch.Generator().manual_seed(1))]
-    how = FewLabels(per_class=3, share=0.1)
+    how = FewLabelsSettings(per_class=3, share=0.1)
     first, second = (labelled(labels, how, draw) for draw in (0, 1))
     assert labels[first["per_class"]].bincount().tolist() == [3, 3, 3]
     assert labels[first["share"]].bincount().tolist() == [5, 3, 1], "at least one"
@@ -38,19 +38,19 @@ def test_each_class_has_its_labels_and_draws_differ_and_repeat():
 
 def test_a_class_with_fewer_images_gives_all_it_has():
     labels = torch.tensor([0, 0, 0, 0, 1])
-    assert labels[labelled(labels, FewLabels(per_class=2), 0)["per_class"]].tolist() == [0, 0, 1]
+    assert labels[labelled(labels, FewLabelsSettings(per_class=2), 0)["per_class"]].tolist() == [0, 0, 1]
 
 
 def test_more_labels_tell_more_and_draws_do_not_hang_on_the_run():
     train, test = clouds(700), clouds(350, seed=1)
-    few = measure(FewLabels(), Encoded(train, test, 7, seed=3))
-    assert measure(FewLabels(), Encoded(train, test, 7, seed=4)) == few
+    few = measure(FewLabelsSettings(), Encoded(train, test, 7, seed=3))
+    assert measure(FewLabelsSettings(), Encoded(train, test, 7, seed=4)) == few
     assert 100 / 7 + 5 < few["per_class"] < few["share"] < 99
 
 
 def test_it_is_the_mean_over_draws_of_what_each_draw_predicts():
     (x, y), (queries, answers) = clouds(140), clouds(70, seed=1)
-    how = FewLabels(per_class=2, share=0.2, draws=3)
+    how = FewLabelsSettings(per_class=2, share=0.2, draws=3)
     mean, std = x.mean(0), x.std(0, correction=0)
     scaled, asked = ((part - mean) / std for part in (x, queries))
     right = []
@@ -66,10 +66,10 @@ def test_a_feature_that_never_varies_is_no_obstacle_and_separable_classes_need_o
     train, test = clouds(70, noise=0.05), clouds(70, seed=1, noise=0.05)
     for x, _ in (train, test):
         x[:, 3] = 1e4
-    assert measure(FewLabels(), Encoded(train, test, 7, seed=0)) == {"per_class": 100.0, "share": 100.0}
+    assert measure(FewLabelsSettings(), Encoded(train, test, 7, seed=0)) == {"per_class": 100.0, "share": 100.0}
 
 
 def test_titles_say_how_many_labels():
-    quantities = FewLabels(per_class=4, share=0.05).quantities()
+    quantities = FewLabelsSettings(per_class=4, share=0.05).quantities()
     assert quantities["per_class"].what == "top-1 accuracy with 4 labels a class (%)"
     assert quantities["share"].title == "5 %"

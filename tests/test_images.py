@@ -35,7 +35,7 @@ from sslpairs.data.prepare import prepare
 from sslpairs.errors import Unreadable, UserError
 from sslpairs.evaluation.evaluate import evaluate
 from sslpairs.plan.paths import run_folder
-from sslpairs.streams import generator
+from sslpairs.random_streams import generator
 from sslpairs.training.run import train
 from sslpairs.workflow.fetch import fetch_datasets
 

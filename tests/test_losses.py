@@ -362,7 +362,7 @@ def optimizer(name, **values):
     common = {"name": name, "lr": 0.3, "reference_batch": None, "weight_decay": 1e-4}
     extra = {"sgd": {"momentum": 0.9}, "adam": {}, "lars": {"momentum": 0.9, "trust_coefficient": 0.02}}
     extra["lars"] |= {"clip": False, "adapt_vectors": False}
-    return TypeAdapter(recipes.Optimizer).validate_python(common | extra[name] | values)
+    return TypeAdapter(recipes.OptimizerSettings).validate_python(common | extra[name] | values)
 
 
 @pytest.mark.parametrize(
@@ -426,16 +426,16 @@ def test_the_rate_scales_with_the_batch_only_where_the_recipe_says_so():
     assert close(base_rate(optimizer("lars", reference_batch=256), 1024), 1.2)
 
 
-def lars_by_hand(weights, slopes, rate, momentum, decay, eta, clip, adapt_vectors):
+def lars_by_hand(weights, grads, rate, momentum, decay, eta, clip, adapt_vectors):
     """Parameters after steps with the given gradients, one list a step, number by number."""
     weights = [w.clone() for w in weights]
     buffers = [torch.zeros_like(w) for w in weights]
-    for step in slopes:
+    for step in grads:
         for w, g, b in zip(weights, step, buffers, strict=True):
             change = g.clone()
-            length, slope = math.sqrt((w * w).sum()), math.sqrt((g * g).sum())
-            if (w.ndim > 1 or adapt_vectors) and length > 0 and slope > 0:
-                ratio = eta * length / (slope + decay * length + 1e-8)
+            length, grad = math.sqrt((w * w).sum()), math.sqrt((g * g).sum())
+            if (w.ndim > 1 or adapt_vectors) and length > 0 and grad > 0:
+                ratio = eta * length / (grad + decay * length + 1e-8)
                 ratio = min(ratio / rate, 1.0) if clip else ratio
                 change = ratio * (g + decay * w)
             b.mul_(momentum).add_(change)
@@ -453,9 +453,9 @@ def test_steps_of_lars_are_what_its_formula_says(clip, adapt_vectors, rate):
     parameters = list(network.parameters())
     with torch.no_grad():
         parameters[1].zero_()  # a vector of length zero is never adapted
-    slopes = [[rows(p.numel(), 1, 7 * step + i).view_as(p) for i, p in enumerate(parameters)] for step in range(3)]
-    wanted = lars_by_hand([p.detach() for p in parameters], slopes, rate, 0.9, 0.01, 0.02, clip, adapt_vectors)
-    for step in slopes:
+    grads = [[rows(p.numel(), 1, 7 * step + i).view_as(p) for i, p in enumerate(parameters)] for step in range(3)]
+    wanted = lars_by_hand([p.detach() for p in parameters], grads, rate, 0.9, 0.01, 0.02, clip, adapt_vectors)
+    for step in grads:
         for p, g in zip(parameters, step, strict=True):
             p.grad = g.clone()
         built.step()

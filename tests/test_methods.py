@@ -13,7 +13,7 @@ from tiny import METHODS, networks, tiny_spec
 from sslpairs.backbones import checkpoint
 from sslpairs.files import write_atomic
 from sslpairs.methods.barlowtwins import barlow_loss
-from sslpairs.methods.base import Clock, Emb
+from sslpairs.methods.base import Embeddings, TrainProgress
 from sslpairs.methods.byol import byol_loss
 from sslpairs.methods.codes import code_loss
 from sslpairs.methods.dino import DINOHead
@@ -446,7 +446,7 @@ def test_nnclr_takes_the_nearest_row_of_its_queue_for_each_view():
     p = [twin.predictor(v) for v in z]
     near = [nearest_rows(v, twin.queue) for v in z]
     for emb, n in zip(step.clean, near, strict=True):
-        assert torch.equal(emb.t, n)
+        assert torch.equal(emb.target, n)
     wanted = (reference_neighbour(near[0], p[1], 0.2) + reference_neighbour(near[1], p[0], 0.2)) / 2
     assert close(total, wanted)
     ours = torch.autograd.grad(total, [p for p in method.parameters() if p.requires_grad])
@@ -475,7 +475,7 @@ def test_nnclrs_queue_takes_the_normalised_projections_of_view_1():
     method.oldest.fill_(92)
     _, step = step_loss(method, [], views)
     assert torch.equal(method.queue, twin.queue)
-    method.after_step(step.clean, Clock())
+    method.after_step(step.clean, TrainProgress())
     z = twin.projector(twin.backbone(views[0])).detach()
     wanted = twin.queue.clone()
     for i in range(8):
@@ -576,9 +576,9 @@ def test_swavs_loss_is_the_mean_over_all_codes_and_other_views(full):
     joined = [torch.cat([s, q]) if full else s for s, q in zip(seen, stored, strict=True)]
     codes = [reference_sinkhorn(s)[:8] for s in joined]
     for emb, q in zip(step.clean, codes, strict=False):
-        assert torch.allclose(emb.q, q, rtol=0, atol=1e-10)
-        assert not emb.q.requires_grad
-    assert [emb.q is None for emb in step.clean] == [False, False, True, True]
+        assert torch.allclose(emb.codes, q, rtol=0, atol=1e-10)
+        assert not emb.codes.requires_grad
+    assert [emb.codes is None for emb in step.clean] == [False, False, True, True]
     wanted = reference_codes_loss(codes, scores, 0.1)
     assert close(total, wanted)
     trained = [p for p in method.parameters() if p.requires_grad]
@@ -586,7 +586,7 @@ def test_swavs_loss_is_the_mean_over_all_codes_and_other_views(full):
     assert all(torch.allclose(a, b, rtol=1e-6, atol=1e-9) for a, b in zip(ours, theirs, strict=True))
     criterion = lightly.loss.SwaVLoss(temperature=0.1, sinkhorn_iterations=3, sinkhorn_epsilon=0.05)
     extra = stored if full else None
-    assert close(total, criterion([e.s for e in step.clean[:2]], [e.s for e in step.clean[2:]], extra))
+    assert close(total, criterion([e.scores for e in step.clean[:2]], [e.scores for e in step.clean[2:]], extra))
 
 
 def test_swavs_queue_holds_the_newest_projections_first_from_its_epoch_on():
@@ -596,7 +596,7 @@ def test_swavs_queue_holds_the_newest_projections_first_from_its_epoch_on():
     for step in range(4):
         views = images("swav", 8, step)
         twin = copy.deepcopy(method)
-        train_step(method, [], views, optimizer, clock=Clock(step, 4, int(step > 0)))
+        train_step(method, [], views, optimizer, progress=TrainProgress(step, 4, int(step > 0)))
         if step == 0:
             assert not method.queue.any()
             continue
@@ -613,10 +613,10 @@ def test_swavs_prototypes_are_unit_vectors_in_the_loss_and_stay_for_the_first_st
         method.prototypes.weight.mul_(3)
     optimizer = torch.optim.SGD(method.parameters(), lr=0.1)
     for step in range(4):
-        method.before_step(Clock(step, 4))
+        method.before_step(TrainProgress(step, 4))
         before = method.prototypes.weight.detach().clone()
         assert torch.allclose(before.norm(dim=1), torch.ones(12, dtype=torch.float64), rtol=0, atol=1e-12)
-        train_step(method, [], images("swav", seed=step), optimizer, clock=Clock(step, 4))
+        train_step(method, [], images("swav", seed=step), optimizer, progress=TrainProgress(step, 4))
         assert torch.allclose(method.prototypes.weight, before, rtol=0, atol=1e-12) == (step < 2)
 
 
@@ -659,7 +659,7 @@ def test_dinos_teacher_temperature_is_solo_learns_schedule(warm):
     method, _ = networks("dino", changes={"teacher_warmup_epochs": warm})
     schedule = np.concatenate([np.linspace(0.04, 0.07, warm), np.full(40 - warm, 0.07)])
     for epoch in range(40):
-        method.before_step(Clock(epoch, 40, epoch))
+        method.before_step(TrainProgress(epoch, 40, epoch))
         assert close(method.teacher_temperature, schedule[epoch], 1e-12)
 
 
@@ -670,13 +670,13 @@ def test_dinos_loss_centre_and_teacher_are_those_of_the_formulas_over_several_ep
     steps = 6
     for step in range(steps):
         epoch, views, twin = step // 2, images("dino", seed=step), copy.deepcopy(method)
-        total, done = train_step(method, [], views, optimizer, clock=Clock(step, steps, epoch))
+        total, done = train_step(method, [], views, optimizer, progress=TrainProgress(step, steps, epoch))
         student = [twin.projector(twin.backbone(x))[1] for x in views]
         teacher = [twin.teacher_projector(twin.teacher_backbone(x))[1].detach() for x in views[:2]]
         temperature = (0.04, 0.07, 0.07)[epoch]
         codes = [reference_teacher(t, twin.center, temperature) for t in teacher]
         for emb, q in zip(done.clean, codes, strict=False):
-            assert torch.allclose(emb.q, q, rtol=0, atol=1e-10)
+            assert torch.allclose(emb.codes, q, rtol=0, atol=1e-10)
         wanted = reference_codes_loss(codes, student, 0.1)
         assert close(total, wanted)
         # Lightly keeps its temperatures in single precision.
@@ -695,11 +695,11 @@ def test_dinos_loss_centre_and_teacher_are_those_of_the_formulas_over_several_ep
 def test_dinos_clipping_and_frozen_last_layer_act_between_gradients_and_optimiser():
     method, _ = networks("dino", changes={"clip": 0.01})
     for epoch in (0, 1):
-        total, _ = step_loss(method, [], images("dino"), clock=Clock(0, 1, epoch))
+        total, _ = step_loss(method, [], images("dino"), progress=TrainProgress(0, 1, epoch))
         method.zero_grad()
         total.backward()
         free = {name: p.grad.clone() for name, p in method.named_parameters() if p.grad is not None}
-        method.after_backward(Clock(0, 1, epoch))
+        method.after_backward(TrainProgress(0, 1, epoch))
         clipped = 0
         for name, p in method.named_parameters():
             if name.startswith("projector.last"):
@@ -754,7 +754,7 @@ def test_every_method_takes_small_and_odd_batches(base, count):
     method, _ = networks(base)
     optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.01)
     for step in range(2):
-        loss, done = train_step(method, [], images(base, count, step), optimizer, clock=Clock(step, 2, step))
+        loss, done = train_step(method, [], images(base, count, step), optimizer, progress=TrainProgress(step, 2, step))
         assert loss.dtype == torch.float64
         assert loss.shape == ()
         assert loss.isfinite()
@@ -781,7 +781,7 @@ def test_momentum_encoders_get_no_gradient_and_all_else_does(base):
         assert p.requires_grad == (not name.startswith(FOLLOWERS)), name
         assert (id(p) in online) == (not name.startswith(FOLLOWERS)), name
     for emb in step.clean:
-        assert all(part is None or not part.requires_grad for part in (emb.t, emb.q))
+        assert all(part is None or not part.requires_grad for part in (emb.target, emb.codes))
 
 
 def tensors_within(module, path=""):
@@ -803,7 +803,7 @@ def test_whatever_a_step_changes_is_in_the_checkpoint(base):
     before = {name: value.detach().clone() for name, value in tensors_within(method).items()}
     optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.1)
     for step in range(3):
-        train_step(method, [], images(base, seed=step), optimizer, clock=Clock(step, 4, step))
+        train_step(method, [], images(base, seed=step), optimizer, progress=TrainProgress(step, 4, step))
     changed = {name for name, value in tensors_within(method).items() if not torch.equal(value, before[name])}
     kept = set(method.state_dict())
     assert changed <= kept
@@ -831,7 +831,9 @@ def test_a_method_read_from_a_checkpoint_goes_on_as_the_one_that_was_saved(base,
     def go_on(network, first, last):
         optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=0.1)
         return [
-            train_step(network, [], images(base, seed=step), optimizer, clock=Clock(step, 6, step // 2))[0].item()
+            train_step(network, [], images(base, seed=step), optimizer, progress=TrainProgress(step, 6, step // 2))[
+                0
+            ].item()
             for step in range(first, last)
         ]
 
@@ -846,15 +848,15 @@ def test_a_method_read_from_a_checkpoint_goes_on_as_the_one_that_was_saved(base,
 
 
 def test_parts_of_embeddings_are_split_alike():
-    emb = Emb(h=rows(5, 3), z=rows(5, 2), q=rows(5, 4))
+    emb = Embeddings(features=rows(5, 3), projection=rows(5, 2), codes=rows(5, 4))
     first, rest = emb.split(2)
-    assert (first.h.shape, first.z.shape, first.q.shape) == ((2, 3), (2, 2), (2, 4))
-    assert torch.equal(torch.cat([first.z, rest.z]), emb.z)
-    assert first.t is None
+    assert (first.features.shape, first.projection.shape, first.codes.shape) == ((2, 3), (2, 2), (2, 4))
+    assert torch.equal(torch.cat([first.projection, rest.projection]), emb.projection)
+    assert first.target is None
 
 
 def test_gradients_of_constants_are_none():
-    emb = Emb(z=rows(3, 2).requires_grad_()).constant(torch.float32)
-    assert emb.z.dtype == torch.float32
-    assert not emb.z.requires_grad
-    assert gradients(lambda z: (z * emb.z.double()).sum(), rows(3, 2))[0].isfinite().all()
+    emb = Embeddings(projection=rows(3, 2).requires_grad_()).constant(torch.float32)
+    assert emb.projection.dtype == torch.float32
+    assert not emb.projection.requires_grad
+    assert gradients(lambda z: (z * emb.projection.double()).sum(), rows(3, 2))[0].isfinite().all()

@@ -18,12 +18,12 @@ from sslpairs.config.meaning import Meaning
 from sslpairs.config.strategies.base import Strategy
 
 
-class Squash(Strategy):
+class SquashSettings(Strategy):
     """Settings of ``pairs/squash.py``."""
 
     title: ClassVar[str] = "Squash"
     order: ClassVar[int] = 60
-    otherwise: ClassVar[Meaning | None] = Meaning("ours", "adds the mean square of both projections")
+    otherwise: ClassVar[Meaning | None] = Meaning("ours", "The mean square of both projections is added.")
 
     version: Literal[1] = 1
     weight: NonNegative
@@ -42,9 +42,9 @@ class Squash(Pairs):
     def __init__(self, settings):
         self.settings = settings
 
-    def combine(self, total, step):
+    def add_loss(self, total, step):
         """The weighted term added."""
-        return total + self.settings.weight * sum(view.z.square().mean() for view in step.clean[:2])
+        return total + self.settings.weight * sum(view.projection.square().mean() for view in step.clean[:2])
 ''',
 }
 METHOD = {
@@ -58,12 +58,12 @@ from sslpairs.config.meaning import Meaning
 from sslpairs.config.methods.base import Method
 
 
-class Align(Method):
+class AlignSettings(Method):
     """Settings of ``methods/align.py``."""
 
     title: ClassVar[str] = "Align"
     softmax: ClassVar[bool] = False
-    meanings: ClassVar[dict[str, Meaning]] = {"clae": Meaning("ours", "adds the loss between view 1 and its attack")}
+    meanings: ClassVar[dict[str, Meaning]] = {"clae": Meaning("ours", "The loss between view 1 and its attack is added.")}
 
     version: Literal[1] = 1
     spread: Positive
@@ -79,7 +79,7 @@ class Align(BaseMethod):
 
     def pair_loss(self, a, b):
         """The loss."""
-        return (a.z - b.z).square().mean() - self.settings.spread * a.z.std(0).clamp(max=1).mean()
+        return (a.projection - b.projection).square().mean() - self.settings.spread * a.projection.std(0).clamp(max=1).mean()
 ''',
 }
 PROTOCOL = {
@@ -91,7 +91,7 @@ from typing import ClassVar, Literal
 from sslpairs.config.protocols.base import TOP1, Protocol, Quantity
 
 
-class Centroid(Protocol):
+class CentroidSettings(Protocol):
     """Settings of ``evaluation/centroid.py``."""
 
     title: ClassVar[str] = "centroid"
@@ -130,7 +130,7 @@ from sslpairs.config.backbones.base import BackboneSettings, Conv
 from sslpairs.config.base import Width
 
 
-class Flat(BackboneSettings):
+class FlatSettings(BackboneSettings):
     """Settings of ``backbones/flat.py``."""
 
     kind: Literal["flat"]
@@ -146,10 +146,10 @@ class Flat(BackboneSettings):
 from torch import nn
 
 
-def build(how, channels):
+def build(settings, channels):
     """The layer, which takes its size from the first images."""
-    network = nn.Sequential(nn.AdaptiveAvgPool2d(16), nn.Flatten(), nn.Linear(256 * channels, how.width), nn.ReLU())
-    return network, how.width
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(16), nn.Flatten(), nn.Linear(256 * channels, settings.width), nn.ReLU())
+    return network, settings.width
 ''',
 }
 KIND = {
@@ -161,7 +161,7 @@ from typing import Literal
 from sslpairs.config.sources.base import Source
 
 
-class Stripes(Source):
+class StripesSettings(Source):
     """Settings of ``data/kinds/stripes.py``."""
 
     kind: Literal["stripes"]
@@ -183,7 +183,7 @@ import numpy as np
 from sslpairs.data.sources import Opened
 
 
-def place(name, source, root):
+def source_path(name, source, root):
     """They are made up."""
 
 
@@ -295,7 +295,7 @@ def test_what_a_settings_class_lacks_is_told_in_one_line(original, tmp_path):
     add(project, {name: text.replace("def convolutions", "def other") for name, text in BACKBONE.items()})
     done = say(project, "sslpairs", "plan", TABLE)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
-    assert "src/sslpairs/config/backbones/flat.py: Flat has no convolutions; write it" in done.stderr
+    assert "src/sslpairs/config/backbones/flat.py: FlatSettings has no convolutions; write it" in done.stderr
 
 
 def test_a_combination_that_nobody_has_defined_is_refused_in_words(original, tmp_path):

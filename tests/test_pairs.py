@@ -20,9 +20,9 @@ from torch import nn
 from sslpairs.backbones.nearest import smallest_products
 from sslpairs.config import recipes
 from sslpairs.errors import UserError
-from sslpairs.methods.base import Clock, Emb
+from sslpairs.methods.base import Embeddings, TrainProgress
 from sslpairs.methods.build import build_method
-from sslpairs.methods.momentum import cosine_momentum, follow
+from sslpairs.methods.momentum import cosine_momentum, ema_update
 from sslpairs.pairs.base import Step
 from sslpairs.pairs.build import build_pairs
 from sslpairs.pairs.clae import CLAE, TwoNorms, adversarial_norms, attack, double_norms, main_weights
@@ -124,7 +124,7 @@ def test_more_neighbours_than_images_is_an_error_with_both_numbers(k, include_se
 
 
 def gps(**changes):
-    return GPS(recipes.GPS.model_validate(STRATEGIES["gps"] | changes))
+    return GPS(recipes.GPSSettings.model_validate(STRATEGIES["gps"] | changes))
 
 
 def test_too_many_neighbours_in_a_recipe_name_the_key():
@@ -137,7 +137,7 @@ def test_the_partner_is_one_of_the_neighbours_drawn_uniformly():
     strategy.prepare(lambda: cloud(20, 3), draws())
     allowed = neighbours(cloud(20, 3), 4)
     items = torch.arange(20).repeat(200)[:, None].repeat(1, 2)
-    drawn = strategy.partners(items, draws(5))
+    drawn = strategy.sample_positives(items, draws(5))
     assert torch.equal(drawn[:, 0], items[:, 0])
     place = drawn[:, 1, None] == allowed[items[:, 0]]
     assert (place.sum(1) == 1).all()
@@ -150,16 +150,16 @@ def test_partners_are_drawn_anew_at_every_fetch_and_equally_from_equal_streams()
     strategy = gps()
     strategy.prepare(lambda: cloud(50, 3), draws())
     items, stream = torch.arange(50)[:, None].repeat(1, 2), draws(1)
-    first, second = strategy.partners(items, stream), strategy.partners(items, stream)
+    first, second = strategy.sample_positives(items, stream), strategy.sample_positives(items, stream)
     assert not torch.equal(first, second)
-    assert torch.equal(strategy.partners(items, draws(1)), first)
+    assert torch.equal(strategy.sample_positives(items, draws(1)), first)
 
 
 def test_partners_leave_the_pairs_of_spps_alone():
     strategy = gps()
     strategy.prepare(lambda: cloud(50, 3), draws())
     items = torch.tensor([[i, i] if i % 2 else [i, (i + 25) % 50] for i in range(50)])
-    drawn = strategy.partners(items, draws(2))
+    drawn = strategy.sample_positives(items, draws(2))
     mined = items[:, 0] != items[:, 1]
     assert torch.equal(drawn[mined], items[mined])
     assert (drawn[~mined, 0] != drawn[~mined, 1]).all()
@@ -188,7 +188,7 @@ def test_threshold_draws_uniformly_among_all_within_the_radius(include_self):
     strategy = gps(choice="threshold", neighbours=None, radius=0.5, candidates=2048, include_self=include_self)
     line = strategy.prepare(lambda: embedding, draws())
     items = torch.arange(20).repeat(400)[:, None].repeat(1, 2)
-    drawn = strategy.partners(items, draws(5))
+    drawn = strategy.sample_positives(items, draws(5))
     alone = 0
     for i in range(20):
         wanted = in_a_ball(embedding, i, 0.5, include_self, strictly=False)
@@ -207,7 +207,7 @@ def test_farthest_is_the_farthest_image_of_the_open_ball(include_self):
     strategy.prepare(lambda: embedding, draws())
     items = torch.arange(20)[:, None].repeat(1, 2)
     for seed in (1, 2):
-        drawn = strategy.partners(items, draws(seed))[:, 1].tolist()
+        drawn = strategy.sample_positives(items, draws(seed))[:, 1].tolist()
         assert drawn == [(in_a_ball(embedding, i, 0.5, include_self, strictly=True) or [i])[-1] for i in range(20)]
 
 
@@ -217,7 +217,7 @@ def test_an_image_exactly_at_the_radius_is_within_the_threshold_and_outside_the_
     for choice, wanted in (("threshold", [1, 0, 1]), ("farthest", [1, 0, 2])):
         strategy = gps(choice=choice, neighbours=None, radius=4.0, candidates=9)
         strategy.prepare(lambda: embedding, draws())
-        drawn = strategy.partners(items, draws())[:, 1].tolist()
+        drawn = strategy.sample_positives(items, draws())[:, 1].tolist()
         assert (drawn[0], drawn[2]) == (wanted[0], wanted[2])
 
 
@@ -225,7 +225,7 @@ def test_only_so_many_candidates_are_looked_at_and_a_full_ball_is_said(caplog):
     embedding = torch.arange(10, dtype=torch.float64)[:, None]
     strategy = gps(choice="farthest", neighbours=None, radius=1000.0, candidates=3)
     strategy.prepare(lambda: embedding, draws())
-    assert strategy.partners(torch.tensor([[0, 0], [9, 9]]), draws())[:, 1].tolist() == [3, 6]
+    assert strategy.sample_positives(torch.tensor([[0, 0], [9, 9]]), draws())[:, 1].tolist() == [3, 6]
     assert "contains all 3 candidates that are considered for 10 of 10 images" in caplog.text
 
 
@@ -240,7 +240,7 @@ def test_a_table_comes_back_only_where_it_is_not_the_guides():
     again.prepare(lambda: cloud(20, 3), draws())
     again.restore(moving.state())
     items = torch.arange(20)[:, None].repeat(1, 2)
-    assert torch.equal(again.partners(items, draws(1)), moving.partners(items, draws(1)))
+    assert torch.equal(again.sample_positives(items, draws(1)), moving.sample_positives(items, draws(1)))
     assert torch.equal(moving.table, neighbours(cloud(20, 3, seed=1), 3))
 
 
@@ -403,7 +403,7 @@ def test_limit_partners_keeps_the_most_similar_ones_of_each_first_image(most, or
 
 
 def spps(**changes):
-    return SPPS(recipes.SPPS.model_validate(STRATEGIES["spps"] | changes))
+    return SPPS(recipes.SPPSSettings.model_validate(STRATEGIES["spps"] | changes))
 
 
 def test_spps_appends_its_pairs_to_the_instance_pairs():
@@ -411,7 +411,7 @@ def test_spps_appends_its_pairs_to_the_instance_pairs():
     line = strategy.prepare(lambda: embedding, draws())
     wanted = by_cosine(embedding, 0.8, 1.0, False)
     items = torch.arange(30)[:, None].repeat(1, 2)
-    longer = strategy.items(items, draws())
+    longer = strategy.pair_indices(items, draws())
     assert torch.equal(longer[:30], items)
     assert longer[30:].tolist() == wanted
     assert f"{len(wanted)} pairs" in line
@@ -443,14 +443,14 @@ def test_spps_without_a_pair_warns_with_numbers_and_goes_on(caplog):
         assert number in record.getMessage()
     assert "0 pairs" in line
     items = torch.arange(20)[:, None].repeat(1, 2)
-    assert torch.equal(strategy.items(items, draws()), items)
+    assert torch.equal(strategy.pair_indices(items, draws()), items)
 
 
 # --- MixCo ---------------------------------------------------------------------------------------------------------
 
 
 def mixco(**changes):
-    return MixCo(recipes.MixCo.model_validate(STRATEGIES["mixco"] | changes))
+    return MixCo(recipes.MixCoSettings.model_validate(STRATEGIES["mixco"] | changes))
 
 
 @pytest.mark.parametrize("alpha", [None, 0.3, 1.0, 4.0])
@@ -467,16 +467,16 @@ def test_lambda_is_uniform_or_beta_and_independent_for_each_image(alpha):
 def test_each_view_has_shares_of_its_own_and_equal_streams_give_equal_ones():
     method, (strategy,) = networks("simclr+mixco")
     xs = batch()
-    strategy.expand(Step(method, xs, draws=streams()))
+    strategy.extra_views(Step(method, xs, draws=streams()))
     first = {view: lam.clone() for view, lam in strategy.lam.items()}
     assert not torch.equal(first[0], first[1])
-    strategy.expand(Step(method, xs, draws=streams()))
+    strategy.extra_views(Step(method, xs, draws=streams()))
     assert all(torch.equal(first[v], strategy.lam[v]) for v in (0, 1))
 
 
 def test_one_way_moco_mixes_the_queries_only():
     method, (strategy,) = networks("moco+mixco")
-    first, second = strategy.expand(Step(method, batch(), draws=streams()))
+    first, second = strategy.extra_views(Step(method, batch(), draws=streams()))
     assert len(first) == 4
     assert second is None
 
@@ -524,7 +524,7 @@ def test_moco_with_mixco_embeds_queries_and_mixed_images_in_one_batch():
     hard = reference_queue(joint[:8], keys, queue, 0.2)
     soft = reference_soft(joint[8:], keys, lam, 0.3, queue)
     assert abs((total - (hard + soft)).item()) < 1e-8
-    assert not step.clean[1].t.requires_grad
+    assert not step.clean[1].target.requires_grad
 
 
 def test_mocoplus_is_the_mean_of_both_directions_with_a_queue_each():
@@ -572,8 +572,8 @@ def test_the_attack_goes_upwards_by_epsilon_along_the_sign_of_the_slope():
         up, down = x.clone().flatten(), x.clone().flatten()
         up[place] += 1e-6
         down[place] -= 1e-6
-        slope = (loss(up.view_as(x)) - loss(down.view_as(x))).item()
-        assert (made - x).flatten()[place].item() == pytest.approx(math.copysign(0.03, slope), abs=1e-12)
+        grad = (loss(up.view_as(x)) - loss(down.view_as(x))).item()
+        assert (made - x).flatten()[place].item() == pytest.approx(math.copysign(0.03, grad), abs=1e-12)
     assert loss(made) > loss(x)
 
 
@@ -649,8 +649,8 @@ def test_clae_attacks_view_1_against_the_base_loss_with_everything_in_the_advers
 
         against = [one_way, one_way]
     start = x1.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(against[0](online(start, True)), start)
-    wanted = clean + 0.6 * against[1](online(x1 + 0.03 * slope.sign(), True))
+    (grad,) = torch.autograd.grad(against[0](online(start, True)), start)
+    wanted = clean + 0.6 * against[1](online(x1 + 0.03 * grad.sign(), True))
     assert abs((total - wanted).item()) < 1e-8
     ours = torch.autograd.grad(total, trained(method), allow_unused=True)
     theirs = torch.autograd.grad(wanted, trained(twin), allow_unused=True)
@@ -751,7 +751,7 @@ def test_the_adversarial_norms_are_switched_off_again_after_an_error():
 def test_what_is_evaluated_has_the_plain_networks_names_and_the_main_norms_values(backbone):
     plain = build_method(tiny_spec("simclr", backbone=backbone), 1)
     doubled = build_method(tiny_spec("simclr+clae", backbone=backbone), 1)
-    CLAE(recipes.CLAE.model_validate(STRATEGIES["clae"])).wrap(doubled)
+    CLAE(recipes.CLAESettings.model_validate(STRATEGIES["clae"])).wrap(doubled)
     kept = main_weights(doubled.backbone.state_dict())
     assert list(kept) == list(plain.backbone.state_dict())
     plain.backbone.load_state_dict(kept)
@@ -784,7 +784,7 @@ def test_a_follower_skips_adversarial_norms_and_keeps_its_buffers():
             value.copy_(torch.randn(value.shape, generator=draws(i), dtype=value.dtype))
         online[1].adversarial.weight.fill_(1e6)
     before = copy.deepcopy(follower.state_dict())
-    follow(follower, online, 0.8)
+    ema_update(follower, online, 0.8)
     leaders = main_weights(online.state_dict())
     assert list(leaders) == list(before)
     parameters = dict(follower.named_parameters())
@@ -804,8 +804,8 @@ def test_the_momentum_network_follows_in_a_step_and_is_never_trained_by_gradient
         for module in (method.backbone, method.projector):
             for p in module.parameters():
                 p.add_(0.01)
-    _, step = step_loss(method, pairs, batch(), streams(), Clock(1, 2))
-    method.after_step(step.clean, Clock(1, 2))
+    _, step = step_loss(method, pairs, batch(), streams(), TrainProgress(1, 2))
+    method.after_step(step.clean, TrainProgress(1, 2))
     momentum = {"byol": 0.95, "moco": 0.945, "mocoplus": 0.9495}[label.partition("+")[0]]
     for part, before, online in zip(following, old, (method.backbone, method.projector), strict=True):
         leaders = main_weights(online.state_dict())
@@ -815,7 +815,7 @@ def test_the_momentum_network_follows_in_a_step_and_is_never_trained_by_gradient
 
 
 def keyed(method, keys):
-    method.after_step([Emb(t=keys[0]), Emb(t=keys[1])], Clock())
+    method.after_step([Embeddings(target=keys[0]), Embeddings(target=keys[1])], TrainProgress())
 
 
 @pytest.mark.parametrize("base", ["moco", "mocoplus"])
@@ -852,7 +852,7 @@ def test_extra_views_never_enter_the_queue(label):
     before = method.queue.clone()
     _, step = step_loss(method, pairs, (x1, x2), streams())
     assert torch.equal(method.queue, before)
-    method.after_step(step.clean, Clock())
+    method.after_step(step.clean, TrainProgress())
     assert method.oldest.item() == 8
     for queue, v in enumerate(method.answering):
         keys = twin.key_projector(twin.key_backbone((x1, x2)[v]))
@@ -874,8 +874,8 @@ def test_the_momentum_networks_norms_see_clean_views_only():
 
 def main_gradients(loss, method):
     named = [(n, p) for n, p in method.named_parameters() if p.requires_grad and ".adversarial." not in n]
-    slopes = torch.autograd.grad(loss, [p for _, p in named])
-    return {name.replace(".main.", "."): slope for (name, _), slope in zip(named, slopes, strict=True)}
+    grads = torch.autograd.grad(loss, [p for _, p in named])
+    return {name.replace(".main.", "."): grad for (name, _), grad in zip(named, grads, strict=True)}
 
 
 @pytest.mark.parametrize(
@@ -958,8 +958,8 @@ def test_dimcl_wraps_the_base_with_its_mixed_and_adversarial_terms(order):
     start = x1.clone().requires_grad_()
     with adversarial_norms(twin):
         anchor = plain_forward(twin, x1).detach()
-        (slope,) = torch.autograd.grad(reference_nt_xent(anchor, plain_forward(twin, start), 0.5), start)
-        attacked = plain_forward(twin, x1 + 0.03 * slope.sign())
+        (grad,) = torch.autograd.grad(reference_nt_xent(anchor, plain_forward(twin, start), 0.5), start)
+        attacked = plain_forward(twin, x1 + 0.03 * grad.sign())
     adversarial = reference_nt_xent(z[0], attacked, 0.5)
     dimensional = reference_dimensional(*z, 0.2)
     wanted = (1 - 0.25) * (base + 0.8 * mixed + 0.6 * adversarial) + 0.25 * dimensional

@@ -82,9 +82,9 @@ def compare(case, ranks):
         assert {name: part.item() for name, part in got["parts"].items()} == pytest.approx(
             {name: part.item() for name, part in wanted["parts"].items()}, rel=1e-12
         )
-        assert list(got["slopes"]) == list(wanted["slopes"])
-        for name, slope in wanted["slopes"].items():
-            assert near(got["slopes"][name], slope), name
+        assert list(got["grads"]) == list(wanted["grads"])
+        for name, grad in wanted["grads"].items():
+            assert near(got["grads"][name], grad), name
         assert list(got["state"]) == list(wanted["state"])
         for name, value in wanted["state"].items():
             assert got["state"][name].dtype == value.dtype
@@ -128,7 +128,7 @@ def test_gathered_rows_come_in_the_order_of_the_batch_with_the_gradient_of_the_s
         # Process r's loss is (1 + r) times the sum of all rows, each times its number.
         weight = sum(1 + other for other in range(count))
         wanted = weight * torch.arange(1, 13)[rank::count, None].expand(-1, 2)
-        assert torch.equal(mine["slope"], wanted.double())
+        assert torch.equal(mine["grad"], wanted.double())
 
 
 @numbers
@@ -138,7 +138,7 @@ def test_batch_norms_are_those_of_the_whole_batch(name, ranks):
     for found in ranks:
         got = found["pieces"][name]
         assert got["y"].dtype == wanted["y"].dtype
-        for key in ("y", "slope", "weight", "later"):
+        for key in ("y", "grad", "weight", "later"):
             if wanted[key] is not None:
                 assert near(got[key], wanted[key], tolerance), key
         assert list(got["state"]) == list(wanted["state"])

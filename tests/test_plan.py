@@ -18,7 +18,7 @@ from sslpairs.config.changes import with_change
 from sslpairs.config.labels import parse_label
 from sslpairs.config.methods import METHODS
 from sslpairs.config.reading import Config, read_config
-from sslpairs.config.recipes import CLAE, SPPS, SimCLR
+from sslpairs.config.recipes import CLAESettings, SimCLRSettings, SPPSSettings
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_text, write_record
 from sslpairs.plan import estimate as estimating
@@ -374,11 +374,11 @@ def test_a_spec_holds_every_value_of_what_it_uses_and_no_trace_of_what_it_does_n
             assert spec[name] == recipe["training"][name]
 
 
-@pytest.mark.parametrize(("label", "model"), [("simclr+clae", CLAE), ("simclr+spps", SPPS)])
+@pytest.mark.parametrize(("label", "model"), [("simclr+clae", CLAESettings), ("simclr+spps", SPPSSettings)])
 def test_defaults_of_the_models_stand_in_the_spec_as_well(root, label, model):
     spec = next(entry["spec"] for entry in plan(root).runs.values() if entry["label"] == label)
     assert spec["strategies"][label.split("+")[1]].keys() == model.model_fields.keys()
-    assert spec["method"]["simclr"].keys() == SimCLR.model_fields.keys() - {"training", "strategies"}
+    assert spec["method"]["simclr"].keys() == SimCLRSettings.model_fields.keys() - {"training", "strategies"}
     assert spec["method"]["simclr"]["version"] == 1
 
 
@@ -1164,7 +1164,7 @@ def test_what_is_imported_leaves_a_print_wherever_the_import_stands(printed, wor
 
 def test_all_that_can_change_a_training_is_in_its_fingerprint_and_other_methods_are_not():
     modules = fingerprinting.reached(["training.trainer", "methods.byol", "config.methods.byol", "pairs.mixco"])
-    for name in ("streams", "distributed.processes",
+    for name in ("random_streams", "distributed.processes",
                  "methods.momentum", "methods.whole", "views.draws", "training.lars", "data.arrays", "config.views",
                  "config.strategies.mixco", "guides.embed", "plan.spec"):  # fmt: skip
         assert name in modules
@@ -1178,7 +1178,7 @@ def test_all_that_can_change_a_training_is_in_its_fingerprint_and_other_methods_
         "plan.planner",
     } & set(modules)
     measured = fingerprinting.reached(["evaluation.evaluate", "evaluation.linear"])
-    assert {"training.optimization", "training.lars", "streams", "backbones.checkpoint"} <= set(measured)
+    assert {"training.optimization", "training.lars", "random_streams", "backbones.checkpoint"} <= set(measured)
     assert not {"evaluation.knn", "config.protocols.knn"} & set(measured)
 
 

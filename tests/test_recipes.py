@@ -9,7 +9,7 @@ import torch
 
 from sslpairs.config.reading import load_yaml, read_config
 from sslpairs.config.recipes import Recipe
-from sslpairs.methods.base import Clock
+from sslpairs.methods.base import TrainProgress
 from sslpairs.methods.build import build_method
 from sslpairs.pairs.build import build_pairs
 from sslpairs.plan.planner import make_plan
@@ -148,7 +148,7 @@ def test_every_row_of_a_papers_tables_trains_a_step_with_the_papers_recipe(paper
         views = [torch.randn(4, 3, 8, 8, generator=draws) for _ in range(2)]
         views += [torch.randn(4, 3, 4, 4, generator=draws)] * (method.small.count if method.small else 0)
         before = [p.clone() for p in method.backbone.parameters()]
-        loss, _ = train_step(method, pairs, views, optimizer, dict.fromkeys(spec.active, draws), Clock(0, 10))
+        loss, _ = train_step(method, pairs, views, optimizer, dict.fromkeys(spec.active, draws), TrainProgress(0, 10))
         assert loss.isfinite()
         assert not all(torch.equal(a, b) for a, b in zip(before, method.backbone.parameters(), strict=True))
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from sslpairs.config import recipes
 from sslpairs.methods.barlowtwins import BarlowTwins
-from sslpairs.methods.base import Clock
+from sslpairs.methods.base import TrainProgress
 from sslpairs.methods.byol import BYOL
 from sslpairs.methods.moco import MoCo
 from sslpairs.methods.mocoplus import MoCoPlus
@@ -31,7 +31,7 @@ from sslpairs.training.step import train_step
 
 N, WIDTH, DIM, RATE = 8, 10, 6, 0.1
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-CLOCK = Clock(step=3, steps=10, epoch=1)
+PROGRESS = TrainProgress(step=3, steps=10, epoch=1)
 HEADS = {
     "plain head": {"hidden": [12], "output": DIM, "batch_norm": False, "last_batch_norm": False},
     "norm in head": {"hidden": [12], "output": DIM, "batch_norm": True, "last_batch_norm": False},
@@ -83,7 +83,7 @@ def randomise(network, seed):
 
 def make(method, seed, head="norm in head", **settings):
     """A base method in which every network, momentum encoders too, has random weights of its own."""
-    kind = getattr(recipes, method.__name__)
+    kind = getattr(recipes, f"{method.__name__}Settings")
     made = method(kind(projector=HEADS[head], **settings), conv_network(), WIDTH).double().train()
     randomise(made, seed)
     last = [module for module in made.projector.modules() if isinstance(module, nn.Linear)][-1]
@@ -130,12 +130,12 @@ def assert_same_state(method, reference):
         assert_same(name, value, after[name])
 
 
-def assert_step_is(reference_step, method, strategy, xs, *, clock=CLOCK, given=None):
+def assert_step_is(reference_step, method, strategy, xs, *, progress=PROGRESS, given=None):
     """Our step and the reference's, from the same state, give the same loss and leave the same state."""
     reference = copy.deepcopy(method)
     expected = reference_step(reference, xs)
     optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], RATE)
-    loss, _ = train_step(method, [strategy], xs, optimizer, clock=clock, given=given)
+    loss, _ = train_step(method, [strategy], xs, optimizer, progress=progress, given=given)
     assert_same("loss", loss, expected.detach())
     assert_same_state(method, reference)
 
@@ -197,9 +197,9 @@ def cosine(a, b):
     return (unit(a) * unit(b)).sum(1).mean()
 
 
-def momentum_at(first, last, clock):
+def momentum_at(first, last, progress):
     """Cosine from the first to the last value (SOLO solo/utils/momentum.py, update_tau)."""
-    return last - (last - first) * (math.cos(math.pi * clock.step / clock.steps) + 1) / 2
+    return last - (last - first) * (math.cos(math.pi * progress.step / progress.steps) + 1) / 2
 
 
 @torch.no_grad()
@@ -243,7 +243,7 @@ def test_simclr_with_mixco_adds_the_mean_of_two_soft_terms_from_two_more_forward
         return loss
 
     method = make(SimCLR, seed, head, temperature=0.5)
-    mixco = MixCo(recipes.MixCo(temperature=0.2, weight=weight, alpha=None, hard_codes=False))
+    mixco = MixCo(recipes.MixCoSettings(temperature=0.2, weight=weight, alpha=None, hard_codes=False))
     assert_step_is(reference_step, method, mixco, images(seed), given={"mixco": lam})
 
 
@@ -255,7 +255,7 @@ def test_moco_with_mixco_shares_one_batch_and_moves_the_key_encoder_first(seed, 
 
     def reference_step(ref, xs):
         """MIXCO moco/models/encoder.py:141-228, moco/utils/loss_fn.py:25-34."""
-        momentum = momentum_at(0.8, 0.95, CLOCK)
+        momentum = momentum_at(0.8, 0.95, PROGRESS)
         follow(ref.key_backbone, ref.backbone, momentum)
         follow(ref.key_projector, ref.projector, momentum)
         z = unit(project(ref, torch.cat([xs[0], mixture(xs[0], lam[0])])))
@@ -274,7 +274,7 @@ def test_moco_with_mixco_shares_one_batch_and_moves_the_key_encoder_first(seed, 
 
     method = make(MoCo, seed, head, temperature=0.2, queue=size, momentum=[0.8, 0.95])
     method.oldest.fill_(place)
-    mixco = MixCo(recipes.MixCo(temperature=0.3, weight=weight, alpha=None, hard_codes=False))
+    mixco = MixCo(recipes.MixCoSettings(temperature=0.3, weight=weight, alpha=None, hard_codes=False))
     assert_step_is(reference_step, method, mixco, images(seed), given={"mixco": {0: lam[0]}})
 
 
@@ -361,9 +361,9 @@ def test_swav_with_mixco_is_the_mean_of_eight_cross_entropies(seed, head, hard, 
         hard=hard,
         frozen=step < 2,
     )
-    mixco = MixCo(recipes.MixCo(temperature=0.25, weight=1.0, alpha=None, hard_codes=hard))
-    clock = Clock(step=step, steps=10, epoch=1)
-    assert_step_is(reference_step, method, mixco, images(seed, small=2), clock=clock, given={"mixco": lam})
+    mixco = MixCo(recipes.MixCoSettings(temperature=0.25, weight=1.0, alpha=None, hard_codes=hard))
+    progress = TrainProgress(step=step, steps=10, epoch=1)
+    assert_step_is(reference_step, method, mixco, images(seed, small=2), progress=progress, given={"mixco": lam})
 
 
 # --- DimCL -----------------------------------------------------------------------------------------------------------
@@ -432,7 +432,7 @@ def moco_plus_base(ref, xs):
 
 def follow_target(ref):
     """After the optimiser (SOLO solo/methods/base.py, on_train_batch_end)."""
-    momentum = momentum_at(0.9, 1.0, CLOCK)
+    momentum = momentum_at(0.9, 1.0, PROGRESS)
     follow(ref.target_backbone, ref.backbone, momentum)
     follow(ref.target_projector, ref.projector, momentum)
 
@@ -442,7 +442,7 @@ def enqueue_and_follow_keys(ref):
     for view in (0, 1):
         ref.queue[view, 16:24] = ref.made_keys[view]
     ref.oldest.fill_(0)
-    momentum = momentum_at(0.8, 0.95, CLOCK)
+    momentum = momentum_at(0.8, 0.95, PROGRESS)
     follow(ref.key_backbone, ref.backbone, momentum)
     follow(ref.key_projector, ref.projector, momentum)
 
@@ -481,7 +481,7 @@ def test_dimcl_is_a_convex_combination_on_raw_projections(seed, head, weight, ba
     method = make(kind, seed, head, **settings)
     if kind is MoCoPlus:
         method.oldest.fill_(16)
-    assert_step_is(reference_step, method, DimCL(recipes.DimCL(weight=weight, temperature=0.15)), images(seed))
+    assert_step_is(reference_step, method, DimCL(recipes.DimCLSettings(weight=weight, temperature=0.15)), images(seed))
 
 
 # --- CLAE ------------------------------------------------------------------------------------------------------------
@@ -547,7 +547,7 @@ def place_of(name, main, adversarial):
 def wrapped(method, main, adversarial, epsilon, weight):
     """The method under CLAE, in the state of the two networks."""
     how = {"batch_norm_momentum": 0.01, "clip": False, "attack_updates_norms": True}
-    clae = CLAE(recipes.CLAE(epsilon=epsilon, weight=weight, **how))
+    clae = CLAE(recipes.CLAESettings(epsilon=epsilon, weight=weight, **how))
     clae.wrap(method)
     state = {}
     for name in method.state_dict():
@@ -560,9 +560,9 @@ def wrapped(method, main, adversarial, epsilon, weight):
 def attacked(adversarial, x, objective, epsilon):
     """Upwards, from the image itself, all in the adversarial norms (CLAE SimCLR/main.py:48-61)."""
     anchor, moved = project(adversarial, x), x.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(objective(anchor, project(adversarial, moved)), moved)
-    assert slope.abs().min() > 1e-12 * slope.abs().max()  # no sign is a matter of rounding
-    return x + epsilon * torch.sign(slope)
+    (grad,) = torch.autograd.grad(objective(anchor, project(adversarial, moved)), moved)
+    assert grad.abs().min() > 1e-12 * grad.abs().max()  # no sign is a matter of rounding
+    return x + epsilon * torch.sign(grad)
 
 
 @seeds
@@ -587,7 +587,7 @@ def test_clae_attacks_view_one_and_trains_on_it_with_norms_of_its_own(seed, base
 
     seen = []
     method.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
-    loss, _ = train_step(method, [clae], xs, torch.optim.SGD(method.parameters(), RATE), clock=CLOCK)
+    loss, _ = train_step(method, [clae], xs, torch.optim.SGD(method.parameters(), RATE), progress=PROGRESS)
     (ours,) = [x for x in seen if not torch.equal(x, xs[0]) and not torch.equal(x, xs[1])]
     assert torch.equal((ours - xs[0]).sign(), (attack - xs[0]).sign())
     assert torch.equal(ours, attack)

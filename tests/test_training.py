@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from kill_points import every_moment
+from sslpairs.evaluation.floors import floors
 from test_losses import cosine
 from tiny import METHODS, PLAIN_VIEW, STRATEGIES, tiny_spec
 
@@ -19,24 +20,23 @@ from sslpairs.backbones import checkpoint
 from sslpairs.backbones.build import build_backbone
 from sslpairs.backbones.features import features
 from sslpairs.config import recipes
-from sslpairs.config.datasets import Dataset
+from sslpairs.config.datasets import DatasetSettings
 from sslpairs.data.arrays import load
 from sslpairs.data.prepare import prepare
 from sslpairs.errors import UserError
 from sslpairs.evaluation import linear
 from sslpairs.evaluation.encoded import Encoded
 from sslpairs.evaluation.evaluate import evaluate, weights_digest
-from sslpairs.evaluation.floors import floors
 from sslpairs.evaluation.knn import knn_predict
 from sslpairs.evaluation.linear import linear_layers
 from sslpairs.files import both_digests, sha256_file, write_atomic, write_record
 from sslpairs.guides.embed import embed, embed_with
-from sslpairs.methods.base import Emb
+from sslpairs.methods.base import Embeddings
 from sslpairs.plan.build import is_whole
 from sslpairs.plan.fingerprint import training_code
 from sslpairs.plan.paths import evaluation_file, run_folder
-from sslpairs.streams import generator as named_stream
-from sslpairs.streams import stream_seed
+from sslpairs.random_streams import generator as named_stream
+from sslpairs.random_streams import stream_seed
 from sslpairs.training import run as training_run
 from sslpairs.training import trainer as training_loop
 from sslpairs.training.compiled import compile_networks
@@ -71,7 +71,7 @@ def prepared(tmp_path_factory):
     """A root with the digits at 8 pixels, 297 of them for training."""
     root = tmp_path_factory.mktemp("prepared")
     source = {"kind": "digits", "size": 8, "test_per_class": 150}
-    prepare("digits", Dataset.model_validate({"title": "Digits", "source": source}), root)
+    prepare("digits", DatasetSettings.model_validate({"title": "Digits", "source": source}), root)
     return root
 
 
@@ -137,7 +137,7 @@ def test_every_method_and_every_strategy_trains_to_a_finite_loss_and_a_receipt(l
     assert rows[-1]["steps"] == str(2 * (receipt["items"] // 64))
     content = weights(root)
     assert all(value.isfinite().all() for value in content["method"].values())
-    fresh, _ = build_backbone(recipes.ConvNet(kind="convnet", widths=[8, 16]), 1)
+    fresh, _ = build_backbone(recipes.ConvNetSettings(kind="convnet", widths=[8, 16]), 1)
     assert list(content["backbone"]) == list(fresh.state_dict())
 
 
@@ -149,7 +149,7 @@ def test_layers_that_are_frozen_at_first_train_with_momentum_afterwards(label, r
 
 
 def test_sgd_is_torchs_where_gradients_come_late():
-    how = recipes.SGD(name="sgd", lr=0.1, reference_batch=None, momentum=0.9, weight_decay=0.01)
+    how = recipes.SGDSettings(name="sgd", lr=0.1, reference_batch=None, momentum=0.9, weight_decay=0.01)
     draws = torch.Generator().manual_seed(0)
     ours = torch.nn.Linear(3, 2)
     theirs = copy.deepcopy(ours)
@@ -369,7 +369,7 @@ def test_a_rebuild_leaves_norms_and_modes_as_they_were(data, root):
 def views_of(made, batch):
     """The first views that a trainer makes of a batch of items."""
     images = list(made.data.train.images.batches(batch.T))
-    return made._views(images, [whole[: len(batch)] for whole in next(made._plans(0))])
+    return made._views(images, [whole[: len(batch)] for whole in next(made._params(0))])
 
 
 @pytest.mark.parametrize("base", ["swav", "dino"])
@@ -592,13 +592,13 @@ def test_each_view_teaches_the_online_classifier_its_own_sources_label(data, roo
 
 def test_the_online_classifier_learns_as_by_autograd_and_adam():
     draws = torch.Generator().manual_seed(0)
-    how = recipes.Online(lr=0.01, weight_decay=0.1, every=1)
+    how = recipes.OnlineClassifierSettings(lr=0.01, weight_decay=0.1, every=1)
     made = OnlineClassifier(how, 6, 4, 0, CPU)
     layer = copy.deepcopy(made.layer).requires_grad_()
     reference = torch.optim.Adam(layer.parameters(), 0.01, weight_decay=0.1)
     for _ in range(5):
         h, y = torch.randn(2, 8, 6, generator=draws), torch.randint(4, (2, 8), generator=draws)
-        made.learn([Emb(h=h[0]), Emb(h=h[1])], list(y))
+        made.learn([Embeddings(features=h[0]), Embeddings(features=h[1])], list(y))
         loss = torch.nn.functional.cross_entropy(layer(h.flatten(0, 1)), y.flatten())
         reference.zero_grad()
         loss.backward()
@@ -657,9 +657,9 @@ def test_the_order_of_images_and_their_views_are_the_same_with_and_without_a_str
 def test_views_do_not_depend_on_how_many_steps_are_planned_or_made_at_once(label, data, root, monkeypatch):
     made = trainer(data, root, label, batch_size=16)
     wanted = list(made._batches(0))
-    assert len(wanted) > made.steps_at_once == training_loop.STEPS_PLANNED
+    assert len(wanted) > made.steps_at_once == training_loop.STEPS_SAMPLED
     for planned, at_once in ((3, 1), (3, 2), (1, 5), (7, 7)):
-        monkeypatch.setattr(training_loop, "STEPS_PLANNED", planned)
+        monkeypatch.setattr(training_loop, "STEPS_SAMPLED", planned)
         made.steps_at_once = at_once
         for ours, theirs in zip(made._batches(0), wanted, strict=True):
             for one, other in zip(ours, theirs, strict=True):
@@ -693,7 +693,7 @@ def test_a_guide_is_the_trained_backbone_of_another_run(label, data, root):
     run(root, label, "guide")
     guide = recipes.CheckpointGuide(kind="checkpoint", run="guide", layer="backbone")
     made = embed(guide, tiny_spec("byol+gps"), data, root)
-    network, _ = build_backbone(recipes.ConvNet(kind="convnet", widths=[8, 16]), 1)
+    network, _ = build_backbone(recipes.ConvNetSettings(kind="convnet", widths=[8, 16]), 1)
     network.load_state_dict(weights(root, "guide")["backbone"])
     x = (data.train.images.tensor.float() / 255 - data.mean.view(1, -1, 1, 1)) / data.std.view(1, -1, 1, 1)
     with torch.no_grad():
@@ -714,7 +714,7 @@ def test_a_guide_may_compare_raw_projections(label, data, root):
     again.load_state_dict(weights(root, "guide")["method"])
     x = (data.train.images.tensor.float() / 255 - data.mean.view(1, -1, 1, 1)) / data.std.view(1, -1, 1, 1)
     with torch.no_grad():
-        assert torch.allclose(made, again.eval().embed(x).z, atol=1e-5)
+        assert torch.allclose(made, again.eval().embed(x).projection, atol=1e-5)
     assert made.shape == (297, 8)
 
 
@@ -837,14 +837,14 @@ def separable(count=300, seed=0):
 
 @pytest.mark.parametrize("standardize", [True, False])
 def test_linear_reaches_100_percent_where_classes_are_separable(standardize):
-    how = recipes.Linear.model_validate(PROTOCOLS["linear"] | {"standardize": standardize})
+    how = recipes.LinearSettings.model_validate(PROTOCOLS["linear"] | {"standardize": standardize})
     result = linear.measure(how, Encoded(separable(), separable(90, 1), 3, 0))
     assert result["top1"] == result["best_top1"] == result["top5"] == 100.0
     assert 1 <= result["best_epoch"] <= 40
 
 
 def test_linear_states_the_last_epoch_and_the_first_best_one_apart():
-    how = recipes.Linear.model_validate(PROTOCOLS["linear"] | {"epochs": 8})
+    how = recipes.LinearSettings.model_validate(PROTOCOLS["linear"] | {"epochs": 8})
     generator = torch.Generator().manual_seed(0)
     noise = [(torch.randn(100, 5, generator=generator), torch.randint(0, 4, (100,), generator=generator)) for _ in "ab"]
     whole = linear.measure(how, Encoded(*noise, 4, 0))
@@ -902,7 +902,7 @@ def layers_by_autograd(how, x, y, classes, seed):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_linear_takes_the_steps_of_autograd_and_torchs_optimizers(optimizer, schedule, monkeypatch):
     changes = {"epochs": 4, "batch_size": 32, "optimizer": OPTIMIZERS[optimizer], "schedule": SCHEDULES[schedule]}
-    how = recipes.Linear.model_validate(PROTOCOLS["linear"] | changes)
+    how = recipes.LinearSettings.model_validate(PROTOCOLS["linear"] | changes)
     draws = torch.Generator().manual_seed(1)
     # 107 images: the last batch of an epoch is a smaller one; gathered two batches at a time.
     x, y = torch.randn(107, 9, generator=draws, dtype=torch.float64), torch.randint(0, 5, (107,), generator=draws)
@@ -920,7 +920,7 @@ def test_linear_takes_the_steps_of_autograd_and_torchs_optimizers(optimizer, sch
 @pytest.mark.parametrize("batch_size", [64, 1000])
 def test_linear_counts_what_the_layers_of_autograd_get_right(standardize, batch_size, monkeypatch):
     changes = {"epochs": 6, "batch_size": batch_size, "optimizer": OPTIMIZERS["sgd"], "schedule": COSINE}
-    how = recipes.Linear.model_validate(PROTOCOLS["linear"] | changes | {"standardize": standardize})
+    how = recipes.LinearSettings.model_validate(PROTOCOLS["linear"] | changes | {"standardize": standardize})
     draws = torch.Generator().manual_seed(2)
     centres = 1.5 * torch.randn(30, 16, generator=draws)
     (x, y), (queries, answers) = (
@@ -946,7 +946,7 @@ def test_linear_counts_what_the_layers_of_autograd_get_right(standardize, batch_
 def test_linear_survives_a_feature_that_never_varies():
     x, y = separable()
     x[:, 3] = 1e4
-    how = recipes.Linear.model_validate(PROTOCOLS["linear"])
+    how = recipes.LinearSettings.model_validate(PROTOCOLS["linear"])
     queries, answers = separable(90, 1)
     queries[:, 3] = 1e4
     assert linear.measure(how, Encoded((x, y), (queries, answers), 3, 0))["top1"] == 100.0
@@ -999,7 +999,7 @@ def test_an_encoder_can_be_evaluated_on_other_data_than_it_was_trained_on(traine
     root, receipt = trained
     (root / "data").unlink()
     shutil.copytree(prepared, root / "data")
-    enlarged = Dataset.model_validate({"title": "Other", "source": {"kind": "digits", "size": 24}})
+    enlarged = DatasetSettings.model_validate({"title": "Other", "source": {"kind": "digits", "size": 24}})
     content = prepare("other", enlarged, root)["content"]
     result = evaluate("a run", "other", PROTOCOLS, root, "cpu", 1, ("other", content))
     assert set(result["protocols"]) == {"linear", "knn"}, "online was measured on the training's own data"
@@ -1024,7 +1024,10 @@ def test_floors_are_the_evaluation_of_pixels_and_of_the_network_at_its_start(roo
     entry = {"spec": tiny_spec("simclr", dataset=data.content).plain(), "dataset": "digits"}
     found = floors(entry, PROTOCOLS, root, "cpu", 1)
     start = trainer(data, root, "byol").method.backbone
-    votes, layer = recipes.KNN.model_validate(PROTOCOLS["knn"]), recipes.Linear.model_validate(PROTOCOLS["linear"])
+    votes, layer = (
+        recipes.KNNSettings.model_validate(PROTOCOLS["knn"]),
+        recipes.LinearSettings.model_validate(PROTOCOLS["linear"]),
+    )
     made = {
         "pixels": [(split.images.tensor.flatten(1) / 255, split.labels) for split in (data.train, data.test)],
         "untrained": [(features(start, s.images, data.mean, data.std), s.labels) for s in (data.train, data.test)],
@@ -1050,7 +1053,7 @@ def test_a_backbone_that_changes_during_its_evaluation_is_noticed(trained, monke
 
 
 def test_the_digest_of_weights_sees_parameters_and_buffers():
-    network, _ = build_backbone(recipes.ConvNet(kind="convnet", widths=[4]), 1)
+    network, _ = build_backbone(recipes.ConvNetSettings(kind="convnet", widths=[4]), 1)
     seen = {weights_digest(network)}
     network[1].running_mean[0] += 1
     seen.add(weights_digest(network))
@@ -1107,7 +1110,7 @@ def test_more_neighbours_than_training_images_is_an_error_that_a_user_can_read(t
 
 
 def test_features_leave_the_network_in_the_mode_in_which_it_came(data):
-    network, _ = build_backbone(recipes.ConvNet(kind="convnet", widths=[4]), 1)
+    network, _ = build_backbone(recipes.ConvNetSettings(kind="convnet", widths=[4]), 1)
     for mode in (True, False):
         network.train(mode)
         before = weights_digest(network)

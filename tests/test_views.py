@@ -15,7 +15,7 @@ from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from sslpairs.config.views import Augmentation, Crop
 from sslpairs.views import draws as columns
 from sslpairs.views.augment import apply, augment, normalize
-from sslpairs.views.draws import COLUMNS, crop_boxes, draw, plan
+from sslpairs.views.draws import COLUMNS, crop_boxes, draw, sample_params
 
 ZERO, ONE = torch.zeros(3), torch.ones(3)
 
@@ -547,7 +547,7 @@ def test_a_small_crop_of_the_whole_image_is_the_resized_image():
 def test_the_second_view_has_its_own_blur_and_solarisation_and_small_crops_are_drawn_like_the_first():
     blur = {"probability": 0.1, "sigma": [0.1, 2.0]}
     how = Augmentation.model_validate(PLAIN_VIEW | {"flip": 0.5, "second": {"blur": blur, "solarize": 0.2}})
-    first, second, third = (how.of_view(view) for view in range(3))
+    first, second, third = (how.for_view(view) for view in range(3))
     assert (first.blur, first.solarize, first.flip) == (None, 0.0, 0.5)
     assert (second.blur.probability, second.solarize, second.flip) == (0.1, 0.2, 0.5)
     assert third == first
@@ -560,7 +560,7 @@ def test_a_view_depends_on_its_own_row_of_draws_only():
     whole = augment(x, how, ZERO, ONE, table)
     some = torch.tensor([3, 38, 7, 20])
     assert torch.allclose(augment(x[some], how, ZERO, ONE, table[some]), whole[some], rtol=0, atol=1e-6)
-    sliced = plan(how, table, x.shape[1:])[some]
+    sliced = sample_params(how, table, x.shape[1:])[some]
     assert torch.equal(apply(x[some], sliced, ZERO, ONE), augment(x[some], how, ZERO, ONE, table[some]))
 
 
@@ -568,7 +568,7 @@ def test_a_view_depends_on_its_own_row_of_draws_only():
 def test_one_transform_does_not_shift_the_draws_of_another(part):
     x, table = images(40), draw(40, draws(2))
     with_it, without = (
-        plan(Augmentation.model_validate(PLAIN_VIEW | changes), table, x.shape[1:])
+        sample_params(Augmentation.model_validate(PLAIN_VIEW | changes), table, x.shape[1:])
         for changes in (STRONG, {key: value for key, value in STRONG.items() if key != part})
     )
     for name in (

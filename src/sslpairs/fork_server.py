@@ -26,7 +26,14 @@ from typing import IO
 
 from sslpairs.locks import is_alive, keep
 
-ROOMS = {"train": "training", "evaluate": "training", "tables": "paper", "figure": "paper", "restore": "store"}
+ROOMS = {
+    "train": "training",
+    "evaluate": "training",
+    "baseline": "training",
+    "tables": "paper",
+    "figure": "paper",
+    "restore": "store",
+}
 """Commands that are worth a server, and the server that they share."""
 
 PRELOAD = {
@@ -37,7 +44,7 @@ PRELOAD = {
         "sslpairs.data.record",
         "sslpairs.workflow.builds",
         "sslpairs.training.run",
-        "sslpairs.evaluation.evaluate",
+        "sslpairs.evaluation.baselines",
     ),
     "store": ("dvc.repo", "dvc_data.hashfile.db", "sslpairs.cli", "sslpairs.store.restore"),
     "paper": (

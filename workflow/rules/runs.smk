@@ -92,3 +92,26 @@ rule evaluate:
         "evaluated {wildcards.evaluation}"
     shell:
         "sslpairs evaluate {params.run:q} --key {params.key:q}{params.device} --log {log:q}"
+
+
+rule baseline:
+    input:
+        lambda wildcards: build.baseline_inputs(wildcards.evaluation),
+    output:
+        "results/evals/{evaluation}.json",
+    log:
+        "logs/evals/{evaluation}.log",
+    wildcard_constraints:
+        evaluation=jobs.baseline,
+    conda:
+        "../../environment.yml"
+    threads: build.plan.scale["threads"]
+    resources:
+        **cluster.evaluation,
+        job_slots=1,
+    params:
+        device=cluster.device,
+    message:
+        "measured {wildcards.evaluation}"
+    shell:
+        "sslpairs baseline {wildcards.evaluation:q}{params.device} --log {log:q}"

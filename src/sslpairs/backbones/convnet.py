@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from sslpairs.config.backbones.convnet import ConvNet
+from sslpairs.config.backbones.convnet import ConvNetSettings
 
 
 class Layers(nn.Sequential):
@@ -12,10 +12,10 @@ class Layers(nn.Sequential):
         return super().forward(x)
 
 
-def build(how: ConvNet, channels: int) -> tuple[nn.Module, int]:
+def build(settings: ConvNetSettings, channels: int) -> tuple[nn.Module, int]:
     """Fresh weights from torch's global generator."""
     layers: list[nn.Module] = []
-    for width in how.widths:
+    for width in settings.widths:
         layers += [
             nn.Conv2d(channels, width, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(width),

@@ -27,7 +27,7 @@ def smallest_products(left: Tensor, right: Tensor, k: int, own: float | None = N
     rows = max(1, min(len(left), BLOCK_ENTRIES // (chunks * chunk)))
     # Padding columns of the last chunk come last, whatever the products are.
     block = left.new_full((rows, chunks * chunk), torch.inf)
-    found = []
+    blocks = []
     for start in range(0, len(left), rows):
         part = left[start : start + rows]
         product = block[: len(part)]
@@ -35,10 +35,10 @@ def smallest_products(left: Tensor, right: Tensor, k: int, own: float | None = N
         if own is not None:
             product.diagonal(start).fill_(own)
         if chunk == 1:
-            found += [_smallest(piece, k) for piece in product.split(max(1, PIECE_ENTRIES // count))]
+            blocks += [_smallest(piece, k) for piece in product.split(max(1, PIECE_ENTRIES // count))]
         else:
-            found.append(_smallest_by_chunks(product, k, chunk))
-    values, columns = zip(*found, strict=True)
+            blocks.append(_smallest_by_chunks(product, k, chunk))
+    values, columns = zip(*blocks, strict=True)
     return torch.cat(values), torch.cat(columns)
 
 
@@ -49,8 +49,8 @@ def _smallest_by_chunks(product: Tensor, k: int, chunk: int) -> tuple[Tensor, Te
     nearest = nearest.sort(1).values
     first = torch.arange(0, rows * chunks, chunks, device=product.device)[:, None]
     candidates = product.view(rows * chunks, chunk).index_select(0, (first + nearest).flatten()).view(rows, k * chunk)
-    values, place = _smallest(candidates, k)
-    return values, nearest.gather(1, place // chunk) * chunk + place % chunk
+    values, position = _smallest(candidates, k)
+    return values, nearest.gather(1, position // chunk) * chunk + position % chunk
 
 
 def _smallest(matrix: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from sslpairs.bench.setting import NETWORKS, Setting, bench_spec, random_images
-from sslpairs.methods.base import Clock
+from sslpairs.methods.base import TrainProgress
 from sslpairs.methods.build import build_method
-from sslpairs.streams import generator
+from sslpairs.random_streams import generator
 from sslpairs.training.compiled import compile_networks, nothing
 from sslpairs.training.optimization import build_optimizer
 from sslpairs.training.step import train_step
@@ -72,7 +72,7 @@ class Ours:
             random_views(self.setting),
             trainer.optimizer,
             {strategy.name: generator(0, strategy.name, "count") for strategy in trainer.pairs},
-            Clock(0, 1_000_000, 0),
+            TrainProgress(0, 1_000_000, 0),
             bounds=trainer.bounds,
             autocast=torch.bfloat16 if self.setting.precision == "bfloat16" else None,
         )
@@ -90,7 +90,7 @@ class Bare:
             self.begin_step = compile_networks(self.method.children(), torch.device(setting.device))
         self.optimizer = build_optimizer(spec.optimizer, self.method.online_modules(), setting.batch)
         self.views = random_views(setting)
-        self.clock = Clock(0, 1_000_000, 0)
+        self.progress = TrainProgress(0, 1_000_000, 0)
 
     def seconds(self) -> float:
         """Seconds per step."""
@@ -105,16 +105,16 @@ class Bare:
         """One step; momentum encoders and queues are part of their methods."""
         method, low = self.method, self.setting.precision == "bfloat16"
         self.begin_step()
-        method.before_step(self.clock)
+        method.before_step(self.progress)
         with torch.autocast(torch.device(self.setting.device).type, torch.bfloat16, enabled=low):
             clean, _ = method.views(self.views, [None, None])
         clean = [emb.float() for emb in clean]
         loss = method.loss(clean)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        method.after_backward(self.clock)
+        method.after_backward(self.progress)
         self.optimizer.step()
-        method.after_step(clean, self.clock)
+        method.after_step(clean, self.progress)
 
 
 class _PillowImages(torch.utils.data.Dataset):

@@ -28,7 +28,7 @@ ENOUGH = 3
 """Rounds below which a median and extremes say little."""
 
 
-class Clock:
+class Timer:
     """The time limit of a benchmark, and its progress.
 
     ``until`` is a time of ``time.monotonic``, or None for no limit. ``tick`` is called with the rounds done, those of the whole
@@ -113,21 +113,21 @@ class _NoModules:
     def __exit__(self, *_: object) -> None: ...
 
 
-def measure_base(base: str, labels: Sequence[str], setting: Setting, clock: Clock, part: float) -> list[dict[str, Any]]:
+def measure_base(base: str, labels: Sequence[str], setting: Setting, timer: Timer, part: float) -> list[dict[str, Any]]:
     """Rows of a base method and of ``labels`` under it, measured in the same rounds.
 
     Speeds are spreads over rounds. Only SimCLR has a stock pipeline to compare with. ``over_base`` compares whole training
-    steps, ``flops_over_base`` their convolutions and matrix products. Takes the share ``part`` of the clock's remaining time.
+    steps, ``flops_over_base`` their convolutions and matrix products. Takes the share ``part`` of the timer's remaining time.
     """
-    until, text = clock.share(part), f"{setting.size} px, {base}"
+    until, text = timer.share(part), f"{setting.size} px, {base}"
     ours = {label: Ours(label, setting) for label in [base, *labels]}
     bare = Bare(base, setting)
     arms: dict[str, Callable[[], float]] = {" stock": Stock(setting).seconds} if base == "simclr" else {}
     # The bare step and the base's next to each other.
     arms |= {" bare": bare.seconds} | {label: arm.seconds for label, arm in ours.items()}
-    rounds = measure_rounds(arms, setting.repeats, until, lambda: clock.step(text))
+    rounds = measure_rounds(arms, setting.repeats, until, lambda: timer.step(text))
     measured = len(rounds[base])
-    clock.step(text, setting.repeats - measured)
+    timer.step(text, setting.repeats - measured)
     flops = {label: count_flops(arm.step) for label, arm in ours.items()}
     del ours, bare, arms
     rows = []
@@ -162,7 +162,7 @@ def bench(
     until: float | None = None,
     tick: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Any]:
-    """The whole report, as JSON values; ``say`` is called at the start of every base method, ``tick`` after every round (``Clock``).
+    """The whole report, as JSON values; ``say`` is called at the start of every base method, ``tick`` after every round (``Timer``).
 
     ``labels`` are grouped under their base methods, which are always measured; peak memory is also measured for labels in
     ``memory``. With ``until``, a time of ``time.monotonic``, a slow machine measures fewer rounds than the settings say, and
@@ -181,18 +181,18 @@ def bench(
     sizes, notes = [], []
     weights = [MEMORY * bool(memory) + sum(map(_arms, groups.items())) for _ in settings]
     left = float(sum(weights))
-    clock = Clock(sum((1 + setting.repeats) * len(groups) for setting in settings), until, tick)
+    timer = Timer(sum((1 + setting.repeats) * len(groups) for setting in settings), until, tick)
     for setting in settings:
         rows = []
         for base, under in groups.items():
             say(f"{setting.size} px: {', '.join([base, *under])}")
             arms = _arms((base, under))
-            rows += measure_base(base, under, setting, clock, arms / left)
+            rows += measure_base(base, under, setting, timer, arms / left)
             left -= arms
         for row in rows:
             if row["label"] not in memory:
                 continue
-            if clock.over:
+            if timer.over:
                 notes.append(f"{setting.size} px: no time was left for the memory of {row['label']}")
                 continue
             say(f"{setting.size} px: memory of {row['label']}")

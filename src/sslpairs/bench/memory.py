@@ -9,7 +9,7 @@ import torch
 
 from sslpairs.bench.arms import Ours
 from sslpairs.bench.setting import Setting
-from sslpairs.distributed.device import settle
+from sslpairs.distributed.device import configure_process
 from sslpairs.errors import UserError
 
 
@@ -55,5 +55,5 @@ def _resident(key: str) -> float | None:
 
 if __name__ == "__main__":
     asked = json.loads(sys.argv[1])
-    settle(asked["threads"])
+    configure_process(asked["threads"])
     print(json.dumps(peak_here(asked["label"], Setting(**asked["setting"]))))

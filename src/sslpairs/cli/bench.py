@@ -67,9 +67,9 @@ def bench(
     from sslpairs.bench import measure
     from sslpairs.bench.report import facts, to_markdown, to_terminal
     from sslpairs.bench.setting import QUICK, QUICK_SECONDS, Setting, all_labels
-    from sslpairs.distributed.device import pick_device, settle
+    from sslpairs.distributed.device import configure_process, pick_device
 
-    settle(threads or torch.get_num_threads())
+    configure_process(threads or torch.get_num_threads())
     settings = [
         Setting(
             size=edge,

@@ -1,4 +1,4 @@
-"""Commands that show the state of a project: ``status``, ``explain``, ``doctor``, ``floors``, ``tables``."""
+"""Commands that show the state of a project: ``status``, ``explain``, ``doctor``, ``tables``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -88,51 +88,6 @@ def doctor(sets: Sets = []) -> None:  # noqa: B006
 
     if problems := examine(lambda: open_build(sets)):
         raise UserError(f"{counted(problems, 'problem')}, see above")
-
-
-@app.command(rich_help_panel=LOOK)
-def floors(
-    targets: Targets = None,
-    sets: Sets = [],  # noqa: B006
-) -> None:
-    """Show baselines under the protocols of the tables: raw pixels and untrained networks."""
-    from statistics import mean, stdev
-
-    from rich.table import Table
-
-    from sslpairs.config.protocols import PROTOCOLS, named
-    from sslpairs.evaluation import floors as floor
-    from sslpairs.plan.records import replicates
-
-    build = open_build(sets)
-    if build.to_prepare:
-        raise UserError(f"data/{build.to_prepare[0]}: not prepared; run `sslpairs fetch {build.to_prepare[0]}`")
-    plan, measured = build.plan, {}
-    for table in chosen_tables(build, targets or []):
-        for replicate in replicates(plan.tables[table]):
-            run = plan.runs[replicate["run"]]
-            protocols = plan.evaluations[replicate["evaluation"]]["protocols"]
-            key = (run["dataset"], run["backbone"], replicate["evaluation"].rpartition("/")[2])
-            seeds = measured.setdefault(key, {})
-            if run["seed"] not in seeds:
-                seeds[run["seed"]] = floor.floors(
-                    run, protocols, build.root, plan.settings["device"], plan.scale["threads"]
-                )
-    view = Table(title=f"Baselines without training, scale {plan.scale['title']}, in %", title_justify="left")
-    first = next(iter(next(iter(measured.values())).values()))["pixels"]
-    metrics = [named(f"{protocol}.{next(iter(PROTOCOLS[protocol].metrics))}") for protocol in first]
-    for column in ("floor", "data set", *(f"{protocol}.{metric}" for protocol, metric in metrics)):
-        view.add_column(column, justify="left" if column in ("floor", "data set") else "right")
-    rows = {}
-    for (dataset, backbone, _), seeds in measured.items():
-        for name in ("pixels", "untrained"):
-            title = "raw pixels" if name == "pixels" else f"untrained {backbone}"
-            values = [[result[name][p][metric] for result in seeds.values()] for p, metric in metrics]
-            cells = (f"{mean(v):.1f} ± {stdev(v):.1f}" if len(v) > 1 else f"{v[0]:.1f}" for v in values)
-            rows[title, plan.datasets[dataset]["title"], *cells] = None
-    for row in rows:
-        view.add_row(*row)
-    out.print(view)
 
 
 @app.command(rich_help_panel=LOOK)

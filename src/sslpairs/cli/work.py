@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -148,7 +148,6 @@ def evaluate(
         raise UserError(
             f"'{run}' has no evaluation{f' {key}' if key else ''} in this plan: it is only a guide for other runs"
         )
-    from sslpairs.config.protocols import PROTOCOLS
     from sslpairs.evaluation.evaluate import evaluate as evaluate_run
 
     for entry in entries:
@@ -161,7 +160,33 @@ def evaluate(
             build.plan.scale["threads"],
             (entry["dataset"], entry["content"]) if "dataset" in entry else None,
         )
-        shown = [(name, next(iter(PROTOCOLS[name].metrics))) for name in result["protocols"]]
-        numbers = ", ".join(f"{name}.{metric} {result['protocols'][name][metric]:.1f}" for name, metric in shown)
-        _say_done(log_file, f"evaluated {run}: {numbers}")
+        _say_done(log_file, f"evaluated {run}: {_numbers(result)}")
         settle_dates(build, build.evaluation_inputs(f"{run}/{entry['key']}"))
+
+
+def _numbers(result: dict[str, Any]) -> str:
+    """The first metric of each protocol."""
+    from sslpairs.config.protocols import PROTOCOLS
+
+    shown = [(name, next(iter(PROTOCOLS[name].metrics))) for name in result["protocols"]]
+    return ", ".join(f"{name}.{metric} {result['protocols'][name][metric]:.1f}" for name, metric in shown)
+
+
+@app.command(hidden=True)
+def baseline(
+    name: Annotated[str, typer.Argument(help="Name of a baseline of the plan.")],
+    sets: Sets = [],  # noqa: B006
+    frozen: PlanFile = None,
+    log_file: LogFile = None,
+    device: Device = None,
+) -> None:
+    """Measure raw pixels or an untrained network under the protocols of the recipe."""
+    start_log(log_file)
+    build = open_build(sets, frozen)
+    entry = known(name, build.plan.baselines, "baseline")
+    from sslpairs.evaluation.baselines import measure_baseline
+
+    settings = build.plan.settings
+    result = measure_baseline(name, entry, build.root, device or settings["device"], build.plan.scale["threads"])
+    _say_done(log_file, f"measured {result['run']}: {_numbers(result)}")
+    settle_dates(build, build.baseline_inputs(name))

@@ -15,7 +15,7 @@ class Expected(Model):
     test: Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 
-class Dataset(Model):
+class DatasetSettings(Model):
     """One data set."""
 
     title: Title
@@ -28,4 +28,4 @@ class Dataset(Model):
 class Datasets(Model):
     """The whole of ``config/datasets.yaml``."""
 
-    datasets: dict[Name, Dataset]
+    datasets: dict[Name, DatasetSettings]

@@ -28,12 +28,12 @@ class Label:
 
 def meaning(strategy: str, base: str) -> Meaning:
     """Return the meaning of a base method under a pair strategy: the strategy's entry, else the method's, else the strategy's default."""
-    found = (
+    defined = (
         STRATEGIES[strategy].meanings.get(base)
         or METHODS[base].meanings.get(strategy)
         or STRATEGIES[strategy].otherwise
     )
-    return found or Meaning(
+    return defined or Meaning(
         "refused",
         f"{STRATEGIES[strategy].title} is not defined for {METHODS[base].title}; define it in `meanings` of "
         f"src/sslpairs/config/methods/{base}.py",
@@ -54,9 +54,9 @@ def parse_label(text: str) -> Label:
             raise UserError(f"'{shown(text)}': '{shown(name)}' is not a pair strategy{hint}")
         if strategies.count(name) > 1:
             raise UserError(f"'{shown(text)}': '{name}' is given twice; write it once")
-        found = meaning(name, base)
-        if found.status == "refused":
-            raise UserError(f"'{shown(text)}' has no meaning: {found.text}")
+        defined = meaning(name, base)
+        if defined.status == "refused":
+            raise UserError(f"'{shown(text)}' has no meaning: {defined.text}")
     return Label(base, tuple(name for name in STRATEGIES if name in strategies))
 
 
@@ -69,9 +69,9 @@ def _hint(settings: str, name: str, known: dict, tensors: str | None = None) -> 
 
 def partners(strategies: Iterable[str]) -> tuple[int, str]:
     """Return how many images of a batch one process needs together under these strategies, and the reason as text for a message."""
-    found = [STRATEGIES[name] for name in strategies if STRATEGIES[name].together > 1]
-    words = f", each with partners for {' and '.join(strategy.title for strategy in found)}" if found else ""
-    return max([1, *(strategy.together for strategy in found)]), words
+    paired = [STRATEGIES[name] for name in strategies if STRATEGIES[name].together > 1]
+    words = f", each with partners for {' and '.join(strategy.title for strategy in paired)}" if paired else ""
+    return max([1, *(strategy.together for strategy in paired)]), words
 
 
 def combinations_page() -> str:
@@ -80,7 +80,7 @@ def combinations_page() -> str:
     lines = [
         "# Base methods and pair strategies",
         "",
-        "Written by `sslpairs schema` from `src/sslpairs/config/strategies/`, by which labels are read and refused.",
+        "Written by `sslpairs schema` from `src/sslpairs/config/strategies/`, which also decides which labels are accepted.",
         "",
         "**released**: as in the paper's released code. **paper**: the paper names it and released no code. **ours**: no source",
         "defines it; the definition is this project's. **refused**: has no meaning, and a label that asks for it is an error.",
@@ -94,8 +94,8 @@ def combinations_page() -> str:
     for name, strategy in STRATEGIES.items():
         lines += ["", f"## {strategy.title} (`{name}`)", "", "| base | | definition |", "|---|---|---|"]
         for base, method in METHODS.items():
-            found = meaning(name, base)
-            lines.append(f"| {method.title} | {words[found.status]} | {found.text} |")
+            defined = meaning(name, base)
+            lines.append(f"| {method.title} | {words[defined.status]} | {defined.text} |")
     lines += [
         "",
         "## Several strategies at once",

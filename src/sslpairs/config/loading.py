@@ -129,30 +129,30 @@ def _check(content: bytes | str) -> None:
     """Raise ``Refused`` for content that would crash or exhaust memory when loaded or printed, and for invisible characters."""
     sizes: dict[str, int] = {}
     """Number of values under each anchor."""
-    open_ones: list[list] = []
+    open_nodes: list[list] = []
     """Anchor and number of values so far of each open list or mapping."""
     for event in yaml.parse(content, Loader=Loader):
         if isinstance(event, yaml.CollectionStartEvent):
-            open_ones.append([event.anchor, 1])
-            if len(open_ones) > DEEPEST:
+            open_nodes.append([event.anchor, 1])
+            if len(open_nodes) > DEEPEST:
                 raise Refused(f"nested deeper than {DEEPEST} levels, the maximum", event.start_mark)
             continue
         if isinstance(event, yaml.CollectionEndEvent):
-            anchor, size = open_ones.pop()
+            anchor, size = open_nodes.pop()
         elif isinstance(event, yaml.ScalarEvent):
             _check_text(event)
             anchor, size = event.anchor, 1
         elif isinstance(event, yaml.AliasEvent):
-            if event.anchor in [begun for begun, _ in open_ones]:
+            if event.anchor in [begun for begun, _ in open_nodes]:
                 raise Refused(f"*{shown(event.anchor)} refers to itself; write it out", event.start_mark)
             anchor, size = None, sizes.get(event.anchor, 1)
         else:
             continue
         if anchor:
             sizes[anchor] = size
-        if open_ones:
-            open_ones[-1][1] += size
-            if open_ones[-1][1] > MOST_VALUES:
+        if open_nodes:
+            open_nodes[-1][1] += size
+            if open_nodes[-1][1] > MOST_VALUES:
                 raise Refused(
                     f"more than {MOST_VALUES:,} values with aliases (*) expanded; use fewer", event.start_mark
                 )
@@ -164,9 +164,9 @@ def _check_text(event: yaml.ScalarEvent) -> None:
             f"a text of {len(event.value):,} characters ('{shown(event.value)}'); write at most {LONGEST_TEXT:,}",
             event.start_mark,
         )
-    if found := UNSEEN.search(event.value):
+    if match := UNSEEN.search(event.value):
         raise Refused(
-            f"'{shown(event.value)}' contains the invisible character U+{ord(found[0]):04X}, which changes how the text is shown; "
+            f"'{shown(event.value)}' contains the invisible character U+{ord(match[0]):04X}, which changes how the text is shown; "
             "remove it",
             event.start_mark,
         )
@@ -193,10 +193,10 @@ def line_of(path: Path | None, keys: list) -> str:
     node, line = yaml.compose(path.read_bytes(), Loader=Loader), 1
     for key in keys:
         if isinstance(node, yaml.MappingNode):
-            found = [(k, v) for k, v in node.value if k.value == str(key)]
-            if not found:
+            matches = [(k, v) for k, v in node.value if k.value == str(key)]
+            if not matches:
                 break
-            line, node = found[0][0].start_mark.line + 1, found[0][1]
+            line, node = matches[0][0].start_mark.line + 1, matches[0][1]
         elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
             node = node.value[key]
             line = node.start_mark.line + 1

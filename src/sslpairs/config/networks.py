@@ -7,7 +7,7 @@ from pydantic import Field
 from sslpairs.config.base import Model, Width
 
 
-class Head(Model):
+class HeadSettings(Model):
     """A multi-layer perceptron on the features: linear, optional batch norm, ReLU, ..., linear, optional batch norm."""
 
     hidden: Annotated[list[Width], Field(max_length=16)]

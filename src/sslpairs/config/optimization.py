@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from sslpairs.config.base import Count, Fraction, Model, NonNegative, Positive, Rate
 
 
-class SGD(Model):
+class SGDSettings(Model):
     """Stochastic gradient descent (``torch.optim.SGD``)."""
 
     name: Literal["sgd"]
@@ -18,7 +18,7 @@ class SGD(Model):
     weight_decay: NonNegative
 
 
-class Adam(Model):
+class AdamSettings(Model):
     """Adam with the usual betas of 0.9 and 0.999 (``torch.optim.Adam``)."""
 
     name: Literal["adam"]
@@ -28,7 +28,7 @@ class Adam(Model):
     weight_decay: NonNegative
 
 
-class LARS(Model):
+class LARSSettings(Model):
     """Layer-wise adaptive rates (``training/lars.py``)."""
 
     name: Literal["lars"]
@@ -45,7 +45,7 @@ class LARS(Model):
     """Apply weight decay and adaptation to biases and norms too; solo-learn's ``exclude_bias_n_norm`` is the opposite."""
 
 
-Optimizer = Annotated[SGD | Adam | LARS, Field(discriminator="name")]
+OptimizerSettings = Annotated[SGDSettings | AdamSettings | LARSSettings, Field(discriminator="name")]
 
 
 class Constant(Model):
@@ -99,7 +99,7 @@ class Steps(Model):
 Schedule = Annotated[Constant | Cosine | Steps, Field(discriminator="name")]
 
 
-class Online(Model):
+class OnlineClassifierSettings(Model):
     """The ``online`` protocol: a linear layer trained along with the backbone on detached features, with Adam."""
 
     lr: Rate
@@ -113,10 +113,10 @@ class Training(Model):
 
     augmentation: str
     """Name of one of the recipe's augmentations."""
-    optimizer: Optimizer
+    optimizer: OptimizerSettings
     schedule: Schedule
     precision: Literal["float32", "bfloat16"]
-    online: Online
+    online: OnlineClassifierSettings
     gpus: Count = 1
     """GPUs that train one run together (``docs/several-gpus.md``). Not part of a run's id: ``batch_size`` is the total batch size."""
 
@@ -125,6 +125,6 @@ class TrainingChange(Model):
     """Training values that one method overrides."""
 
     augmentation: str | None = None
-    optimizer: Optimizer | None = None
+    optimizer: OptimizerSettings | None = None
     schedule: Schedule | None = None
     gpus: Count | None = None

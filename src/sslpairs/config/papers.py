@@ -15,7 +15,7 @@ from sslpairs.config.protocols import Metric
 from sslpairs.config.strategies import STRATEGIES
 
 
-class Setting(Model):
+class ColumnSettings(Model):
     """Setting in which a method is trained. Missing values come from the table, then from the scale."""
 
     dataset: str | None = None
@@ -34,20 +34,20 @@ class PublishedEffect(Model):
     """A published difference, in points."""
 
     value: Annotated[float, Field(ge=-100, le=100)]
-    setting: Setting
+    setting: ColumnSettings
     source: str
     note: str = ""
 
 
-class Claim(Model):
+class ClaimSettings(Model):
     """``better`` beats ``than``, tested over seeds, in every column that matches ``where``."""
 
     text: str
     better: str
     than: str
     metric: Metric
-    where: Setting = Setting()
-    larger_than_in: Setting | None = None
+    where: ColumnSettings = ColumnSettings()
+    larger_than_in: ColumnSettings | None = None
     """If given, the claim is about the gain: it is larger in ``where`` than in this setting."""
     source: str
     published: PublishedEffect | None = None
@@ -57,7 +57,7 @@ class Published(Model):
     """A published value of one cell."""
 
     row: str
-    setting: Setting
+    setting: ColumnSettings
     metric: Metric
     value: Annotated[float, Field(ge=0, le=100)]
     """In percent."""
@@ -65,7 +65,7 @@ class Published(Model):
     note: str = ""
 
 
-class Figure(Model):
+class FigureSettings(Model):
     """A figure made from one table."""
 
     kind: Literal["with-without", "batch-size", "curves"]
@@ -110,7 +110,7 @@ class Improves(Model):
     source: str
 
 
-class Table(Model):
+class TableSettings(Model):
     """One table: methods by settings."""
 
     title: Title
@@ -121,21 +121,21 @@ class Table(Model):
     note: str = ""
     rows: Annotated[list[str], Field(min_length=1), BeforeValidator(_listed, json_schema_input_type=list[str] | Rows)]
     """Method labels, a base method and pair strategies joined by +; or {bases: all | [...], strategies: each | pairs}."""
-    setting: Setting = Setting()
-    columns: Annotated[list[Setting], Field(min_length=1)]
+    setting: ColumnSettings = ColumnSettings()
+    columns: Annotated[list[ColumnSettings], Field(min_length=1)]
     metrics: Annotated[list[Metric], Field(min_length=1)]
     """The first one is the headline."""
-    claims: list[Claim] = []
+    claims: list[ClaimSettings] = []
     improves: Improves | None = None
     published: list[Published] = []
 
-    def all_claims(self) -> list[Claim]:
+    def all_claims(self) -> list[ClaimSettings]:
         """Return the listed claims, plus one for each row that should improve on its base."""
         if not self.improves:
             return self.claims
         labels = [label for label in map(parse_label, self.rows) if label.strategies]
         return self.claims + [
-            Claim(
+            ClaimSettings(
                 text=f"{' + '.join(STRATEGIES[name].title for name in label.strategies)} improves {METHODS[label.base].title}",
                 better=str(label),
                 than=label.base,
@@ -154,5 +154,5 @@ class Paper(Model):
     arxiv: str | None
     optional: bool = False
     """Not included in ``papers: all``: it must be named, or ``papers: every`` set."""
-    tables: dict[Name, Table]
-    figures: dict[Name, Figure] = {}
+    tables: dict[Name, TableSettings]
+    figures: dict[Name, FigureSettings] = {}

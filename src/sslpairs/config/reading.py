@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from sslpairs.config.agreement import MAPS, check_paper, check_scale
 from sslpairs.config.base import NAME
-from sslpairs.config.datasets import Dataset, Datasets
+from sslpairs.config.datasets import Datasets, DatasetSettings
 from sslpairs.config.loading import line_of, load_yaml, read_value
 from sslpairs.config.papers import Paper
 from sslpairs.config.recipes import Recipe
@@ -23,7 +23,18 @@ from sslpairs.errors import UserError, listed, nearest, shown
 
 M = TypeVar("M", bound=BaseModel)
 
-RULES = ("all", "evaluate", "figure", "prepare_data", "pretrain", "provenance", "restore_run", "retrain", "table")
+RULES = (
+    "all",
+    "baseline",
+    "evaluate",
+    "figure",
+    "prepare_data",
+    "pretrain",
+    "provenance",
+    "restore_run",
+    "retrain",
+    "table",
+)
 """Rules of the workflow. Like papers and tables, they are targets of ``snakemake``."""
 
 
@@ -33,7 +44,7 @@ class Config:
 
     root: Path
     settings: Settings
-    datasets: dict[str, Dataset]
+    datasets: dict[str, DatasetSettings]
     scale_name: str
     scale: Scale
     recipes: dict[str, Recipe]

@@ -107,13 +107,13 @@ def _at(key: str, message: str) -> PydanticCustomError:
 
 
 def __getattr__(name: str) -> Any:
-    """Look up settings classes by name, whichever file defines them: ``recipes.SimCLR``, ``recipes.Head``."""
+    """Look up settings classes by name, whichever file defines them: ``recipes.SimCLRSettings``, ``recipes.HeadSettings``."""
     classes = {
-        found.__name__: found
-        for found in (*METHODS.values(), *STRATEGIES.values(), *PROTOCOLS.values(), *BACKBONES.values())
+        settings.__name__: settings
+        for settings in (*METHODS.values(), *STRATEGIES.values(), *PROTOCOLS.values(), *BACKBONES.values())
     }
-    for place in (guides, networks, optimization, views):
-        classes |= vars(place)
+    for module in (guides, networks, optimization, views):
+        classes |= vars(module)
     if name in classes:
         return classes[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,7 +19,7 @@ def scan(package: str, base: type[M], other: str) -> dict[str, type[M]]:
 
     Raise ``UserError`` for a file without such a class, or without a counterpart in the package ``other``.
     """
-    found = {}
+    classes = {}
     for name in sorted(module.name for module in iter_modules(import_module(package).__path__)):
         if name == "base":
             continue
@@ -37,18 +37,18 @@ def scan(package: str, base: type[M], other: str) -> dict[str, type[M]]:
             raise UserError(f"{_file(package, name)}: {own[0].__name__} has no {' and no '.join(lacking)}; write it")
         if not find_spec(f"{other}.{name}"):
             raise UserError(f"{_file(other, name)} is missing, the counterpart of {_file(package, name)}; write it")
-        found[name] = own[0]
-    return found
+        classes[name] = own[0]
+    return classes
 
 
 def other_half(package: str, name: str, settings: type[Model]) -> type:
-    """Return the class of the same name in the file of the same name. Raise ``UserError`` if there is none."""
+    """Return the class that these settings are for, from the file of the same name: ``SimCLR`` for ``SimCLRSettings``. Raise
+    ``UserError`` if there is none."""
+    title = settings.__name__.removesuffix("Settings")
     try:
-        return getattr(import_module(f"{package}.{name}"), settings.__name__)
+        return getattr(import_module(f"{package}.{name}"), title)
     except AttributeError:
-        raise UserError(
-            f"{_file(package, name)}: has no class {settings.__name__} to match its settings; write it"
-        ) from None
+        raise UserError(f"{_file(package, name)}: has no class {title} to match its settings; write it") from None
 
 
 def _file(package: str, name: str) -> str:

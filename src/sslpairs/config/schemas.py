@@ -34,25 +34,25 @@ class _Described(GenerateJsonSchema):
 
     def model_schema(self, schema: Any) -> dict[str, Any]:
         """Return the schema of one model."""
-        found = super().model_schema(schema)
+        schema_of_model = super().model_schema(schema)
         for name, text in _docstrings(schema["cls"]).items():
-            if name in found.get("properties", {}):
-                found["properties"][name].setdefault("description", text)
-        return found
+            if name in schema_of_model.get("properties", {}):
+                schema_of_model["properties"][name].setdefault("description", text)
+        return schema_of_model
 
 
 @functools.cache
 def _docstrings(model: type) -> dict[str, str]:
     """Map each field to the docstring below it, including those of base classes."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for base in reversed(model.__mro__):
         if base.__module__.startswith("sslpairs."):
             tree = ast.parse(inspect.getsource(inspect.getmodule(base)))
             bodies = (node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == base.__name__)
             for field, below in (pair for body in bodies for pair in itertools.pairwise(body)):
                 if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
-                    found[field.target.id] = inspect.cleandoc(below.value.value)
-    return found
+                    texts[field.target.id] = inspect.cleandoc(below.value.value)
+    return texts
 
 
 def _files() -> dict[str, str]:

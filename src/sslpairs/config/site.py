@@ -14,10 +14,10 @@ UNITS = {"m": 1, "h": 60, "d": 24 * 60}
 
 def _minutes(value: Any) -> Any:
     """Convert '90', '36h' or '2d' to minutes."""
-    found = re.fullmatch(r"(\d+)([mhd]?)", str(value))
-    if not found:
+    match = re.fullmatch(r"(\d+)([mhd]?)", str(value))
+    if not match:
         raise ValueError(f"'{value}' is not a time: write minutes, or for example 36h or 2d")
-    return int(found[1]) * UNITS[found[2] or "m"]
+    return int(match[1]) * UNITS[match[2] or "m"]
 
 
 class Site(BaseModel):

@@ -77,7 +77,7 @@ class Augmentation(Model):
     second: SecondView | None = None
     """Differences of the second of the two large views; if absent, both views use the same transform."""
 
-    def of_view(self, view: int) -> "Augmentation":
+    def for_view(self, view: int) -> "Augmentation":
         """Return the transform of view 0, 1, ...; small crops use that of the first view."""
         if view != 1 or self.second is None:
             return self.model_copy(update={"second": None})

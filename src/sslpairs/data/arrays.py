@@ -116,9 +116,9 @@ def _residence(name: str, receipt: dict, device: torch.device, residence: str | 
     needed = (counts["train"] + counts["test"]) * int(np.prod(receipt["image"]))
     share = DEVICE_SHARE if device.type == "cuda" else HOST_SHARE
     limits = {"device": (free_on(device), share), "host": (free_memory(), HOST_SHARE)}
-    places = {"device": str(device), "host": "this machine's memory"}
+    names = {"device": str(device), "host": "this machine's memory"}
     if residence == "auto":
-        fitting = [place for place, (free, share) in limits.items() if needed <= share * free]
+        fitting = [kind for kind, (free, share) in limits.items() if needed <= share * free]
         residence = fitting[0] if fitting else "stream" if packed else None
     elif residence in limits and needed > limits[residence][0]:
         residence = None
@@ -130,9 +130,9 @@ def _residence(name: str, receipt: dict, device: torch.device, residence: str | 
     facts = f"{counts['train']:,} + {counts['test']:,} images, {in_bytes(needed)}"
     if residence is None:
         room = "; ".join(
-            f"{places[place]}: {in_bytes(free)} free, of which {share:.0%} may be used"
-            for place, (free, share) in limits.items()
-            if place == "device" or device.type == "cuda"
+            f"{names[kind]}: {in_bytes(free)} free, of which {share:.0%} may be used"
+            for kind, (free, share) in limits.items()
+            if kind == "device" or device.type == "cuda"
         )
         remedy = (
             "unset SSLPAIRS_RESIDENCE to stream them"
@@ -172,8 +172,8 @@ def _packed(
     index = _array(name, root, receipt, f"{which}_index.npy", np.int64, (count, 4))
     _checked(name, path, lambda: _same_size(path, receipt))
 
-    def complaint(place: int, reason: str) -> str:
-        return f"data set '{name}': {path}: image {place:,} is damaged ({reason}); {again(name)}"
+    def complaint(number: int, reason: str) -> str:
+        return f"data set '{name}': {path}: image {number:,} is damaged ({reason}); {again(name)}"
 
     streamed = Streamed(Pack(path, index, channels, size, complaint, receipt["decoder"]), device, workers)
     if residence == "stream":

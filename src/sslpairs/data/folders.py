@@ -43,13 +43,13 @@ def place(name: str, root: Path, fill: Callable[[Path], T]) -> T:
         _remove_leftovers(data)
         try:
             (work / "new").mkdir(parents=True)
-            found = fill(work / "new")
+            result = fill(work / "new")
             _swap(work / "new", data / name, work / "old")
         except OSError as error:  # errors of the source are already UserErrors
             raise UserError(unwritable(data, error)) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
-    return found
+    return result
 
 
 def read_receipt(name: str, root: Path, folder: Path | None = None) -> dict | None:
@@ -108,15 +108,15 @@ def locked(root: Path) -> Iterator[None]:
             _held.discard(data)
 
 
-def _swap(new: Path, place: Path, old: Path) -> None:
-    """Move ``new`` to ``place``, and the old content to ``old``; if that fails, the old content is restored."""
+def _swap(new: Path, target: Path, old: Path) -> None:
+    """Move ``new`` to ``target``, and the old content to ``old``; if that fails, the old content is restored."""
     try:
-        if os.path.lexists(place):
-            os.rename(place, old)
-        os.rename(new, place)
+        if os.path.lexists(target):
+            os.rename(target, old)
+        os.rename(new, target)
     except BaseException:
-        if os.path.lexists(old) and not os.path.lexists(place):
-            os.rename(old, place)
+        if os.path.lexists(old) and not os.path.lexists(target):
+            os.rename(old, target)
         raise
 
 

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from sslpairs.data.memory import free_shared_memory
 from sslpairs.data.packs import Pack
 from sslpairs.errors import UserError
-from sslpairs.streams import sent
+from sslpairs.random_streams import to_device
 
 PIECE = 4 << 20
 """Maximum bytes that a worker decodes at once (but at least one image): small, so that all workers share the first batch."""
@@ -65,7 +65,7 @@ class Resident(Images):
         self.tensor = tensor
 
     def batches(self, indices: Iterable[Tensor]) -> Iterator[Tensor]:  # noqa: D102
-        return (self.tensor.index_select(0, sent(batch, self.device)) for batch in indices)
+        return (self.tensor.index_select(0, to_device(batch, self.device)) for batch in indices)
 
     def blocks(self, size: int) -> Iterator[Tensor]:  # noqa: D102
         return iter(self.tensor.split(size))
@@ -81,13 +81,13 @@ class Hosted(Images):
         self.tensor = tensor
 
     def batches(self, indices: Iterable[Tensor]) -> Iterator[Tensor]:  # noqa: D102
-        for images, place in _ahead(self._gather, indices):
-            yield _expanded(images.to(self.device, non_blocking=True), place)
+        for images, inverse in _ahead(self._gather, indices):
+            yield _expanded(images.to(self.device, non_blocking=True), inverse)
 
     def _gather(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
-        rows, place = _distinct(batch)
+        rows, inverse = _distinct(batch)
         made = torch.empty(len(rows), *self.shape[1:], dtype=torch.uint8, pin_memory=self.device.type == "cuda")
-        return torch.index_select(self.tensor, 0, rows, out=made), place
+        return torch.index_select(self.tensor, 0, rows, out=made), inverse
 
 
 class Streamed(Images):
@@ -107,20 +107,20 @@ class Streamed(Images):
 
         def pieces() -> Iterator[list[int]]:
             for batch in indices:
-                rows, place = _distinct(batch)
-                asked.append((len(rows), place))
+                rows, inverse = _distinct(batch)
+                asked.append((len(rows), inverse))
                 yield from (piece.tolist() for piece in rows.split(self.rows))
 
-        found: list[Tensor] = []
+        block: list[Tensor] = []
         for piece in self._decoded(pieces()):
-            found.append(piece)
-            if sum(map(len, found)) == asked[0][0]:
+            block.append(piece)
+            if sum(map(len, block)) == asked[0][0]:
                 made = torch.empty(asked[0][0], *self.shape[1:], dtype=torch.uint8, device=self.device)
                 start = 0
-                for part in found:
+                for part in block:
                     made[start : start + len(part)].copy_(part, non_blocking=True)
                     start += len(part)
-                found.clear()
+                block.clear()
                 yield _expanded(made, asked.popleft()[1])
 
     def _decoded(self, pieces: Iterable[list[int]]) -> Iterator[Tensor]:
@@ -173,12 +173,12 @@ class _Decoder(Dataset):
     def __len__(self) -> int:
         return len(self.pack)
 
-    def __getitems__(self, places: list[int]) -> Tensor | UserError:
-        made = torch.empty(len(places), *self.pack.shape[1:], dtype=torch.uint8)
+    def __getitems__(self, indices: list[int]) -> Tensor | UserError:
+        made = torch.empty(len(indices), *self.pack.shape[1:], dtype=torch.uint8)
         images = made.numpy()
         try:
-            for row, place in enumerate(places):
-                images[row] = self.pack.image(place)
+            for row, index in enumerate(indices):
+                images[row] = self.pack.image(index)
         except UserError as error:
             return error
         return made
@@ -220,12 +220,12 @@ def decode_workers(shape: Sequence[int]) -> int:
 
 def _distinct(batch: Tensor) -> tuple[Tensor, Tensor | None]:
     """The rows to read for a batch and, if it has duplicates, the position of each item among them."""
-    rows, place = batch.unique(return_inverse=True)
-    return (batch, None) if len(rows) == len(batch) else (rows, place)
+    rows, inverse = batch.unique(return_inverse=True)
+    return (batch, None) if len(rows) == len(batch) else (rows, inverse)
 
 
-def _expanded(images: Tensor, place: Tensor | None) -> Tensor:
-    return images if place is None else images.index_select(0, sent(place, images.device))
+def _expanded(images: Tensor, inverse: Tensor | None) -> Tensor:
+    return images if inverse is None else images.index_select(0, to_device(inverse, images.device))
 
 
 def _ahead(work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:

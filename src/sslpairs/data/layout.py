@@ -14,7 +14,7 @@ def listing(where: str, members: Iterable[Member]) -> Listing:
     """Sort the entries into splits and classes; every departure from the layout is a UserError that names it."""
     kinds = {member.name: member.kind for member in members}
     prefix = _prefix(where, kinds)
-    found: Listing = {}
+    splits: Listing = {}
     folders: dict[tuple[str, str], str] = {}
     for name, kind in kinds.items():
         if not name.startswith(prefix):
@@ -25,7 +25,7 @@ def listing(where: str, members: Iterable[Member]) -> Listing:
         if len(inner) <= 2 and kind not in ("file", "folder"):
             what = "the image itself" if len(inner) == 2 else "the folder itself"
             raise UserError(f"{where}: {shown(name)} is {kind}; put {what} there, or remove it")
-        classes = found.setdefault(split, {})
+        classes = splits.setdefault(split, {})
         if not inner:
             continue
         if len(inner) == 1 and is_image(name) and kind == "file":
@@ -40,7 +40,7 @@ def listing(where: str, members: Iterable[Member]) -> Listing:
             )
         c = _class(where, f"{prefix}{split}/", inner[0], folders)
         classes.setdefault(c, []).extend([name] * (len(inner) == 2))
-    return _checked(where, prefix, found)
+    return _checked(where, prefix, splits)
 
 
 def _class(where: str, split: str, folder: str, folders: dict[tuple[str, str], str]) -> str:
@@ -61,25 +61,25 @@ def _prefix(where: str, names: Collection[str]) -> str:
         return ""
     wrappers = sorted({part[0] for part in parts if len(part) > 1 and part[1] in SPLIT_FOLDERS})
     if len(wrappers) > 1:
-        one, other = map(shown, wrappers[:2])
-        raise UserError(f"{where}: both {one}/ and {other}/ have splits; give the path of one of them")
+        first, second = map(shown, wrappers[:2])
+        raise UserError(f"{where}: both {first}/ and {second}/ have splits; give the path of one of them")
     if not wrappers:
         top = sorted({part[0] for part in parts})
         raise UserError(f"{where}: there is no train/ in it (found: {_few(top)}); images belong in train/<class>/")
     return f"{wrappers[0]}/"
 
 
-def _checked(where: str, prefix: str, found: Listing) -> Listing:
+def _checked(where: str, prefix: str, splits: Listing) -> Listing:
     """Train and test with the same classes, none empty, all sorted by name."""
     around = shown(prefix)
-    held_out = [split for split in ("test", "val") if split in found]
-    if "train" not in found:
+    held_out = [split for split in ("test", "val") if split in splits]
+    if "train" not in splits:
         raise UserError(f"{where}: there is no {around}train/ in it; training images belong in {around}train/<class>/")
     if not held_out:
         raise UserError(f"{where}: there is neither {around}test/ nor {around}val/; add one, with the classes of train")
     if len(held_out) == 2:
         raise UserError(f"{where}: there are both {around}test/ and {around}val/; leave only the one to test on")
-    train, test = found["train"], found[held_out[0]]
+    train, test = splits["train"], splits[held_out[0]]
     for split, by_class in (("train", train), (held_out[0], test)):
         for c in sorted(by_class):
             if reason := unusable_as_class(c):

@@ -31,7 +31,7 @@ def encoded(name: str, listed: Listed, doing: str) -> Iterator[tuple[str, int, M
 
     ``doing`` is the verb shown as progress. UserError if the source is damaged or changes meanwhile.
     """
-    slots = {file: (split, place) for split, files in listed.files.items() for place, file in enumerate(files)}
+    slots = {file: (split, index) for split, files in listed.files.items() for index, file in enumerate(files)}
     unread = set(slots)
     wanted = (member for member in members(listed.where, listed.path, slots) if member.data is not None)
     for member in track(wanted, len(slots), name, doing):

@@ -60,8 +60,8 @@ def _control_groups(root: Path) -> Iterator[int]:
             cache = "total_inactive_file"
         else:
             continue
-        place = base / inner.lstrip("/")
-        for folder in (place, *place.parents):
+        group = base / inner.lstrip("/")
+        for folder in (group, *group.parents):
             if not folder.is_relative_to(base):
                 break
             try:

@@ -27,9 +27,9 @@ def write_packs(name: str, listed: Listed, folder: Path) -> dict[str, np.ndarray
     indices = {split: np.full((len(files), 4), UNKNOWN, np.int64) for split, files in listed.files.items()}
     packs = {split: open(folder / f"{split}.pack", "wb") for split in indices}  # noqa: SIM115 - closed below
     try:
-        for split, place, member in encoded(name, listed, "packing"):
+        for split, index, member in encoded(name, listed, "packing"):
             pack = packs[split]
-            indices[split][place, :PIXELS_CRC] = pack.tell(), len(member.data), zlib.crc32(member.data)
+            indices[split][index, :PIXELS_CRC] = pack.tell(), len(member.data), zlib.crc32(member.data)
             pack.write(member.data)
         for pack in packs.values():
             pack.flush()
@@ -62,22 +62,22 @@ class Pack:
     def __len__(self) -> int:
         return len(self.index)
 
-    def image(self, place: int) -> np.ndarray:
+    def image(self, number: int) -> np.ndarray:
         """One decoded image, uint8 ``[C, H, W]``; UserError if it is not the one that was packed."""
-        begin, length, bytes_crc, pixels_crc = self.index[place].tolist()
+        begin, length, bytes_crc, pixels_crc = self.index[number].tolist()
         try:
             data = os.pread(self._file.fileno(), length, begin)
         except OSError as error:
             raise Unreadable(unwritable(self.path, error, "read")) from error
         if zlib.crc32(data) != bytes_crc:
-            raise UserError(self.complaint(place, "its bytes were altered"))
+            raise UserError(self.complaint(number, "its bytes were altered"))
         try:
             pixels = decode(data, self.size, self.channels)
         except ValueError as error:
-            raise UserError(self.complaint(place, str(error))) from error
+            raise UserError(self.complaint(number, str(error))) from error
         if pixels_crc != UNKNOWN and pixel_crc(pixels) != pixels_crc:
             reason = f"{decoder()} decodes it to different pixels than {self.prepared_with}, with which it was prepared"
-            raise UserError(self.complaint(place, reason))
+            raise UserError(self.complaint(number, reason))
         return pixels
 
 

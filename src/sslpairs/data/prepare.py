@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sslpairs.config.datasets import Dataset
+from sslpairs.config.datasets import DatasetSettings
 from sslpairs.data.folders import place
 from sslpairs.data.listed import unusable
 from sslpairs.data.packs import PIXELS_CRC, Pack, decoder, pixel_crc, write_packs
@@ -25,7 +25,7 @@ ARRAYS_LIMIT = 32 << 30
 """Maximum bytes of decoded images for which ``storage: auto`` keeps arrays. The same on all machines, so that all store alike."""
 
 
-def prepare(name: str, dataset: Dataset, root: Path) -> dict:
+def prepare(name: str, dataset: DatasetSettings, root: Path) -> dict:
     """Read the source and write ``root/data/<name>/``; returns the receipt, which is also ``dataset.json`` there.
 
     The same source gives the same bytes. UserError for a source that cannot be used; see also ``place``.
@@ -42,7 +42,7 @@ def prepare(name: str, dataset: Dataset, root: Path) -> dict:
     return place(name, root, fill)
 
 
-def check_expected(name: str, dataset: Dataset, counts: dict[str, int], where: str) -> None:
+def check_expected(name: str, dataset: DatasetSettings, counts: dict[str, int], where: str) -> None:
     """``UserError`` if the splits do not have as many images as ``config/datasets.yaml`` expects; ``where`` names the source."""
     for split, expected in dataset.expected or ():
         if counts[split] != expected:
@@ -52,7 +52,7 @@ def check_expected(name: str, dataset: Dataset, counts: dict[str, int], where: s
             )
 
 
-def _storage(dataset: Dataset, opened: Opened) -> str:
+def _storage(dataset: DatasetSettings, opened: Opened) -> str:
     if opened.storage != "auto":
         return opened.storage
     channels, size = dataset.source.image()
@@ -78,7 +78,7 @@ def _content_start(arrays: dict[str, tuple[str, tuple[int, ...]]], classes: list
     return hashlib.sha256(canonical(header).encode())
 
 
-def _write(folder: Path, name: str, dataset: Dataset, opened: Opened, read: dict[str, np.ndarray]) -> dict:
+def _write(folder: Path, name: str, dataset: DatasetSettings, opened: Opened, read: dict[str, np.ndarray]) -> dict:
     """Write the arrays and, last, the receipt; returns the receipt."""
     arrays, classes = {}, opened.classes
     for split, labels in opened.labels.items():
@@ -100,7 +100,7 @@ def _write(folder: Path, name: str, dataset: Dataset, opened: Opened, read: dict
     return _finish(folder, name, dataset, facts, moments, [f"{key}.npy" for key in arrays])
 
 
-def _pack(folder: Path, name: str, dataset: Dataset, opened: Opened, start: float) -> dict:
+def _pack(folder: Path, name: str, dataset: DatasetSettings, opened: Opened, start: float) -> dict:
     """Write packs of the encoded files and, last, the receipt, which it returns. Never holds more than a few images.
 
     The files are copied in the order of the source, then decoded in label order, which is that of the content hash, by the
@@ -117,8 +117,8 @@ def _pack(folder: Path, name: str, dataset: Dataset, opened: Opened, start: floa
     for split in sorted(indices):
         files, labels = listed.files[split], listed.labels[split]
 
-        def complaint(place: int, reason: str, files: list[str] = files) -> str:
-            return unusable(listed.where, files[place], reason)
+        def complaint(number: int, reason: str, files: list[str] = files) -> str:
+            return unusable(listed.where, files[number], reason)
 
         pack = Pack(folder / f"{split}.pack", indices[split], channels, size, complaint)
         images[split] = Streamed(pack, torch.device("cpu"), decode_workers(shape))
@@ -127,11 +127,11 @@ def _pack(folder: Path, name: str, dataset: Dataset, opened: Opened, start: floa
 
     def decoded() -> Iterator[tuple[str, int, np.ndarray]]:
         for split in images:
-            place = 0
+            index = 0
             for block in images[split].blocks(images[split].rows):
                 for image in block.numpy():
-                    yield split, place, image
-                    place += 1
+                    yield split, index, image
+                    index += 1
             digest.update(listed.labels[split].astype("<i8"))
 
     for split, index, image in track(decoded(), sum(map(len, images.values())), name, "decoding"):
@@ -164,7 +164,7 @@ def _save(path: Path, array: np.ndarray) -> None:
         os.fsync(file.fileno())
 
 
-def _finish(folder: Path, name: str, dataset: Dataset, facts: dict, moments: tuple, files: list[str]) -> dict:
+def _finish(folder: Path, name: str, dataset: DatasetSettings, facts: dict, moments: tuple, files: list[str]) -> dict:
     """Write the receipt of the files in ``folder``."""
     mean, std = moments
     receipt = {

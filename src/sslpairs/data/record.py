@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from sslpairs import dvc
-from sslpairs.config.datasets import Dataset
+from sslpairs.config.datasets import DatasetSettings
 from sslpairs.data.folders import locked, read_receipt
 from sslpairs.errors import UserError
 from sslpairs.files import canonical, sha256_file, sha256_text, write_atomic
@@ -36,24 +36,24 @@ KNOWN = {
 """Digest of a source's settings -> its content hash where its results were produced: these can be shown without the images."""
 
 
-def contents(root: Path, datasets: Mapping[str, Dataset]) -> dict[str, str]:
+def contents(root: Path, datasets: Mapping[str, DatasetSettings]) -> dict[str, str]:
     """Content hash of every data set for which it is known, by name: as recorded here, else as in the published results from the same
     source."""
     sources = {name: _source(dataset) for name, dataset in datasets.items()}
     return {name: KNOWN[source] for name, source in sources.items() if source in KNOWN} | recorded(root)
 
 
-def changed_sources(root: Path, datasets: dict[str, Dataset]) -> list[str]:
+def changed_sources(root: Path, datasets: dict[str, DatasetSettings]) -> list[str]:
     """Data sets whose source in ``config/datasets.yaml`` is not the one of their recorded content."""
     known = _meta(_load(root), "sources", root)
     return [name for name, dataset in datasets.items() if known.get(name, _source(dataset)) != _source(dataset)]
 
 
-def _source(dataset: Dataset) -> str:
+def _source(dataset: DatasetSettings) -> str:
     return sha256_text(canonical(dataset.source.record()))
 
 
-def record(name: str, content: str, root: Path, datasets: Mapping[str, Dataset] | None = None) -> None:
+def record(name: str, content: str, root: Path, datasets: Mapping[str, DatasetSettings] | None = None) -> None:
     """Record that ``data/<name>`` is prepared with this content hash, and track it with DVC.
 
     No-op if ``data.dvc`` already has both: the content hash, and the digest of this ``dataset.json`` (which holds the
@@ -100,7 +100,7 @@ def _receipt_digest(name: str, root: Path) -> str:
     return sha256_file(path)
 
 
-def _track(name: str, entry: dict, root: Path, datasets: Mapping[str, Dataset]) -> str | None:
+def _track(name: str, entry: dict, root: Path, datasets: Mapping[str, DatasetSettings]) -> str | None:
     """Add the data set to DVC's entry of ``data/``; returns the error and the remedy, or None."""
     if not (root / ".dvc").is_dir():
         init = "dvc init" if (root / ".git").exists() else "git init && dvc init"
@@ -129,7 +129,7 @@ def _absent(known: dict[str, str], root: Path) -> list[str]:
     return [name for name, content in known.items() if held(name) != content]
 
 
-def _prepare(absent: list[str], entry: dict, root: Path, datasets: Mapping[str, Dataset]) -> None:
+def _prepare(absent: list[str], entry: dict, root: Path, datasets: Mapping[str, DatasetSettings]) -> None:
     """Prepare absent data sets whose recorded source is here: that of the digits always is."""
     from sslpairs.data.prepare import prepare
     from sslpairs.data.sources import is_here
@@ -199,7 +199,7 @@ def _read(path: Path) -> dict:
 
 def _meta(entry: dict, key: str, root: Path) -> dict[str, str]:
     meta = entry.get("meta") or {}
-    found = (meta.get(key) or {}) if isinstance(meta, dict) else None
-    if not isinstance(found, dict) or not all(isinstance(text, str) for pair in found.items() for text in pair):
+    hashes = (meta.get(key) or {}) if isinstance(meta, dict) else None
+    if not isinstance(hashes, dict) or not all(isinstance(text, str) for pair in hashes.items() for text in pair):
         raise UserError(f"{root / 'data.dvc'}: meta.{key} is not a map of names to hashes; git checkout data.dvc")
-    return dict(found)
+    return dict(hashes)

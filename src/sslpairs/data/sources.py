@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sslpairs.config.datasets import Dataset
+from sslpairs.config.datasets import DatasetSettings
 from sslpairs.config.sources.base import Source
 from sslpairs.data.progress import say
 
@@ -39,7 +39,7 @@ class Opened:
         return {split: len(labels) for split, labels in self.labels.items()}
 
 
-def open_source(name: str, dataset: Dataset, root: Path) -> Opened:
+def open_source(name: str, dataset: DatasetSettings, root: Path) -> Opened:
     """Inspect a source. UserError, naming the data set and the file, if it is absent, damaged, or not laid out as its kind
     requires."""
     return _kind(dataset.source).open_source(name, dataset.source, root)
@@ -62,12 +62,12 @@ def say_read(name: str, counts: dict[str, int], classes: list[str], shape: Seque
     )
 
 
-def source_path(name: str, dataset: Dataset, root: Path) -> Path | None:
+def source_path(name: str, dataset: DatasetSettings, root: Path) -> Path | None:
     """The path that must exist to prepare the data set, or None if none is needed."""
-    return _kind(dataset.source).place(name, dataset.source, root)
+    return _kind(dataset.source).source_path(name, dataset.source, root)
 
 
-def is_here(name: str, dataset: Dataset, root: Path) -> bool:
+def is_here(name: str, dataset: DatasetSettings, root: Path) -> bool:
     """Whether the source to prepare the data set from is here."""
     path = source_path(name, dataset, root)
     return path is None or path.exists()

@@ -44,14 +44,14 @@ class WholeBatchNorm(_BatchNorm):
             return super().forward(x)
         y, mean, variance = normalise(x, self.weight, self.bias, self.eps)
         if self.track_running_stats:
-            self._follow(mean, variance, count=current_world().size * x.numel() // x.shape[1])
+            self._update_running_stats(mean, variance, count=current_world().size * x.numel() // x.shape[1])
         return y
 
     def _check_input_dim(self, x: Tensor) -> None:
         """Accepts any input with channels."""
 
     @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor, count: int) -> None:
+    def _update_running_stats(self, mean: Tensor, variance: Tensor, count: int) -> None:
         """Update the running statistics, with the unbiased variance as in torch."""
         self.num_batches_tracked.add_(1)
         weight = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum

@@ -70,7 +70,7 @@ def _own_gpu(choice: str, device: torch.device, count: int) -> torch.device:
     return device
 
 
-def settle(threads: int) -> None:
+def configure_process(threads: int) -> None:
     """Configure this process for computing: the number of CPU threads; freed memory is kept for the next tensors; GPU convolutions
     are deterministic.
 

@@ -30,15 +30,15 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx, own: Tensor) -> Tensor:
         size = current_world().size
-        found = own.new_empty(size * own.numel())
-        dist.all_gather_into_tensor(found, own.flatten())
-        return found.view(size, *own.shape)
+        gathered = own.new_empty(size * own.numel())
+        dist.all_gather_into_tensor(gathered, own.flatten())
+        return gathered.view(size, *own.shape)
 
     @staticmethod
-    def backward(ctx, slope: Tensor) -> Tensor:
-        own = slope.new_empty(slope[0].numel())
-        dist.reduce_scatter_tensor(own, slope.flatten())
-        return own.view(slope.shape[1:])
+    def backward(ctx, grad: Tensor) -> Tensor:
+        own = grad.new_empty(grad[0].numel())
+        dist.reduce_scatter_tensor(own, grad.flatten())
+        return own.view(grad.shape[1:])
 
 
 def gather(own: Tensor) -> Tensor:
@@ -59,11 +59,11 @@ def whole_rows(shares: Sequence[Tensor]) -> list[Tensor]:
     if world.size == 1:
         return shares
     kinds: dict[tuple, list[int]] = {}
-    for place, value in enumerate(shares):
-        kinds.setdefault((value.dtype, value.requires_grad), []).append(place)
-    for places in kinds.values():
-        pieces = gather(torch.cat([shares[place].flatten() for place in places]))
-        pieces = pieces.split([shares[place].numel() for place in places], dim=1)
-        for place, piece in zip(places, pieces, strict=True):
-            shares[place] = piece.view(world.size, *shares[place].shape).transpose(0, 1).flatten(0, 1)
+    for index, value in enumerate(shares):
+        kinds.setdefault((value.dtype, value.requires_grad), []).append(index)
+    for indices in kinds.values():
+        pieces = gather(torch.cat([shares[index].flatten() for index in indices]))
+        pieces = pieces.split([shares[index].numel() for index in indices], dim=1)
+        for index, piece in zip(indices, pieces, strict=True):
+            shares[index] = piece.view(world.size, *shares[index].shape).transpose(0, 1).flatten(0, 1)
     return shares

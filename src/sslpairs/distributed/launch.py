@@ -26,8 +26,8 @@ def relaunch_under_torchrun(wanted: int, device: str, words: list[str], run: str
         if device == "cuda":
             pick_device(f"cuda:{here - 1}")  # raises if they are not available
         else:
-            found = max(1, gpus_here())
-            here = max(number for number in range(1, min(found, here) + 1) if here % number == 0)
+            available = max(1, gpus_here())
+            here = max(number for number in range(1, min(available, here) + 1) if here % number == 0)
     if here * nodes < wanted:
         log.warning("%s asks for %d GPUs: trained on %d, since no more are available here", run, wanted, here * nodes)
     if here * nodes == 1:
@@ -38,6 +38,6 @@ def relaunch_under_torchrun(wanted: int, device: str, words: list[str], run: str
         leads = int(os.environ["SLURM_NODEID"] == "0")
         meeting = [f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-id={job}", f"--rdzv-conf=is_host={leads}"]
         meeting += [f"--rdzv-endpoint={first}:{20000 + job % 20000}"]
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # torchrun would set and announce it; `settle` sets the plan's number
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # torchrun would set and announce it; the plan's number follows
     torchrun = ["-m", "torch.distributed.run", *meeting, f"--nproc-per-node={here}"]
     os.execv(sys.executable, [sys.executable, *torchrun, "-m", "--", "sslpairs", *words])  # noqa: S606

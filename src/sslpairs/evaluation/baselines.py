@@ -13,7 +13,7 @@ from sslpairs.backbones.features import features
 from sslpairs.config.backbones import Backbone
 from sslpairs.data.arrays import ImageData, load
 from sslpairs.data.images import Images
-from sslpairs.distributed.device import describe, pick_device, settle
+from sslpairs.distributed.device import configure_process, describe, pick_device
 from sslpairs.evaluation.encoded import Encoded
 from sslpairs.evaluation.evaluate import measure
 from sslpairs.files import write_record
@@ -28,7 +28,7 @@ def measure_baseline(name: str, entry: PlannedBaseline, root: Path, device: str,
 
     Raises ``UserError`` if the data are not prepared, or are others than those of the plan.
     """
-    settle(threads)
+    configure_process(threads)
     place, spec = pick_device(device), entry["spec"]
     data = load(entry["dataset"], root, place, spec["dataset"])
     embed = untrained(spec, data, place) if spec["kind"] == UNTRAINED else pixels(spec["side"])

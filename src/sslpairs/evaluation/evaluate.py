@@ -12,7 +12,7 @@ from sslpairs.backbones.checkpoint import check_digest, load_backbone
 from sslpairs.backbones.features import features
 from sslpairs.config.protocols import Protocols
 from sslpairs.data.arrays import load
-from sslpairs.distributed.device import describe, pick_device, settle
+from sslpairs.distributed.device import configure_process, describe, pick_device
 from sslpairs.evaluation.encoded import Encoded
 from sslpairs.files import write_record
 from sslpairs.plan.fingerprint import evaluation_code
@@ -49,13 +49,13 @@ def evaluate(
     are measured during training.
     Raises ``UserError`` if the checkpoint is not the one that the receipt names.
     """
-    settle(threads)
+    configure_process(threads)
     path = root / checkpoint_file(run)
     receipt = check_digest(path, root)
-    place = pick_device(device)
+    torch_device = pick_device(device)
     name, content = other or (receipt["dataset"], receipt["spec"]["dataset"])
-    data = load(name, root, place, content)
-    network = load_backbone(path, data.train.images.shape[1]).to(place)
+    data = load(name, root, torch_device, content)
+    network = load_backbone(path, data.train.images.shape[1]).to(torch_device)
     before = weights_digest(network)
     train, test = (
         (features(network, split.images, data.mean, data.std), split.labels) for split in (data.train, data.test)
@@ -74,7 +74,7 @@ def evaluate(
         **({"dataset": name, "content": content} if other else {}),
         "backbone_unchanged": True,
         "features": train[0].shape[1],
-        "device": describe(place, threads),
+        "device": describe(torch_device, threads),
         "code": evaluation_code(tuple(protocols), receipt["spec"]["backbone"]["kind"]),
     }
     return write_record(root / evaluation_file(f"{run}/{key}"), result)

@@ -3,15 +3,15 @@
 import torch
 from torch import Tensor
 
-from sslpairs.config.protocols.few_labels import FewLabels
+from sslpairs.config.protocols.few_labels import FewLabelsSettings
 from sslpairs.evaluation.encoded import Encoded, standardise
-from sslpairs.streams import generator
+from sslpairs.random_streams import generator
 
 ROWS = 1 << 14
 """Images whose features are brought to float64 at once."""
 
 
-def measure(settings: FewLabels, encoded: Encoded) -> dict[str, float]:
+def measure(settings: FewLabelsSettings, encoded: Encoded) -> dict[str, float]:
     """Top-1 in percent, mean over draws of the labelled images, with ``per_class`` labels a class and with a ``share`` of all labels.
 
     Features are standardised by all training images, which takes no labels.
@@ -24,12 +24,12 @@ def measure(settings: FewLabels, encoded: Encoded) -> dict[str, float]:
         for metric, rows in labelled(labels, settings, draw).items():
             weight, bias = ridge(known[rows], labels[rows], encoded.classes, penalty)
             for queries, wanted in zip(asked.split(ROWS), answers.split(ROWS), strict=True):
-                found = torch.addmm(bias, queries.double(), weight).argmax(1)
-                right[metric] += (found == wanted).sum()
+                predicted = torch.addmm(bias, queries.double(), weight).argmax(1)
+                right[metric] += (predicted == wanted).sum()
     return {metric: 100 * count.item() / (settings.draws * len(answers)) for metric, count in right.items()}
 
 
-def labelled(labels: Tensor, settings: FewLabels, draw: int) -> dict[str, Tensor]:
+def labelled(labels: Tensor, settings: FewLabelsSettings, draw: int) -> dict[str, Tensor]:
     """Metric -> indices of the images that are labelled in a draw, int64: of each class the first ones in the order of the draw.
 
     They depend on nothing but the labels and the number of the draw.
@@ -37,9 +37,9 @@ def labelled(labels: Tensor, settings: FewLabels, draw: int) -> dict[str, Tensor
     order = torch.randperm(len(labels), generator=generator(0, "few_labels", draw)).to(labels.device)
     by_class = order[labels[order].argsort(stable=True)]
     counts = labels.bincount()
-    place = torch.arange(len(labels), device=labels.device) - (counts.cumsum(0) - counts)[labels[by_class]]
+    rank = torch.arange(len(labels), device=labels.device) - (counts.cumsum(0) - counts)[labels[by_class]]
     most = counts.mul(settings.share).round().long().clamp(min=1)[labels[by_class]]
-    return {"per_class": by_class[place < settings.per_class], "share": by_class[place < most]}
+    return {"per_class": by_class[rank < settings.per_class], "share": by_class[rank < most]}
 
 
 def ridge(features: Tensor, labels: Tensor, classes: int, penalty: float) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslpairs.backbones.nearest import smallest_products
-from sslpairs.config.protocols.knn import KNN
+from sslpairs.config.protocols.knn import KNNSettings
 from sslpairs.errors import UserError
 from sslpairs.evaluation.encoded import Encoded, hits, percent
 
@@ -30,7 +30,7 @@ def knn_predict(features: Tensor, labels: Tensor, queries: Tensor, k: int, tempe
     return knn_votes(features, labels, queries, k, temperature, classes).argmax(1)
 
 
-def measure(settings: KNN, encoded: Encoded) -> dict[str, float]:
+def measure(settings: KNNSettings, encoded: Encoded) -> dict[str, float]:
     """Top-1 and top-5 in percent."""
     (known, labels), (asked, answers) = encoded.train, encoded.test
     try:

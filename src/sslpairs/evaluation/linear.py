@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from sslpairs.config.optimization import Optimizer
-from sslpairs.config.protocols.linear import Linear
+from sslpairs.config.optimization import OptimizerSettings
+from sslpairs.config.protocols.linear import LinearSettings
 from sslpairs.evaluation.encoded import Encoded, hits, percent, standardise
-from sslpairs.streams import generator, stream_seed
+from sslpairs.random_streams import generator, stream_seed
 from sslpairs.training.optimization import base_rate, build_optimizer, rate_factor, set_rate
 
 GATHERED_ENTRIES = 1 << 20
@@ -17,7 +17,7 @@ LOGITS = 1 << 24
 """Logits of test images held at once: 64 MB in float32."""
 
 
-def measure(settings: Linear, encoded: Encoded) -> dict[str, float]:
+def measure(settings: LinearSettings, encoded: Encoded) -> dict[str, float]:
     """Top-1 and top-5 in percent after the last epoch, and top-1 of the best epoch (chosen on the test images, as in the released
     code)."""
     (x, y), (queries, answers) = encoded.train, encoded.test
@@ -33,22 +33,24 @@ def measure(settings: Linear, encoded: Encoded) -> dict[str, float]:
 
 
 @torch.no_grad()
-def linear_layers(how: Linear, x: Tensor, y: Tensor, classes: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def linear_layers(
+    settings: LinearSettings, x: Tensor, y: Tensor, classes: int, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     """The layer after each epoch, weights ``[C, D]`` and biases ``[C]``: the same two tensors each time, which continue to learn.
 
     ``x`` is ``[N, D]``, ``y`` int64 ``[N]``. Minimises the cross-entropy as ``torch.nn.Linear`` and the recipe's optimiser
     would; the gradient is computed directly, so that a step has few and large operations.
     """
-    batch = min(how.batch_size, len(x))
+    batch = min(settings.batch_size, len(x))
     values = _start(x, classes, seed)
-    slopes = torch.zeros_like(values)
-    (weight, bias), (weight_slope, bias_slope) = _parts(values, classes), _parts(slopes, classes)
-    kept, update = _updater(how.optimizer, values, slopes, classes, batch)
+    grads = torch.zeros_like(values)
+    (weight, bias), (weight_grad, bias_grad) = _parts(values, classes), _parts(grads, classes)
+    kept, update = _updater(settings.optimizer, values, grads, classes, batch)
     steps = -(-len(x) // batch)
     minus_one = x.new_full((1, batch), -1.0)
     share = {size: x.new_full((size,), 1 / size) for size in {batch, len(x) - (steps - 1) * batch}}
     gathered = x.new_empty(max(1, min(steps, GATHERED_ENTRIES // (batch * x.shape[1]))) * batch, x.shape[1])
-    for epoch in range(how.epochs):
+    for epoch in range(settings.epochs):
         order = torch.randperm(len(x), generator=generator(seed, "linear", epoch)).to(x.device)
         step = epoch * steps
         for rows in order.split(len(gathered)):
@@ -57,11 +59,13 @@ def linear_layers(how: Linear, x: Tensor, y: Tensor, classes: int, seed: int) ->
             for features, right in zip(images.split(batch), labels.split(batch, dim=1), strict=True):
                 size = len(features)
                 # Classes by images: the layout in which all of these are fast with few classes.
-                slope = torch.addmm(bias[:, None], weight, features.T).softmax(0)
-                slope.scatter_add_(0, right, minus_one[:, :size])
-                torch.addmm(weight_slope, slope, features, beta=kept, alpha=1 / size, out=weight_slope)
-                torch.addmv(bias_slope, slope, share[size], beta=kept, out=bias_slope)
-                update(base_rate(how.optimizer, batch) * rate_factor(how.schedule, step, steps, how.epochs))
+                grad = torch.addmm(bias[:, None], weight, features.T).softmax(0)
+                grad.scatter_add_(0, right, minus_one[:, :size])
+                torch.addmm(weight_grad, grad, features, beta=kept, alpha=1 / size, out=weight_grad)
+                torch.addmv(bias_grad, grad, share[size], beta=kept, out=bias_grad)
+                update(
+                    base_rate(settings.optimizer, batch) * rate_factor(settings.schedule, step, steps, settings.epochs)
+                )
                 step += 1
         yield weight, bias
 
@@ -80,24 +84,24 @@ def _parts(row: Tensor, classes: int) -> tuple[Tensor, Tensor]:
 
 
 def _updater(
-    how: Optimizer, values: Tensor, slopes: Tensor, classes: int, batch: int
+    settings: OptimizerSettings, values: Tensor, grads: Tensor, classes: int, batch: int
 ) -> tuple[float, Callable[[float], None]]:
     """The factor on the gradients so far when new ones are added, and a function that then updates the values at a given rate."""
-    if how.name == "sgd":
+    if settings.name == "sgd":
         # torch.optim.SGD's formula, with the gradients as its momentum; its own step takes a third of the time of a small layer's.
         def update(rate: float) -> None:
-            if how.weight_decay:
-                slopes.add_(values, alpha=how.weight_decay)
-            values.sub_(slopes, alpha=rate)
+            if settings.weight_decay:
+                grads.add_(values, alpha=settings.weight_decay)
+            values.sub_(grads, alpha=rate)
 
-        return how.momentum, update
+        return settings.momentum, update
 
     layer = nn.Module()
-    for name, value, slope in zip(("weight", "bias"), _parts(values, classes), _parts(slopes, classes), strict=True):
+    for name, value, grad in zip(("weight", "bias"), _parts(values, classes), _parts(grads, classes), strict=True):
         parameter = nn.Parameter(value)
-        parameter.grad = slope
+        parameter.grad = grad
         layer.register_parameter(name, parameter)
-    optimizer = build_optimizer(how, [layer], batch)
+    optimizer = build_optimizer(settings, [layer], batch)
 
     def update(rate: float) -> None:
         set_rate(optimizer, rate)

@@ -55,10 +55,10 @@ def embed_with(method: BaseMethod, layer: str, data: ImageData) -> Tensor:
     """Embedding ``[N, D]`` of all training images under the network in training, whose modes are restored."""
     modes = {module: module.training for module in method.modules()}
     network = method.backbone if layer == "backbone" else Projection(method)
-    found = features(network, data.train.images, data.mean, data.std)
+    embedding = features(network, data.train.images, data.mean, data.std)
     for module, training in modes.items():
         module.training = training
-    return found
+    return embedding
 
 
 def _load_method(path: Path, receipt: Receipt, channels: int) -> BaseMethod:

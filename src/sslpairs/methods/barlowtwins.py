@@ -6,7 +6,7 @@ Lightly's loss times solo-learn's ``scale_loss``, because DimCL's weight refers 
 from lightly.loss import BarlowTwinsLoss
 from torch import Tensor
 
-from sslpairs.methods.base import BaseMethod, Emb
+from sslpairs.methods.base import BaseMethod, Embeddings
 
 
 def barlow_loss(z1: Tensor, z2: Tensor, lamb: float = 0.0051, scale: float = 0.024) -> Tensor:
@@ -17,5 +17,5 @@ def barlow_loss(z1: Tensor, z2: Tensor, lamb: float = 0.0051, scale: float = 0.0
 class BarlowTwins(BaseMethod):
     """Barlow Twins; its objective is ``barlow_loss`` on the projections."""
 
-    def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
-        return barlow_loss(a.z, b.z, self.settings.lamb, self.settings.scale)
+    def pair_loss(self, a: Embeddings, b: Embeddings) -> Tensor:  # noqa: D102
+        return barlow_loss(a.projection, b.projection, self.settings.lamb, self.settings.scale)

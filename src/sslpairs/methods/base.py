@@ -8,11 +8,11 @@ import torch
 from lightly.models.modules.heads import ProjectionHead
 from torch import Tensor, nn
 
-from sslpairs.config.networks import Head
+from sslpairs.config.networks import HeadSettings
 
 
 @dataclass(frozen=True)
-class Clock:
+class TrainProgress:
     """Position of a run in its training; steps and epochs are counted from 0."""
 
     step: int = 0
@@ -20,57 +20,61 @@ class Clock:
     epoch: int = 0
 
     @property
-    def progress(self) -> float:
+    def fraction(self) -> float:
         """From 0 at the first step to 1 after the last one."""
         return self.step / self.steps
 
 
 @dataclass(frozen=True)
-class Emb:
+class Embeddings:
     """Network outputs for a batch of N images; parts that a method does not use are None."""
 
-    h: Tensor | None = None
-    """Backbone features ``[N, F]``."""
-    z: Tensor | None = None
-    """Raw projections of the online network ``[N, D]``: neither normalised nor detached."""
-    p: Tensor | None = None
-    """Predictions made from z ``[N, D]``."""
-    t: Tensor | None = None
+    features: Tensor | None = None
+    """Backbone features ``[N, F]``: h in the papers."""
+    projection: Tensor | None = None
+    """Raw projections of the online network ``[N, D]``, neither normalised nor detached: z in the papers."""
+    prediction: Tensor | None = None
+    """Predictions made from the projections ``[N, D]``."""
+    target: Tensor | None = None
     """Targets ``[N, D]`` from the momentum encoder or memory bank, detached."""
-    s: Tensor | None = None
+    scores: Tensor | None = None
     """Prototype scores ``[N, K]``."""
-    q: Tensor | None = None
+    codes: Tensor | None = None
     """Codes: prototype assignments ``[N, K]``, detached."""
 
     def parts(self) -> dict[str, Tensor]:
         """The parts that are not None, by name."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in found.items() if value is not None}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
 
-    def _map(self, change) -> "Emb":
-        return Emb(**{name: change(value) for name, value in self.parts().items()})
+    def _map(self, change) -> "Embeddings":
+        return Embeddings(**{name: change(value) for name, value in self.parts().items()})
 
-    def split(self, count: int) -> tuple["Emb", "Emb"]:
+    def split(self, count: int) -> tuple["Embeddings", "Embeddings"]:
         """Split into the first ``count`` images and the rest."""
         return self._map(lambda value: value[:count]), self._map(lambda value: value[count:])
 
-    def float(self) -> "Emb":
+    def float(self) -> "Embeddings":
         """In at least float32, in which objectives are computed."""
         return self._map(lambda value: value if value.dtype == torch.float64 else value.float())
 
-    def constant(self, dtype: torch.dtype) -> "Emb":
+    def constant(self, dtype: torch.dtype) -> "Embeddings":
         """The same values detached, in another precision."""
         return self._map(lambda value: value.detach().to(dtype))
 
 
-def head(how: Head, width: int) -> ProjectionHead:
+def head(settings: HeadSettings, width: int) -> ProjectionHead:
     """A projector or predictor on ``width`` features, built from lightly's blocks."""
     blocks = []
-    for hidden in how.hidden:
-        blocks.append((width, hidden, nn.BatchNorm1d(hidden) if how.batch_norm else None, nn.ReLU()))
+    for hidden in settings.hidden:
+        blocks.append((width, hidden, nn.BatchNorm1d(hidden) if settings.batch_norm else None, nn.ReLU()))
         width = hidden
-    norm = nn.BatchNorm1d(how.output, affine=how.last_batch_norm != "fixed") if how.last_batch_norm else None
-    blocks.append((width, how.output, norm, None))
+    norm = (
+        nn.BatchNorm1d(settings.output, affine=settings.last_batch_norm != "fixed")
+        if settings.last_batch_norm
+        else None
+    )
+    blocks.append((width, settings.output, norm, None))
     return ProjectionHead(blocks)
 
 
@@ -102,16 +106,18 @@ class BaseMethod(nn.Module, ABC):
         self.backbone = backbone
         self.projector = head(settings.projector, width)
 
-    def embed(self, x: Tensor) -> Emb:
+    def embed(self, x: Tensor) -> Embeddings:
         """Outputs of the online network for images ``[N, C, H, W]``."""
         h = self.backbone(x)
-        return Emb(h=h, z=self.projector(h))
+        return Embeddings(features=h, projection=self.projector(h))
 
     def project(self, x: Tensor) -> Tensor:
         """Only the raw projections ``[N, D]``."""
         return self.projector(self.backbone(x))
 
-    def views(self, xs: Sequence[Tensor], mixed: Sequence[Tensor | None]) -> tuple[list[Emb], list[Emb | None]]:
+    def views(
+        self, xs: Sequence[Tensor], mixed: Sequence[Tensor | None]
+    ) -> tuple[list[Embeddings], list[Embeddings | None]]:
         """Embeddings of all views, and of the mixed images of each view if there are any.
 
         Each tensor is a separate batch for the batch norms, in the order clean, then mixed.
@@ -121,27 +127,28 @@ class BaseMethod(nn.Module, ABC):
 
     # --- objectives ----------------------------------------------------------------------------------------------
 
-    def loss(self, clean: Sequence[Emb]) -> Tensor:
+    def loss(self, clean: Sequence[Embeddings]) -> Tensor:
         """The method's objective over all its views: a scalar."""
         return self.pair_loss(clean[0], clean[1])
 
     @abstractmethod
-    def pair_loss(self, a: Emb, b: Emb) -> Tensor:
+    def pair_loss(self, a: Embeddings, b: Embeddings) -> Tensor:
         """The method's own objective for two large views: a scalar."""
 
-    def adversarial_loss(self, adversarial: Emb, anchor: Emb, other: Emb) -> Tensor:
+    def adversarial_loss(self, adversarial: Embeddings, anchor: Embeddings, other: Embeddings) -> Tensor:
         """The objective between an adversarial view and the clean one it was made from (``anchor``), or, for methods with
         targets, the clean other view, in that direction only: a scalar."""
         return self.pair_loss(anchor, adversarial)
 
     # What a mixed image is compared with: a method implements one of the following three.
 
-    def relation(self, mixed: Emb, other: Emb, view: int) -> tuple[Tensor, Tensor, Tensor | None] | None:
-        """Queries ``[N/2, D]`` of the mixed images of ``view``, keys ``[N, D]`` of the clean other view, and further
-        negatives ``[D, K]`` (normalised columns), everything else raw; None for methods that are not contrastive."""
+    def contrast(self, mixed: Embeddings, other: Embeddings, view: int) -> tuple[Tensor, Tensor, Tensor | None] | None:
+        """The contrast of the mixed images of ``view``: their queries ``[N/2, D]``, the keys ``[N, D]`` of the clean other view,
+        and further negatives ``[D, K]`` (normalised columns) or None. Queries and keys are raw. None for methods that are not
+        contrastive."""
         return None
 
-    def per_sample_loss(self, a: Emb, b: Emb) -> Tensor | None:
+    def per_sample_loss(self, a: Embeddings, b: Embeddings) -> Tensor | None:
         """One direction of the objective per image ``[N]``; None for methods without one."""
         return None
 
@@ -155,11 +162,11 @@ class BaseMethod(nn.Module, ABC):
         """Online modules whose learning rate stays at its peak."""
         return []
 
-    def before_step(self, clock: Clock) -> None:
+    def before_step(self, progress: TrainProgress) -> None:
         """Called before the views are embedded."""
 
-    def after_backward(self, clock: Clock) -> None:
+    def after_backward(self, progress: TrainProgress) -> None:
         """Called between the backward pass and the optimiser step."""
 
-    def after_step(self, clean: Sequence[Emb], clock: Clock) -> None:
+    def after_step(self, clean: Sequence[Embeddings], progress: TrainProgress) -> None:
         """Called after the optimiser step, with the clean views only."""

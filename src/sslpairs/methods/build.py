@@ -7,7 +7,7 @@ from sslpairs.backbones.build import seeded_backbone
 from sslpairs.config.registry import other_half
 from sslpairs.methods.base import BaseMethod
 from sslpairs.plan.spec import RunSpec
-from sslpairs.streams import stream_seed
+from sslpairs.random_streams import stream_seed
 
 
 def fresh_backbone(spec: RunSpec, channels: int, stream: str = "backbone") -> tuple[nn.Module, int]:

@@ -5,14 +5,15 @@ because DimCL's weight refers to it.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from lightly.loss import NegativeCosineSimilarity
 from torch import Tensor, nn
 
-from sslpairs.methods.base import BaseMethod, Clock, Emb, head
-from sslpairs.methods.momentum import cosine_momentum, follow, follower_of
+from sslpairs.methods.base import BaseMethod, Embeddings, TrainProgress, head
+from sslpairs.methods.momentum import cosine_momentum, ema_copy, ema_update
 
 
 def byol_loss(p1: Tensor, p2: Tensor, t1: Tensor, t2: Tensor) -> Tensor:
@@ -33,36 +34,38 @@ class BYOL(BaseMethod):
     def __init__(self, settings, backbone: nn.Module, width: int):
         super().__init__(settings, backbone, width)
         self.predictor = head(settings.predictor, settings.projector.output)
-        self.target_backbone = follower_of(backbone)
-        self.target_projector = follower_of(self.projector)
+        self.target_backbone = ema_copy(backbone)
+        self.target_projector = ema_copy(self.projector)
 
     def online_modules(self) -> list[nn.Module]:  # noqa: D102
         return [self.backbone, self.projector, self.predictor]
 
-    def embed(self, x: Tensor) -> Emb:  # noqa: D102
+    def embed(self, x: Tensor) -> Embeddings:  # noqa: D102
         h = self.backbone(x)
         z = self.projector(h)
-        return Emb(h=h, z=z, p=self.predictor(z))
+        return Embeddings(features=h, projection=z, prediction=self.predictor(z))
 
-    def views(self, xs: Sequence[Tensor], mixed: Sequence[Tensor | None]) -> tuple[list[Emb], list[Emb | None]]:
+    def views(
+        self, xs: Sequence[Tensor], mixed: Sequence[Tensor | None]
+    ) -> tuple[list[Embeddings], list[Embeddings | None]]:
         """Both networks see both views; mixed images pass through the online network only."""
         online, extra = super().views(xs, mixed)
         with torch.no_grad():
             targets = [self.target_projector(self.target_backbone(x)) for x in xs]
-        return [Emb(h=e.h, z=e.z, p=e.p, t=t) for e, t in zip(online, targets, strict=True)], extra
+        return [replace(emb, target=target) for emb, target in zip(online, targets, strict=True)], extra
 
-    def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
-        return byol_loss(a.p, b.p, a.t, b.t)
+    def pair_loss(self, a: Embeddings, b: Embeddings) -> Tensor:  # noqa: D102
+        return byol_loss(a.prediction, b.prediction, a.target, b.target)
 
-    def per_sample_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
-        return 2 - 2 * F.cosine_similarity(a.p, b.t, dim=1)
+    def per_sample_loss(self, a: Embeddings, b: Embeddings) -> Tensor:  # noqa: D102
+        return 2 - 2 * F.cosine_similarity(a.prediction, b.target, dim=1)
 
-    def adversarial_loss(self, adversarial: Emb, anchor: Emb, other: Emb) -> Tensor:
+    def adversarial_loss(self, adversarial: Embeddings, anchor: Embeddings, other: Embeddings) -> Tensor:
         """Ours: the adversarial image passes through the online network only and predicts the clean other view."""
         return self.per_sample_loss(adversarial, other).mean()
 
-    def after_step(self, clean: Sequence[Emb], clock: Clock) -> None:
-        """The target follows the online network; buffers are not updated."""
-        momentum = cosine_momentum(*self.settings.momentum, clock.progress)
-        follow(self.target_backbone, self.backbone, momentum)
-        follow(self.target_projector, self.projector, momentum)
+    def after_step(self, clean: Sequence[Embeddings], progress: TrainProgress) -> None:
+        """Update the target network's moving average; buffers are not updated."""
+        momentum = cosine_momentum(*self.settings.momentum, progress.fraction)
+        ema_update(self.target_backbone, self.backbone, momentum)
+        ema_update(self.target_projector, self.projector, momentum)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslpairs.methods.base import BaseMethod, Emb
+from sslpairs.methods.base import BaseMethod, Embeddings
 
 
 def code_loss(codes: Tensor, scores: Tensor, temperature: float) -> Tensor:
@@ -26,19 +26,19 @@ class CodeMethod(BaseMethod):
         super().__init__(settings, backbone, width)
         self.small = settings.small
 
-    def loss(self, clean: Sequence[Emb]) -> Tensor:
+    def loss(self, clean: Sequence[Embeddings]) -> Tensor:
         """Mean of ``code_loss`` over the codes of both large views and, for each, the scores of all other views."""
         terms = [
-            code_loss(clean[coded].q, emb.s, self.settings.temperature)
+            code_loss(clean[coded].codes, emb.scores, self.settings.temperature)
             for coded in (0, 1)
             for view, emb in enumerate(clean)
             if view != coded
         ]
         return torch.stack(terms).mean()
 
-    def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
+    def pair_loss(self, a: Embeddings, b: Embeddings) -> Tensor:  # noqa: D102
         return self.loss([a, b])
 
-    def adversarial_loss(self, adversarial: Emb, anchor: Emb, other: Emb) -> Tensor:
+    def adversarial_loss(self, adversarial: Embeddings, anchor: Embeddings, other: Embeddings) -> Tensor:
         """Ours: the adversarial image predicts the codes of the clean other view."""
-        return code_loss(other.q, adversarial.s, self.settings.temperature)
+        return code_loss(other.codes, adversarial.scores, self.settings.temperature)

@@ -7,14 +7,15 @@ through the networks as a separate batch, as in solo-learn.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sslpairs.methods.base import Clock, Emb, head
+from sslpairs.methods.base import Embeddings, TrainProgress, head
 from sslpairs.methods.codes import CodeMethod
-from sslpairs.methods.momentum import cosine_momentum, follow, follower_of
+from sslpairs.methods.momentum import cosine_momentum, ema_copy, ema_update
 
 
 class DINOHead(nn.Module):
@@ -52,55 +53,59 @@ class DINO(CodeMethod):
     def __init__(self, settings, backbone: nn.Module, width: int):
         super().__init__(settings, backbone, width)
         self.projector = DINOHead(settings, width)
-        self.teacher_backbone = follower_of(backbone)
-        self.teacher_projector = follower_of(self.projector)
+        self.teacher_backbone = ema_copy(backbone)
+        self.teacher_projector = ema_copy(self.projector)
         self.register_buffer("center", torch.zeros(settings.prototypes))
         self.teacher_temperature = settings.teacher_temperature[0]
 
-    def embed(self, x: Tensor) -> Emb:  # noqa: D102
+    def embed(self, x: Tensor) -> Embeddings:  # noqa: D102
         h = self.backbone(x)
         z, s = self.projector(h)
-        return Emb(h=h, z=z, s=s)
+        return Embeddings(features=h, projection=z, scores=s)
 
     def project(self, x: Tensor) -> Tensor:  # noqa: D102
         return self.projector(self.backbone(x))[0]
 
-    def views(self, xs: Sequence[Tensor], mixed: Sequence[Tensor | None]) -> tuple[list[Emb], list[Emb | None]]:
+    def views(
+        self, xs: Sequence[Tensor], mixed: Sequence[Tensor | None]
+    ) -> tuple[list[Embeddings], list[Embeddings | None]]:
         """The student sees all views, the teacher the two large ones; mixed images pass through the student only."""
         student, extra = super().views(xs, mixed)
         clean = []
         for view, emb in enumerate(student):
-            t = self._teach(xs[view]) if view < 2 else None
-            q = None if t is None else F.softmax((t - self.center) / self.teacher_temperature, dim=1)
-            clean.append(Emb(h=emb.h, z=emb.z, s=emb.s, t=t, q=q))
+            target = codes = None
+            if view < 2:
+                target = self._teach(xs[view])
+                codes = F.softmax((target - self.center) / self.teacher_temperature, dim=1)
+            clean.append(replace(emb, target=target, codes=codes))
         return clean, extra
 
     @torch.no_grad()
     def _teach(self, x: Tensor) -> Tensor:
         return self.teacher_projector(self.teacher_backbone(x))[1]
 
-    def before_step(self, clock: Clock) -> None:
+    def before_step(self, progress: TrainProgress) -> None:
         """Raise the teacher's temperature over the first epochs."""
         first, last = self.settings.teacher_temperature
         steps = self.settings.teacher_warmup_epochs - 1
-        reached = min(1.0, clock.epoch / steps) if steps > 0 else float(clock.epoch >= steps + 1)
+        reached = min(1.0, progress.epoch / steps) if steps > 0 else float(progress.epoch >= steps + 1)
         self.teacher_temperature = first + (last - first) * reached
 
-    def after_backward(self, clock: Clock) -> None:
+    def after_backward(self, progress: TrainProgress) -> None:
         """Clip the backbone's gradients per parameter; the last layer is frozen for the first epochs."""
         if self.settings.clip:
             for parameter in self.backbone.parameters():
                 if parameter.grad is not None:
                     nn.utils.clip_grad_norm_(parameter, self.settings.clip, foreach=False)
-        if clock.epoch < self.settings.freeze_epochs:
+        if progress.epoch < self.settings.freeze_epochs:
             for parameter in self.projector.last.parameters():
                 parameter.grad = None
 
     @torch.no_grad()
-    def after_step(self, clean: Sequence[Emb], clock: Clock) -> None:
+    def after_step(self, clean: Sequence[Embeddings], progress: TrainProgress) -> None:
         """Move the centre towards the teacher's mean output and the teacher towards the student."""
-        mean = torch.cat([emb.t for emb in clean[:2]]).to(self.center.dtype).mean(0)
+        mean = torch.cat([emb.target for emb in clean[:2]]).to(self.center.dtype).mean(0)
         self.center.lerp_(mean, 1 - self.settings.center_momentum)
-        momentum = cosine_momentum(*self.settings.momentum, clock.progress)
-        follow(self.teacher_backbone, self.backbone, momentum)
-        follow(self.teacher_projector, self.projector, momentum)
+        momentum = cosine_momentum(*self.settings.momentum, progress.fraction)
+        ema_update(self.teacher_backbone, self.backbone, momentum)
+        ema_update(self.teacher_projector, self.projector, momentum)

@@ -7,13 +7,14 @@ keeps its bank outside checkpoints, so loss and queue are our own.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sslpairs.methods.base import BaseMethod, Clock, Emb
-from sslpairs.methods.momentum import cosine_momentum, follow, follower_of
+from sslpairs.methods.base import BaseMethod, Embeddings, TrainProgress
+from sslpairs.methods.momentum import cosine_momentum, ema_copy, ema_update
 from sslpairs.methods.queues import enqueue
 
 
@@ -39,33 +40,35 @@ class MoCo(BaseMethod):
 
     def __init__(self, settings, backbone: nn.Module, width: int):
         super().__init__(settings, backbone, width)
-        self.key_backbone = follower_of(backbone)
-        self.key_projector = follower_of(self.projector)
+        self.key_backbone = ema_copy(backbone)
+        self.key_projector = ema_copy(self.projector)
         self.answering = [view for view in (0, 1) if 1 - view in self.queries]
         size = (len(self.answering), settings.queue, settings.projector.output)
         self.register_buffer("queue", F.normalize(torch.randn(size), dim=2))
         self.register_buffer("oldest", torch.zeros((), dtype=torch.long))
 
-    def before_step(self, clock: Clock) -> None:
+    def before_step(self, progress: TrainProgress) -> None:
         """Update the key encoder before the keys are computed; buffers are not updated."""
-        self._follow(clock)
+        self._update_key_encoder(progress)
 
-    def _follow(self, clock: Clock) -> None:
-        momentum = cosine_momentum(*self.settings.momentum, clock.progress)
-        follow(self.key_backbone, self.backbone, momentum)
-        follow(self.key_projector, self.projector, momentum)
+    def _update_key_encoder(self, progress: TrainProgress) -> None:
+        momentum = cosine_momentum(*self.settings.momentum, progress.fraction)
+        ema_update(self.key_backbone, self.backbone, momentum)
+        ema_update(self.key_projector, self.projector, momentum)
 
-    def views(self, xs: Sequence[Tensor], mixed: Sequence[Tensor | None]) -> tuple[list[Emb], list[Emb | None]]:
+    def views(
+        self, xs: Sequence[Tensor], mixed: Sequence[Tensor | None]
+    ) -> tuple[list[Embeddings], list[Embeddings | None]]:
         """Queries and their mixed images in one batch (so that they share batch norms); keys of the other views."""
-        clean: list[Emb] = []
-        extra: list[Emb | None] = []
+        clean: list[Embeddings] = []
+        extra: list[Embeddings | None] = []
         for view, (x, m) in enumerate(zip(xs, mixed, strict=True)):
-            online, mixture = Emb(), None
+            online, mixture = Embeddings(), None
             if view in self.queries:
                 online = self.embed(x if m is None else torch.cat([x, m]))
                 if m is not None:
                     online, mixture = online.split(len(x))
-            clean.append(Emb(h=online.h, z=online.z, t=self._keys(x) if view in self.answering else None))
+            clean.append(replace(online, target=self._keys(x) if view in self.answering else None))
             extra.append(mixture)
         return clean, extra
 
@@ -77,20 +80,22 @@ class MoCo(BaseMethod):
         """The queue of a view's keys, ``[D, K]``."""
         return self.queue[self.answering.index(view)].T
 
-    def _contrast(self, query: Emb, key: Emb, answering: int) -> Tensor:
-        return queue_contrast(query.z, key.t, self.negatives(answering), self.settings.temperature)
+    def _queue_loss(self, query: Embeddings, key: Embeddings, answering: int) -> Tensor:
+        return queue_contrast(query.projection, key.target, self.negatives(answering), self.settings.temperature)
 
-    def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
-        return self._contrast(a, b, 1)
+    def pair_loss(self, a: Embeddings, b: Embeddings) -> Tensor:  # noqa: D102
+        return self._queue_loss(a, b, 1)
 
-    def relation(self, mixed: Emb, other: Emb, view: int) -> tuple[Tensor, Tensor, Tensor]:
+    def contrast(self, mixed: Embeddings, other: Embeddings, view: int) -> tuple[Tensor, Tensor, Tensor]:
         """Clean keys and their queue, as released (encoder.py:213-228)."""
-        return mixed.z, other.t, self.negatives(1 - view)
+        return mixed.projection, other.target, self.negatives(1 - view)
 
-    def adversarial_loss(self, adversarial: Emb, anchor: Emb, other: Emb) -> Tensor:
+    def adversarial_loss(self, adversarial: Embeddings, anchor: Embeddings, other: Embeddings) -> Tensor:
         """Ours: the adversarial image is the query, the clean other view its key."""
-        return self._contrast(adversarial, other, 1)
+        return self._queue_loss(adversarial, other, 1)
 
-    def after_step(self, clean: Sequence[Emb], clock: Clock) -> None:
+    def after_step(self, clean: Sequence[Embeddings], progress: TrainProgress) -> None:
         """The newest keys replace the oldest ones."""
-        enqueue(self.queue, self.oldest, torch.stack([F.normalize(clean[view].t, dim=1) for view in self.answering]))
+        enqueue(
+            self.queue, self.oldest, torch.stack([F.normalize(clean[view].target, dim=1) for view in self.answering])
+        )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from sslpairs.methods.base import Clock, Emb
+from sslpairs.methods.base import Embeddings, TrainProgress
 from sslpairs.methods.moco import MoCo
 
 
@@ -14,13 +14,13 @@ class MoCoPlus(MoCo):
     queries = (0, 1)
     mixed_views = (0, 1)
 
-    def before_step(self, clock: Clock) -> None:
+    def before_step(self, progress: TrainProgress) -> None:
         """No-op: the key encoder is updated after the step."""
 
-    def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
-        return (self._contrast(a, b, 1) + self._contrast(b, a, 0)) / 2
+    def pair_loss(self, a: Embeddings, b: Embeddings) -> Tensor:  # noqa: D102
+        return (self._queue_loss(a, b, 1) + self._queue_loss(b, a, 0)) / 2
 
-    def after_step(self, clean: Sequence[Emb], clock: Clock) -> None:
+    def after_step(self, clean: Sequence[Embeddings], progress: TrainProgress) -> None:
         """Update the queues, then the key encoder."""
-        super().after_step(clean, clock)
-        self._follow(clock)
+        super().after_step(clean, progress)
+        self._update_key_encoder(progress)

@@ -8,8 +8,8 @@ from lightly.models.utils import deactivate_requires_grad
 from torch import nn
 
 
-def follower_of(online: nn.Module) -> nn.Module:
-    """A copy that is not trained by gradient."""
+def ema_copy(online: nn.Module) -> nn.Module:
+    """A copy whose parameters get no gradients."""
     copied = copy.deepcopy(online)
     deactivate_requires_grad(copied)
     return copied
@@ -21,13 +21,13 @@ def cosine_momentum(first: float, last: float, progress: float) -> float:
 
 
 @torch.no_grad()
-def follow(follower: nn.Module, online: nn.Module, momentum: float) -> None:
-    """Set parameters to ``momentum * follower + (1 - momentum) * online``; buffers are not updated.
+def ema_update(average: nn.Module, online: nn.Module, momentum: float) -> None:
+    """Set parameters to ``momentum * average + (1 - momentum) * online``; buffers are not updated.
 
-    Lightly's ``update_momentum`` pairs parameters by order; here CLAE's adversarial norms, which the follower does not use,
+    Lightly's ``update_momentum`` pairs parameters by order; here CLAE's adversarial norms, which the average does not have,
     are left out first.
     """
-    leaders = [value for name, value in online.named_parameters() if ".adversarial." not in name]
-    followers = list(follower.parameters())
-    torch._foreach_mul_(followers, momentum)
-    torch._foreach_add_(followers, leaders, alpha=1 - momentum)
+    current = [value for name, value in online.named_parameters() if ".adversarial." not in name]
+    averages = list(average.parameters())
+    torch._foreach_mul_(averages, momentum)
+    torch._foreach_add_(averages, current, alpha=1 - momentum)

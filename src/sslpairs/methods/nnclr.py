@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sslpairs.methods.base import BaseMethod, Clock, Emb, head
+from sslpairs.methods.base import BaseMethod, Embeddings, TrainProgress, head
 from sslpairs.methods.queues import enqueue
 
 
@@ -32,11 +32,11 @@ class NNCLR(BaseMethod):
     def online_modules(self) -> list[nn.Module]:  # noqa: D102
         return [self.backbone, self.projector, self.predictor]
 
-    def embed(self, x: Tensor) -> Emb:
-        """t is each projection's nearest neighbour in the queue."""
+    def embed(self, x: Tensor) -> Embeddings:
+        """The target is each projection's nearest neighbour in the queue."""
         h = self.backbone(x)
         z = self.projector(h)
-        return Emb(h=h, z=z, p=self.predictor(z), t=self._neighbours(z))
+        return Embeddings(features=h, projection=z, prediction=self.predictor(z), target=self._neighbours(z))
 
     @torch.no_grad()
     def _neighbours(self, z: Tensor) -> Tensor:
@@ -44,15 +44,18 @@ class NNCLR(BaseMethod):
         with torch.autocast(z.device.type, enabled=False):
             return self.queue[(unit @ self.queue.T).argmax(1)]
 
-    def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
+    def pair_loss(self, a: Embeddings, b: Embeddings) -> Tensor:  # noqa: D102
         temperature = self.settings.temperature
-        return (neighbour_contrast(a.t, b.p, temperature) + neighbour_contrast(b.t, a.p, temperature)) / 2
+        return (
+            neighbour_contrast(a.target, b.prediction, temperature)
+            + neighbour_contrast(b.target, a.prediction, temperature)
+        ) / 2
 
-    def relation(self, mixed: Emb, other: Emb, view: int) -> tuple[Tensor, Tensor, None]:
+    def contrast(self, mixed: Embeddings, other: Embeddings, view: int) -> tuple[Tensor, Tensor, None]:
         """Ours: predictions of the mixed images against the neighbours of the other view."""
-        return mixed.p, other.t, None
+        return mixed.prediction, other.target, None
 
     @torch.no_grad()
-    def after_step(self, clean: Sequence[Emb], clock: Clock) -> None:
+    def after_step(self, clean: Sequence[Embeddings], progress: TrainProgress) -> None:
         """Projections of view 1 replace the oldest ones (SOLO nnclr.py, ``dequeue_and_enqueue``)."""
-        enqueue(self.queue, self.oldest, F.normalize(clean[0].z, dim=1))
+        enqueue(self.queue, self.oldest, F.normalize(clean[0].projection, dim=1))

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslpairs.methods.base import BaseMethod, Emb
+from sslpairs.methods.base import BaseMethod, Embeddings
 
 
 def plain_loss(u1: Tensor, u2: Tensor, temperature: float) -> Tensor:
@@ -24,9 +24,9 @@ class Plain(BaseMethod):
     mixed_views = (0,)
     embeds_anchor_again = True
 
-    def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
-        return plain_loss(F.normalize(a.z, dim=1), F.normalize(b.z, dim=1), self.settings.temperature)
+    def pair_loss(self, a: Embeddings, b: Embeddings) -> Tensor:  # noqa: D102
+        return plain_loss(F.normalize(a.projection, dim=1), F.normalize(b.projection, dim=1), self.settings.temperature)
 
-    def relation(self, mixed: Emb, other: Emb, view: int) -> tuple[Tensor, Tensor, None]:
+    def contrast(self, mixed: Embeddings, other: Embeddings, view: int) -> tuple[Tensor, Tensor, None]:
         """Ours: MixCo's term in Plain's one direction."""
-        return mixed.z, other.z, None
+        return mixed.projection, other.projection, None

@@ -16,6 +16,6 @@ def enqueue(queue: Tensor, oldest: Tensor, new: Tensor) -> None:
     """
     size = queue.shape[-2]
     new = new[..., -size:, :]
-    places = (oldest + torch.arange(new.shape[-2], device=queue.device)) % size
-    queue.index_copy_(queue.ndim - 2, places, new.to(queue.dtype))
+    rows = (oldest + torch.arange(new.shape[-2], device=queue.device)) % size
+    queue.index_copy_(queue.ndim - 2, rows, new.to(queue.dtype))
     oldest.add_(new.shape[-2]).remainder_(size)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslpairs.methods.base import BaseMethod, Emb
+from sslpairs.methods.base import BaseMethod, Embeddings
 
 
 def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
@@ -22,9 +22,9 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
 class SimCLR(BaseMethod):
     """SimCLR; its objective is ``nt_xent`` on the projections."""
 
-    def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
-        return nt_xent(a.z, b.z, self.settings.temperature)
+    def pair_loss(self, a: Embeddings, b: Embeddings) -> Tensor:  # noqa: D102
+        return nt_xent(a.projection, b.projection, self.settings.temperature)
 
-    def relation(self, mixed: Emb, other: Emb, view: int) -> tuple[Tensor, Tensor, None]:
+    def contrast(self, mixed: Embeddings, other: Embeddings, view: int) -> tuple[Tensor, Tensor, None]:
         """As in MixCo's released code, gradients flow into both sides (simclr/pretrain.py:183-204)."""
-        return mixed.z, other.z, None
+        return mixed.projection, other.projection, None

@@ -10,7 +10,7 @@ from lightly.loss import NegativeCosineSimilarity
 from torch import Tensor, nn
 
 from sslpairs.distributed.batch_norm import standardise
-from sslpairs.methods.base import BaseMethod, Emb, head
+from sslpairs.methods.base import BaseMethod, Embeddings, head
 
 
 def simsiam_loss(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
@@ -34,20 +34,20 @@ class SimSiam(BaseMethod):
     def constant_rate_modules(self) -> list[nn.Module]:  # noqa: D102
         return [self.predictor] if self.settings.constant_predictor_rate else []
 
-    def embed(self, x: Tensor) -> Emb:
-        """z is the raw projection, t the one that is predicted and compared."""
+    def embed(self, x: Tensor) -> Embeddings:
+        """The projection is the raw one; the target is what is predicted and compared."""
         h = self.backbone(x)
         z = t = self.projector(h)
         if self.settings.second_norm:
             t = standardise(z)
-        return Emb(h=h, z=z, p=self.predictor(t), t=t.detach())
+        return Embeddings(features=h, projection=z, prediction=self.predictor(t), target=t.detach())
 
-    def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
-        return simsiam_loss(a.p, b.p, a.t, b.t)
+    def pair_loss(self, a: Embeddings, b: Embeddings) -> Tensor:  # noqa: D102
+        return simsiam_loss(a.prediction, b.prediction, a.target, b.target)
 
-    def per_sample_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
-        return -F.cosine_similarity(a.p, b.t, dim=1)
+    def per_sample_loss(self, a: Embeddings, b: Embeddings) -> Tensor:  # noqa: D102
+        return -F.cosine_similarity(a.prediction, b.target, dim=1)
 
-    def adversarial_loss(self, adversarial: Emb, anchor: Emb, other: Emb) -> Tensor:
+    def adversarial_loss(self, adversarial: Embeddings, anchor: Embeddings, other: Embeddings) -> Tensor:
         """Ours: the adversarial image predicts the clean other view."""
         return self.per_sample_loss(adversarial, other).mean()

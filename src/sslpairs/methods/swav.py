@@ -7,6 +7,7 @@ views through the head in one; mixed images go through each of them separately.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 
 import torch
@@ -15,7 +16,7 @@ from lightly.loss.swav_loss import sinkhorn
 from torch import Tensor, nn
 
 from sslpairs.distributed.gather import share, whole_rows
-from sslpairs.methods.base import Clock, Emb
+from sslpairs.methods.base import Embeddings, TrainProgress
 from sslpairs.methods.codes import CodeMethod
 
 
@@ -37,22 +38,24 @@ class SwAV(CodeMethod):
     def online_modules(self) -> list[nn.Module]:  # noqa: D102
         return [self.backbone, self.projector, self.prototypes]
 
-    def _head(self, h: Tensor) -> Emb:
+    def _head(self, h: Tensor) -> Embeddings:
         z = self.projector(h)
-        return Emb(h=h, z=z, s=self.prototypes(F.normalize(z, dim=1)))
+        return Embeddings(features=h, projection=z, scores=self.prototypes(F.normalize(z, dim=1)))
 
-    def embed(self, x: Tensor) -> Emb:  # noqa: D102
+    def embed(self, x: Tensor) -> Embeddings:  # noqa: D102
         return self._head(self.backbone(x))
 
-    def views(self, xs: Sequence[Tensor], mixed: Sequence[Tensor | None]) -> tuple[list[Emb], list[Emb | None]]:
+    def views(
+        self, xs: Sequence[Tensor], mixed: Sequence[Tensor | None]
+    ) -> tuple[list[Embeddings], list[Embeddings | None]]:
         """Each forward pass of the released code is one batch for the batch norms: see above."""
         features = [None if m is None else self.backbone(m) for m in mixed]
         sizes = [[*group] for _, group in groupby(xs, key=lambda x: x.shape[-2:])]
         rest = self._head(torch.cat([self.backbone(torch.cat(group)) for group in sizes]))
-        clean: list[Emb] = []
+        clean: list[Embeddings] = []
         for view in range(len(xs)):
-            one, rest = rest.split(len(xs[0]))
-            clean.append(Emb(h=one.h, z=one.z, s=one.s, q=self.codes(one.s, view) if view < 2 else None))
+            first, rest = rest.split(len(xs[0]))
+            clean.append(replace(first, codes=self.codes(first.scores, view) if view < 2 else None))
         return clean, [None if h is None else self._head(h) for h in features]
 
     @torch.no_grad()
@@ -74,20 +77,20 @@ class SwAV(CodeMethod):
         return bool(self.settings.queue) and self.queued >= self.settings.queue
 
     @torch.no_grad()
-    def before_step(self, clock: Clock) -> None:
+    def before_step(self, progress: TrainProgress) -> None:
         """Normalise the prototypes to unit length."""
         self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))
 
-    def after_backward(self, clock: Clock) -> None:
+    def after_backward(self, progress: TrainProgress) -> None:
         """Prototypes are frozen for the first steps."""
-        if clock.step < self.settings.freeze_steps:
+        if progress.step < self.settings.freeze_steps:
             self.prototypes.weight.grad = None
 
     @torch.no_grad()
-    def after_step(self, clean: Sequence[Emb], clock: Clock) -> None:
+    def after_step(self, clean: Sequence[Embeddings], progress: TrainProgress) -> None:
         """Put the newest projections first in the queue."""
-        if self.settings.queue and clock.epoch >= self.settings.queue_from_epoch:
-            new = torch.stack([F.normalize(emb.z, dim=1) for emb in clean[:2]]).to(self.queue.dtype)
+        if self.settings.queue and progress.epoch >= self.settings.queue_from_epoch:
+            new = torch.stack([F.normalize(emb.projection, dim=1) for emb in clean[:2]]).to(self.queue.dtype)
             self.queue.copy_(torch.cat([new, self.queue], dim=1)[:, : self.settings.queue])
             if self.queued is not None:
                 self.queued += new.shape[1]

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslpairs.methods.base import BaseMethod, Emb
+from sslpairs.methods.base import BaseMethod, Embeddings
 
 
 def uel_loss(u1: Tensor, u2: Tensor, temperature: float, m: float = 1.0) -> Tensor:
@@ -35,10 +35,10 @@ def uel_loss(u1: Tensor, u2: Tensor, temperature: float, m: float = 1.0) -> Tens
 class UEL(BaseMethod):
     """UEL; its objective is ``uel_loss`` on unit projections."""
 
-    def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
-        u1, u2 = F.normalize(a.z, dim=1), F.normalize(b.z, dim=1)
+    def pair_loss(self, a: Embeddings, b: Embeddings) -> Tensor:  # noqa: D102
+        u1, u2 = F.normalize(a.projection, dim=1), F.normalize(b.projection, dim=1)
         return uel_loss(u1, u2, self.settings.temperature, self.settings.m)
 
-    def relation(self, mixed: Emb, other: Emb, view: int) -> tuple[Tensor, Tensor, None]:
+    def contrast(self, mixed: Embeddings, other: Embeddings, view: int) -> tuple[Tensor, Tensor, None]:
         """Ours: as in ``uel_loss``, the gradient flows into the first factor only."""
-        return mixed.z, other.z.detach(), None
+        return mixed.projection, other.projection.detach(), None

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslpairs.methods.base import BaseMethod, Emb
+from sslpairs.methods.base import BaseMethod, Embeddings
 
 
 def vicreg_loss(z1: Tensor, z2: Tensor, sim: float = 25.0, var: float = 25.0, cov: float = 1.0) -> Tensor:
@@ -32,5 +32,5 @@ def _terms(z: Tensor) -> tuple[Tensor, Tensor]:
 class VICReg(BaseMethod):
     """VICReg; its objective is ``vicreg_loss`` on the projections."""
 
-    def pair_loss(self, a: Emb, b: Emb) -> Tensor:  # noqa: D102
-        return vicreg_loss(a.z, b.z, self.settings.sim, self.settings.var, self.settings.cov)
+    def pair_loss(self, a: Embeddings, b: Embeddings) -> Tensor:  # noqa: D102
+        return vicreg_loss(a.projection, b.projection, self.settings.sim, self.settings.var, self.settings.cov)

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from sslpairs.distributed.gather import whole_rows
 from sslpairs.distributed.processes import current_world
-from sslpairs.methods.base import Emb
+from sslpairs.methods.base import Embeddings
 
 
-def whole_batches(shares: Sequence[Emb | None]) -> list[Emb | None]:
+def whole_batches(shares: Sequence[Embeddings | None]) -> list[Embeddings | None]:
     """Embeddings of whole batches, gathered from each process's share."""
     if current_world().size == 1:
         return list(shares)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sslpairs.distributed.gather import share
 from sslpairs.distributed.processes import current_world
-from sslpairs.methods.base import BaseMethod, Emb
+from sslpairs.methods.base import BaseMethod, Embeddings
 from sslpairs.methods.whole import whole_batches
 
 
@@ -29,9 +29,9 @@ class Step:
     method: BaseMethod
     xs: Sequence[Tensor]
     """The augmented, normalised views: two large ones ``[N, C, H, W]``, optionally followed by small ones."""
-    clean: Sequence[Emb] = ()
+    clean: Sequence[Embeddings] = ()
     """Their embeddings, once computed: of the whole batch, even if several processes each have a share of ``xs``."""
-    mixed: Sequence[Emb | None] = ()
+    mixed: Sequence[Embeddings | None] = ()
     """Embeddings of the mixed images of each view."""
     draws: dict[str, torch.Generator] = field(default_factory=dict)
     """Strategy name -> its own random stream, a CPU generator."""
@@ -54,7 +54,7 @@ class Step:
         """This process's rows of a tensor over the whole batch, or half of it."""
         return whole[share()]
 
-    def gather(self, own: Emb) -> Emb:
+    def gather(self, own: Embeddings) -> Embeddings:
         """The embedding of the whole batch, gathered from each process's share."""
         return whole_batches([own])[0]
 
@@ -84,19 +84,19 @@ class Pairs:
     def rebuild(self, embed: Callable[[str], Tensor]) -> None:
         """Use the embedding of all training images ``[N, D]`` under the network in training, by layer name."""
 
-    def items(self, items: Tensor, draws: torch.Generator) -> Tensor:
-        """The list of items, int64 ``[M, 2]``: sources of view 1 and view 2."""
-        return items
+    def pair_indices(self, indices: Tensor, draws: torch.Generator) -> Tensor:
+        """The items of an epoch as pairs of image indices, int64 ``[M, 2]``: the sources of view 1 and view 2."""
+        return indices
 
-    def partners(self, items: Tensor, draws: torch.Generator) -> Tensor:
-        """Sources of a batch of items ``[B, 2]``, drawn again at every fetch."""
-        return items
+    def sample_positives(self, indices: Tensor, draws: torch.Generator) -> Tensor:
+        """The pairs of image indices of a batch ``[B, 2]``, with positives that are drawn again at every fetch."""
+        return indices
 
-    def expand(self, step: Step) -> list[Tensor | None]:
-        """Mixed images for each view, or None."""
+    def extra_views(self, step: Step) -> list[Tensor | None]:
+        """Extra images to embed with each view (mixed ones), or None."""
         return [None] * len(step.xs)
 
-    def combine(self, total: Tensor, step: Step) -> Tensor:
+    def add_loss(self, total: Tensor, step: Step) -> Tensor:
         """Add this strategy's term to the loss so far. Strategies are called in the order of composition."""
         return total
 

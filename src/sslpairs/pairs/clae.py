@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sslpairs.config.strategies.clae import CLAE as Settings
-from sslpairs.methods.base import BaseMethod, Emb
+from sslpairs.config.strategies.clae import CLAESettings
+from sslpairs.methods.base import BaseMethod, Embeddings
 from sslpairs.pairs.base import Pairs, Step
 
 
@@ -72,7 +72,7 @@ class CLAE(Pairs):
 
     name = "clae"
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: CLAESettings):
         self.settings = settings
 
     def unwrap(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:  # noqa: D102
@@ -93,7 +93,7 @@ class CLAE(Pairs):
             raise ValueError("a clipped attack needs the valid range of pixels: pass bounds to the step")
         with self._norms(step), torch.autocast(x.device.type, enabled=False):
             with torch.no_grad():
-                anchor = step.gather(method.embed(x)) if method.attacks_with_anchor else Emb()
+                anchor = step.gather(method.embed(x)) if method.attacks_with_anchor else Embeddings()
             other = step.clean[1].constant(x.dtype)
 
             def loss(candidate: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class CLAE(Pairs):
                 twin.momentum = momentum
                 twin.num_batches_tracked.copy_(counter)
 
-    def combine(self, total: Tensor, step: Step) -> Tensor:
+    def add_loss(self, total: Tensor, step: Step) -> Tensor:
         """Add the base loss between the clean view in the main norms and the adversarial one in its own norms."""
         x, method = self.perturb(step), step.method
         with step.network_precision():

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from sslpairs.config.strategies.dimcl import DimCL as Settings
+from sslpairs.config.strategies.dimcl import DimCLSettings
 from sslpairs.methods.simclr import nt_xent
 from sslpairs.pairs.base import Pairs, Step
 
@@ -26,12 +26,12 @@ class DimCL(Pairs):
 
     name = "dimcl"
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: DimCLSettings):
         self.settings = settings
 
-    def combine(self, total: Tensor, step: Step) -> Tensor:
+    def add_loss(self, total: Tensor, step: Step) -> Tensor:
         """Uses the raw online projections of the two clean views, with gradients into both."""
         first, second = step.clean[:2]
-        term = dimensional_contrast(first.z, second.z, self.settings.temperature)
+        term = dimensional_contrast(first.projection, second.projection, self.settings.temperature)
         step.parts["dimcl"] = term.detach()
         return (1 - self.settings.weight) * total + self.settings.weight * term

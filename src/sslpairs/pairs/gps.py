@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sslpairs.backbones.nearest import smallest_products
-from sslpairs.config.strategies.gps import GPS as Settings
+from sslpairs.config.strategies.gps import GPSSettings
 from sslpairs.errors import UserError
 from sslpairs.pairs.base import Pairs
 
@@ -48,7 +48,7 @@ class GPS(Pairs):
 
     name = "gps"
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: GPSSettings):
         self.settings = settings
         self.rebuild_every = settings.rebuild.every if settings.rebuild else None
 
@@ -61,45 +61,45 @@ class GPS(Pairs):
         self._build(embed(self.settings.rebuild.layer))
 
     def _build(self, embedding: Tensor) -> str:
-        how, count = self.settings, len(embedding)
-        if how.choice == "nearest":
+        settings, count = self.settings, len(embedding)
+        if settings.choice == "nearest":
             try:
-                self.table = neighbours(embedding, how.neighbours, how.include_self)
+                self.table = neighbours(embedding, settings.neighbours, settings.include_self)
             except ValueError as error:
                 raise UserError(f"strategies.gps.neighbours: {error}; choose a smaller number") from None
-            self.counts = torch.full((count,), how.neighbours)
-            return f"GPS: {how.neighbours} neighbours of {count} images"
-        others = count - (not how.include_self)
-        most = min(how.candidates, others)
-        table, distances = _nearest(embedding, most, how.include_self)
-        within = (distances <= how.radius).sum(1)
-        if how.choice == "farthest":
+            self.counts = torch.full((count,), settings.neighbours)
+            return f"GPS: {settings.neighbours} neighbours of {count} images"
+        others = count - (not settings.include_self)
+        most = min(settings.candidates, others)
+        table, distances = _nearest(embedding, most, settings.include_self)
+        within = (distances <= settings.radius).sum(1)
+        if settings.choice == "farthest":
             # Open ball, as in the abstract: strictly nearer than the radius.
-            within = (distances < how.radius).sum(1)
-            place = (within - 1).clamp_min(0)
-            table = table.gather(1, place[:, None])
+            within = (distances < settings.radius).sum(1)
+            last = (within - 1).clamp_min(0)
+            table = table.gather(1, last[:, None])
         own = torch.arange(count, device=table.device)
         # An image without a candidate keeps itself.
         table[:, 0] = torch.where(within == 0, own, table[:, 0])
-        self.table = table[:, : max(1, int(within.max()))] if how.choice == "threshold" else table
+        self.table = table[:, : max(1, int(within.max()))] if settings.choice == "threshold" else table
         self.counts = within.clamp(1, self.table.shape[1])
         alone, full = int((within == 0).sum()), int((within == most).sum())
         if full and most < others:
             log.warning(
                 "GPS: the radius of %g contains all %d candidates that are considered for %d of %d images; farther ones within it "
                 "would never be drawn. Raise strategies.gps.candidates, or lower the radius",
-                how.radius, most, full, count,
+                settings.radius, most, full, count,
             )  # fmt: skip
         return (
-            f"GPS: {within.double().mean():.1f} candidates per image within a squared distance of {how.radius:g} "
+            f"GPS: {within.double().mean():.1f} candidates per image within a squared distance of {settings.radius:g} "
             f"({alone} of {count} images have none and keep themselves)"
         )
 
-    def partners(self, items: Tensor, draws: torch.Generator) -> Tensor:
+    def sample_positives(self, indices: Tensor, draws: torch.Generator) -> Tensor:
         """A candidate for the second view; items of two different images (SPPS) are unchanged."""
-        anchor, second = items.T
+        anchor, second = indices.T
         # Doubles, so that every candidate of a large table can be drawn.
-        share = torch.rand(len(items), generator=draws, dtype=torch.float64)
+        share = torch.rand(len(indices), generator=draws, dtype=torch.float64)
         column = (share * self.counts[anchor]).long()
         drawn = self.table[anchor, column]
         return torch.stack([anchor, torch.where(anchor == second, drawn, second)], dim=1)

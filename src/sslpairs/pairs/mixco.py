@@ -4,11 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslpairs.config.strategies.mixco import MixCo as Settings
-from sslpairs.methods.base import Emb
+from sslpairs.config.strategies.mixco import MixCoSettings
+from sslpairs.methods.base import Embeddings
 from sslpairs.methods.codes import code_loss
 from sslpairs.pairs.base import Pairs, Step
-from sslpairs.streams import sent
+from sslpairs.random_streams import to_device
 
 
 def mix(x: Tensor, lam: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ class MixCo(Pairs):
 
     name = "mixco"
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: MixCoSettings):
         self.settings = settings
 
     def _shares(self, count: int, draws: torch.Generator) -> Tensor:
@@ -64,18 +64,20 @@ class MixCo(Pairs):
         pair = torch._standard_gamma(torch.full((count, 2), alpha), generator=draws)
         return pair[:, 0] / pair.sum(1).clamp_min(torch.finfo(pair.dtype).tiny)
 
-    def expand(self, step: Step) -> list[Tensor | None]:
+    def extra_views(self, step: Step) -> list[Tensor | None]:
         """Mix the views that the method requests, each with its own shares, drawn for the whole batch."""
         given = step.given.get("mixco", {})
         self.lam: dict[int, Tensor] = {}
         mixed: list[Tensor | None] = [None] * len(step.xs)
         for view in step.method.mixed_views:
             x = step.xs[view]
-            lam = given[view] if view in given else sent(self._shares(step.rows // 2, step.draws["mixco"]), x.device)
+            lam = (
+                given[view] if view in given else to_device(self._shares(step.rows // 2, step.draws["mixco"]), x.device)
+            )
             self.lam[view], mixed[view] = lam, mix(x, step.share(lam))
         return mixed
 
-    def combine(self, total: Tensor, step: Step) -> Tensor:
+    def add_loss(self, total: Tensor, step: Step) -> Tensor:
         """The base's loss and the mixed terms.
 
         Codes: the plain mean over all cross entropies, clean and mixed, as released (swav/main_swav.py:417, :433), mixed ones
@@ -84,25 +86,25 @@ class MixCo(Pairs):
         terms = torch.stack([self._term(step, view) for view in step.method.mixed_views])
         step.parts["mixco"] = terms.detach().mean()
         weight = self.settings.weight
-        if step.clean[0].q is not None:
+        if step.clean[0].codes is not None:
             clean_terms = 2 * (len(step.clean) - 1)
             return (clean_terms * total + weight * terms.sum()) / (clean_terms + weight * len(terms))
         return total + weight * (terms.sum() if step.method.sums_directions else terms.mean())
 
     def _term(self, step: Step, view: int) -> Tensor:
         mixed, other, method = step.mixed[view], step.clean[1 - view], step.method
-        lam = self.lam[view].to(mixed.z.dtype)
-        if other.q is not None:
-            codes = other.q
+        lam = self.lam[view].to(mixed.projection.dtype)
+        if other.codes is not None:
+            codes = other.codes
             if self.settings.hard_codes:
                 codes = F.one_hot(codes.argmax(1), codes.shape[1]).to(codes.dtype)
-            return code_loss(mix(codes, lam), mixed.s, self.settings.temperature)
-        related = method.relation(mixed, other, view)
-        if related is not None:
-            queries, keys, queue = related
-            return soft_contrast(queries, keys, lam, self.settings.temperature, queue)
+            return code_loss(mix(codes, lam), mixed.scores, self.settings.temperature)
+        contrast = method.contrast(mixed, other, view)
+        if contrast is not None:
+            queries, keys, negatives = contrast
+            return soft_contrast(queries, keys, lam, self.settings.temperature, negatives)
         first, second = other.split(len(lam))
-        one = method.per_sample_loss(mixed, first)
-        if one is not None:
-            return (lam * one + (1 - lam) * method.per_sample_loss(mixed, second)).mean()
-        return method.pair_loss(mixed, Emb(z=mix(other.z, lam)))
+        loss = method.per_sample_loss(mixed, first)
+        if loss is not None:
+            return (lam * loss + (1 - lam) * method.per_sample_loss(mixed, second)).mean()
+        return method.pair_loss(mixed, Embeddings(projection=mix(other.projection, lam)))

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslpairs.config.strategies.spps import SPPS as Settings
+from sslpairs.config.strategies.spps import SPPSSettings
 from sslpairs.errors import UserError
 from sslpairs.pairs.base import Pairs
 
@@ -62,7 +62,7 @@ def semantic_pairs(
     ``max_partners`` pairs with the same first image, the most similar ones. Similarities are computed in blocks, so memory
     grows with N and P but not with N * N. Raises ``ValueError`` beyond ``MOST_PAIRS``.
     """
-    found, total = [torch.empty(0, 2, dtype=torch.long, device=embedding.device)], 0
+    blocks, total = [torch.empty(0, 2, dtype=torch.long, device=embedding.device)], 0
     low = max(low, -1.5)  # above NO_PAIR
     for row, column, cosine in _blocks(embedding, ordered):
         hit = cosine >= low if inclusive else cosine > low
@@ -76,8 +76,8 @@ def semantic_pairs(
             raise ValueError(f"more than {MOST_PAIRS:,} pairs among {len(embedding):,} images")
         pairs[:, 0] += row
         pairs[:, 1] += column
-        found.append(pairs)
-    return torch.cat(found)
+        blocks.append(pairs)
+    return torch.cat(blocks)
 
 
 def cosine_quantiles(embedding: Tensor, quantiles: list[float], bins: int = 1_000_000) -> list[float]:
@@ -111,22 +111,22 @@ class SPPS(Pairs):
 
     name = "spps"
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: SPPSSettings):
         self.settings = settings
         self.pairs = torch.empty(0, 2, dtype=torch.long)
 
     def prepare(self, embed: Callable[[], Tensor], draws: torch.Generator) -> str:
         """Mine the pairs."""
-        how = self.settings
+        settings = self.settings
         embedding = embed()
-        count = max(2, round(how.share * len(embedding)))
+        count = max(2, round(settings.share * len(embedding)))
         chosen = torch.randperm(len(embedding), generator=draws)[:count].sort().values.to(embedding.device)
         mined = embedding[chosen]
-        low, high = how.low, how.high
-        if how.mode == "quantile":
+        low, high = settings.low, settings.high
+        if settings.mode == "quantile":
             low, high = cosine_quantiles(mined, [low, high])
         try:
-            pairs = semantic_pairs(mined, low, high, how.ordered, how.inclusive, how.max_partners)
+            pairs = semantic_pairs(mined, low, high, settings.ordered, settings.inclusive, settings.max_partners)
         except ValueError as error:
             raise UserError(
                 f"strategies.spps: {error} with a cosine from {low:.4f} to {high:.4f}; raise low, or set max_partners"
@@ -143,6 +143,6 @@ class SPPS(Pairs):
             )  # fmt: skip
         return f"SPPS: {len(pairs)} pairs with a cosine within [{low:.4f}, {high:.4f}] among {count} images"
 
-    def items(self, items: Tensor, draws: torch.Generator) -> Tensor:
+    def pair_indices(self, indices: Tensor, draws: torch.Generator) -> Tensor:
         """Instance pairs, then the mined ones."""
-        return torch.cat([items, self.pairs.to(items.device)])
+        return torch.cat([indices, self.pairs.to(indices.device)])

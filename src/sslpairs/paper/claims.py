@@ -1,12 +1,13 @@
 """The claims of a table, judged under each of its metrics; and the gains of one strategy over several base methods, pooled."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sslpairs.errors import UserError
 from sslpairs.paper.statistics import (
     CONTRADICTED,
     HOLDS,
+    NOT_ABOVE,
     Contrast,
     Pooled,
     Tested,
@@ -17,7 +18,8 @@ from sslpairs.paper.statistics import (
     t_tests,
     verdict,
 )
-from sslpairs.plan.records import PlannedClaim, PlannedTable
+from sslpairs.plan.baselines import UNTRAINED
+from sslpairs.plan.records import PlannedClaim, PlannedTable, Term
 
 Values = Mapping[tuple[str, str, str], Mapping[int, float]]
 """(row, column, metric) -> seed -> value."""
@@ -78,27 +80,60 @@ def judge(plan: PlannedTable, values: Values) -> list[Claim]:
     """Test the claims of a table. Raises ``UserError`` for one that names a cell which the table lacks."""
     metrics = list(dict.fromkeys([*plan["metrics"], *(claim["metric"] for claim in plan["claims"])]))
     tested = {
-        metric: t_tests([_contrast(claim, metric, plan, values) for claim in plan["claims"]]) for metric in metrics
+        metric: t_tests([_of_claim(claim, metric, plan, values) for claim in plan["claims"]]) for metric in metrics
     }
     flat = [one for metric in metrics for one in tested[metric]]
     adjusted = iter(
         zip(benjamini_hochberg([t.p for t in flat]), benjamini_hochberg([t.p_none for t in flat]), strict=True)
     )
     judged = {metric: [_judgement(one, *next(adjusted)) for one in tested[metric]] for metric in metrics}
+    low = {metric: _not_above(plan, metric, values) for metric in metrics}
     return [
-        Claim(claim, {metric: judged[metric][number] for metric in metrics})
+        Claim(claim, {metric: _in_view_of(low[metric], claim, judged[metric][number]) for metric in metrics})
         for number, claim in enumerate(plan["claims"])
     ]
 
 
-def _contrast(claim: PlannedClaim, metric: str, plan: PlannedTable, values: Values) -> Contrast:
-    cells = {(row, column): found for (row, column, one), found in values.items() if one == metric}
-    counts = {column["id"]: column.get("test_images") for column in plan["columns"]}
-    images = [counts.get(term["column"]) for term in claim["terms"]]
+def _not_above(plan: PlannedTable, metric: str, values: Values) -> set[tuple[str, str]]:
+    """Base methods (row, column) that are not shown to be above the untrained network of the same seeds, with p adjusted for all of the
+    table (Benjamini-Hochberg); none under a protocol that needs a training."""
+    places = [
+        (row["id"], column["id"])
+        for row in plan["rows"]
+        for column in plan["columns"]
+        if not row["strategies"] and all((name, column["id"], metric) in values for name in (row["id"], UNTRAINED))
+    ]
+    gains = []
+    for row, column in places:
+        terms: list[Term] = [
+            {"row": row, "column": column, "weight": 1},
+            {"row": UNTRAINED, "column": column, "weight": -1},
+        ]
+        gains.append(_contrast(terms, metric, plan, values))
+    tested = t_tests(gains)
+    ps = benjamini_hochberg([gain.p for gain in tested])
+    found = zip(places, tested, ps, strict=True)
+    return {place for place, gain, p in found if verdict(gain.contrast.effect, p, None) != HOLDS}
+
+
+def _in_view_of(low: set[tuple[str, str]], claim: PlannedClaim, one: Judgement) -> Judgement:
+    """An improvement on a base method that is not above its untrained network is not one of a trained method."""
+    beaten = {(term["row"], term["column"]) for term in claim["terms"]} & low
+    return replace(one, verdict=NOT_ABOVE) if one.verdict == HOLDS and beaten else one
+
+
+def _of_claim(claim: PlannedClaim, metric: str, plan: PlannedTable, values: Values) -> Contrast:
     try:
-        return contrast(claim["terms"], cells, min(images) if all(images) else None)
+        return _contrast(claim["terms"], metric, plan, values)
     except UserError as error:
         raise UserError(f"claim '{claim['id']}': {error}") from None
+
+
+def _contrast(terms: list[Term], metric: str, plan: PlannedTable, values: Values) -> Contrast:
+    cells = {(row, column): by_seed for (row, column, other), by_seed in values.items() if other == metric}
+    counts = {column["id"]: column.get("test_images") for column in plan["columns"]}
+    images = [counts.get(term["column"]) for term in terms]
+    return contrast(terms, cells, min(images) if all(images) else None)
 
 
 def _judgement(tested: Tested, p: float | None, p_none: float | None) -> Judgement:

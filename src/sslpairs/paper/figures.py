@@ -17,6 +17,7 @@ from sslpairs.paper.drawing import LINE, ONE_COLUMN, TWO_COLUMNS, save, styled
 from sslpairs.paper.statistics import contrast, summarise
 from sslpairs.paper.tables import Cell, Source, Table, build_table, itself, receipt_of
 from sslpairs.paper.wording import in_full, seeds_text, signed
+from sslpairs.plan.baselines import PIXELS, TITLES, UNTRAINED
 from sslpairs.plan.paths import metrics_file
 from sslpairs.plan.records import PlannedFigure, PlannedTable
 
@@ -91,7 +92,7 @@ def _frame(
         handletextpad=0.4,
         columnspacing=1.4,
         labelspacing=0.3,
-        handlelength=2.6 if legend[0].get_linestyle() not in ("", "None") else 1,
+        handlelength=2.6 if any(handle.get_linestyle() not in ("", "None") for handle in legend) else 1,
     )
     drawing.text(left, 0.05 / total, "\n".join(note_lines), va="bottom", size=7, color="0.35", linespacing=1.25)
     axes = list(drawing.subplots(down, across, squeeze=False, **options).flat)
@@ -129,6 +130,30 @@ def _spread_note(table: Table) -> str:
     return "One seed, so no spread." if seeds == "one seed" else f"Marker and bar: mean ± sd of {seeds}. Dots: seeds."
 
 
+def _baseline_styles(table: Table, metric: str) -> dict[str, dict[str, Any]]:
+    """Baseline -> style of its line; only those that the metric has."""
+    looks = {UNTRAINED: {"color": "0.35", "linestyle": ":"}, PIXELS: {"color": "0.6", "linestyle": (0, (1, 4))}}
+    return {
+        name: {"linewidth": 1.1, **look}
+        for name, look in looks.items()
+        if any((name, metric) == (row, m) for row, _, m in table.cells)
+    }
+
+
+def _draw_baselines(axes: Any, table: Table, column: str, metric: str) -> None:
+    for name, style in _baseline_styles(table, metric).items():
+        if cell := table.cells.get((name, column, metric)):
+            axes.axhline(cell.last.mean, zorder=0.5, **style)
+
+
+def _baseline_legend(table: Table, metric: str) -> list:
+    from matplotlib.lines import Line2D
+
+    return [
+        Line2D([], [], label=TITLES[name].lower(), **style) for name, style in _baseline_styles(table, metric).items()
+    ]
+
+
 # --- with-without ---------------------------------------------------------------------------------------------------
 
 
@@ -153,6 +178,7 @@ def _with_without(figure: dict, table: Table) -> Any:
         )
         for one, (colour, marker) in styles.items()
     ]
+    legend += _baseline_legend(table, metric)
     paired = len(series) == 2
     note = _spread_note(table) + (" Lines join equal seeds. Numbers: mean gain in points." if paired else "")
 
@@ -183,6 +209,7 @@ def _with_without(figure: dict, table: Table) -> Any:
         labels = [name.replace(" ", "\n") if len(name) * 0.065 > room else name for name in names.values()]
         panel.set_xticks(range(len(names)), labels)
         panel.set_xlim(-0.5, len(names) - 0.5)
+        _draw_baselines(panel, table, column["id"], metric)
         panel.margins(y=0.14)
         panel.set_title(column["label"])
         if index % per_row == 0:
@@ -221,6 +248,7 @@ def _batch_size(figure: dict, table: Table) -> Any:
         Line2D([], [], label=row["label"], linestyle=LINES[index % 6], markersize=5, markeredgecolor="white", **style)
         for index, (row, style) in enumerate(zip(rows, styles, strict=True))
     ]
+    legend += _baseline_legend(table, metric)
     width = ONE_COLUMN if len(panels) == 1 else TWO_COLUMNS
     drawing, axes = _frame(figure, plan, width, 2.1, legend, _spread_note(table), len(panels), 3)
     for number, (panel, (title, columns)) in enumerate(zip(axes, panels.items(), strict=True)):
@@ -236,6 +264,7 @@ def _batch_size(figure: dict, table: Table) -> Any:
             panel.plot(*line, linestyle=LINES[index % 6], color=style["color"])
             for x, cell in points:
                 _point(panel, x, cell, style["color"], style["marker"], x * 2**step)
+        _draw_baselines(panel, table, columns[0]["id"], metric)
         panel.set_xscale("log", base=2)
         panel.set_xticks(sizes, sizes)
         panel.minorticks_off()

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 from sslpairs.paper.drawing import LINE, TWO_COLUMNS, save, styled
 from sslpairs.paper.overview import Overview
-from sslpairs.paper.statistics import CONTRADICTED, HOLDS, MARGIN, NO_EFFECT, UNDECIDED, Tested
+from sslpairs.paper.statistics import CONTRADICTED, HOLDS, MARGIN, NO_EFFECT, NOT_ABOVE, UNDECIDED, Tested
 from sslpairs.paper.wording import effect_text, heading, pooled_title
 
-COLOURS = {HOLDS: 2, CONTRADICTED: 3, NO_EFFECT: 0, UNDECIDED: 7}
+COLOURS = {HOLDS: 2, CONTRADICTED: 3, NO_EFFECT: 0, UNDECIDED: 7, NOT_ABOVE: 1}
 """Of seaborn's colour-blind palette."""
 
 

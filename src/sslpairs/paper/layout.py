@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sslpairs.paper.tables import Cell, Table
 from sslpairs.paper.wording import heading, in_full, mean_text, published_text, shared
+from sslpairs.plan.baselines import PIXELS, TITLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,7 @@ class Block:
     entries: "pd.DataFrame"
     """One ``Entry`` per cell, the method's label first; columns are counted, as two may have one header."""
     ends: list[bool]
-    """For every row: whether the next row has another base method."""
+    """For every row: whether another base method, or the baselines, follow."""
 
     def texts(self, escape: Callable[[str], str], bold: str, best: str) -> "pd.DataFrame":
         """The cells as text: ``bold`` and ``best`` are formats, as in ``"**{}**"``."""
@@ -78,27 +79,32 @@ def _on_record(table: Table, column: str, metric: str) -> bool:
 def _block(table: Table, title: str, items: list[tuple[dict, str]], by_metric: bool) -> Block:
     import pandas as pd
 
-    rows = table.plan["rows"]
+    rows = [*table.plan["rows"], *table.plan["baselines"]["rows"]]
     headers, entries = ["method"], [[Entry(row["label"]) for row in rows]]
     for column, metric in items:
         places = [(row["id"], column["id"], metric) for row in rows]
         headers.append(heading(metric, table.plan) if by_metric else column["label"])
-        entries.append([_entry(table.cells.get(place), table.shown_better(*place)) for place in places])
+        entries.append(
+            [_entry(table.cells.get(place), table.shown_better(*place), place[0] in TITLES) for place in places]
+        )
         if _on_record(table, column["id"], metric):
             headers.append("published")
             entries.append([_published(table, place) for place in places])
     bases = [row["base"] for row in rows]
-    ends = [base != following for base, following in zip(bases, [*bases[1:], bases[-1]], strict=True)]
+    ends = [
+        base != following and following != PIXELS
+        for base, following in zip(bases, [*bases[1:], bases[-1]], strict=True)
+    ]
     return Block(title, headers, pd.DataFrame(dict(enumerate(entries))), ends)
 
 
-def _entry(cell: Cell | None, bold: bool) -> Entry:
-    if not cell:
-        return Entry("not run")
+def _entry(cell: Cell | None, bold: bool, baseline: bool) -> Entry:
+    if not cell:  # of a baseline: the protocol needs a training
+        return Entry("–" if baseline else "not run")
     return Entry(mean_text(cell.last), "" if cell.best is None else f"{cell.best:.1f}", bold)
 
 
 def _published(table: Table, place: tuple[str, str, str]) -> Entry:
     records = table.published(*place)
     values = "; ".join(f"{record['value']:g}" for record in records if record["comparable"])
-    return Entry(values or published_text(records))
+    return Entry(values or ("–" if place[0] in TITLES else published_text(records)))

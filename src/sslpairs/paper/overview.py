@@ -9,7 +9,7 @@ from typing import Any
 from sslpairs.files import write_atomic
 from sslpairs.paper.claims import Claim, Group
 from sslpairs.paper.formats.csv import claim_lines, to_text
-from sslpairs.paper.statistics import CONTRADICTED, HOLDS, NO_EFFECT, UNDECIDED, holm, verdict
+from sslpairs.paper.statistics import CONTRADICTED, HOLDS, NO_EFFECT, NOT_ABOVE, UNDECIDED, holm, verdict
 from sslpairs.paper.tables import Table, build_table
 from sslpairs.plan.build import Build
 from sslpairs.plan.paths import CLAIMS, ENDINGS, product_stem
@@ -25,6 +25,10 @@ WORDS = {
     CONTRADICTED: ("is contradicted", "are contradicted"),
     NO_EFFECT: ("shows no effect", "show no effect"),
     UNDECIDED: ("is undecided", "are undecided"),
+    NOT_ABOVE: (
+        "is about a base method not above its untrained network",
+        "are about base methods not above their untrained network",
+    ),
 }
 """Of one claim, and of several."""
 

@@ -73,16 +73,18 @@ def _overview(receipts: dict[str, Receipt]) -> str:
 def _table(plan: PlannedTable, root: Path, source: Source) -> str:
     import pandas as pd
 
-    labels = {one["id"]: one["label"] for one in (*plan["rows"], *plan["columns"])}
+    labels = {one["id"]: one["label"] for one in (*plan["rows"], *plan["baselines"]["rows"], *plan["columns"])}
     rows = []
-    for cell in plan["cells"]:
+    trained = {cell["row"] for cell in plan["cells"]}
+    for cell in (*plan["cells"], *plan["baselines"]["cells"]):
         for one in cell["replicates"]:
             sources = {metric: source(one["evaluation"], named(metric).protocol) for metric in plan["metrics"]}
             read = {name: read_evaluation(name, root).protocols for name in dict.fromkeys(sources.values())}
             run = html.escape(one["run"])
             texts = [html.escape(labels[cell["row"]]), html.escape(labels[cell["column"]]), str(one["seed"])]
             keys = " ".join(f"<code>{html.escape(name.rpartition('/')[2])}</code>" for name in read)
-            texts += [f'<a href="#{run}"><code>{run}</code></a>', keys]
+            linked = f'<a href="#{run}"><code>{run}</code></a>'
+            texts += [linked if cell["row"] in trained else f"<code>{run}</code>", keys]
             values = [read[sources[metric]].get(p, {}).get(m) for metric in plan["metrics"] for p, m in [named(metric)]]
             texts += ["" if value is None else f"{value:.2f}" for value in values]
             rows.append(texts)
@@ -96,7 +98,7 @@ def _table(plan: PlannedTable, root: Path, source: Source) -> str:
         *(f"{one['protocol']} {one['title']}" for one in shown),
     ]
     title = f"{html.escape(plan['title'])} <code>{html.escape(plan['id'])}</code>"
-    about = f"{len(rows)} runs, table key {html.escape(plan['key'])}"
+    about = f"{len(rows)} evaluations, table key {html.escape(plan['key'])}"
     return f'<details><summary>{title} <span class="dim">{about}</span></summary>\n{html_table(pd.DataFrame(rows), headers)}</details>'
 
 

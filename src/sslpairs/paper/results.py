@@ -3,12 +3,16 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
+from sslpairs.config.backbones import Backbone
 from sslpairs.config.labels import parse_label
 from sslpairs.config.protocols import PROTOCOLS
 from sslpairs.files import write_atomic
+from sslpairs.plan.baselines import TITLES
 from sslpairs.plan.build import Build
 from sslpairs.plan.paths import RESULTS
-from sslpairs.plan.records import replicates
+from sslpairs.plan.records import baseline_replicates, replicates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +22,7 @@ COLUMNS = (
     *("augmentation", "seed", "protocol", "metric", "value", "best", "evaluation"),
 )
 """``value`` and ``best`` are in percent for accuracies; ``best`` is that of the best epoch, chosen on test images, for protocols with
-epochs. ``strategies`` are joined by +."""
+epochs. ``strategies`` are joined by +. Baselines are rows, too, with their kind as base method and without epochs."""
 
 
 def rows(build: Build) -> Iterator[dict[str, Any]]:
@@ -41,6 +45,24 @@ def rows(build: Build) -> Iterator[dict[str, Any]]:
                     *(protocol, metric, found[metric], found.get(f"best_{metric}"), source.rpartition("/")[2]),
                 )
                 yield dict(zip(COLUMNS, values, strict=True))
+    for name in dict.fromkeys(
+        r["evaluation"] for table in plan.selected for r in baseline_replicates(plan.tables[table])
+    ):
+        if name in build.evaluated:
+            yield from _of_baseline(build, name)
+
+
+def _of_baseline(build: Build, name: str) -> Iterator[dict[str, Any]]:
+    entry = build.plan.baselines[name]
+    spec, run = entry["spec"], name.partition("/")[0]
+    network = TypeAdapter(Backbone).validate_python(spec["backbone"]).label if "backbone" in spec else None
+    facts = {"scale": build.plan.scale["name"], "run": run, "method": TITLES[spec["kind"]], "base": spec["kind"]}
+    facts |= {"strategies": "", "dataset": entry["dataset"], "evaluated_on": entry["dataset"], "backbone": network}
+    facts |= {"epochs": 0, "seed": spec["seed"], "evaluation": name.rpartition("/")[2]}
+    for protocol, scores in build.evaluation(name).protocols.items():
+        for metric in filter(scores.__contains__, PROTOCOLS[protocol].metrics):
+            numbers = {"value": scores[metric], "best": scores.get(f"best_{metric}")}
+            yield dict.fromkeys(COLUMNS) | facts | {"protocol": protocol, "metric": metric} | numbers
 
 
 def write_results(build: Build) -> None:
@@ -52,4 +74,5 @@ def frame(build: Build) -> "pd.DataFrame":
     """All rows."""
     import pandas as pd
 
-    return pd.DataFrame(list(rows(build)), columns=list(COLUMNS))
+    found = pd.DataFrame(list(rows(build)), columns=list(COLUMNS))
+    return found.astype({"batch_size": "Int64"})  # baselines have none

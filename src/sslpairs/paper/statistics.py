@@ -20,6 +20,7 @@ MOST_SEEDS = 1000
 ROUNDING = 1e-9
 """What is smaller than this is rounding."""
 HOLDS, CONTRADICTED, NO_EFFECT, UNDECIDED = "holds", "contradicted", "no effect", "undecided"
+NOT_ABOVE = "base not above the untrained network"
 
 
 @dataclass(frozen=True)

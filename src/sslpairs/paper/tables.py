@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
-from sslpairs.config.protocols import named
+from sslpairs.config.protocols import PROTOCOLS, named
 from sslpairs.errors import UserError
 from sslpairs.paper.claims import Claim, Group, groups, judge
 from sslpairs.paper.statistics import CONTRADICTED, HOLDS, Summary, summarise
@@ -115,8 +115,11 @@ def _scores(
     """``SCORES`` of each cell, metric and seed."""
     read = cache(lambda name: read_evaluation(name, root))
     metrics = dict.fromkeys([*plan["metrics"], *(claim["metric"] for claim in plan["claims"])])
-    for cell, metric in itertools.product(plan["cells"], metrics):
+    baselines = plan["baselines"]["cells"]
+    for cell, metric in itertools.product([*plan["cells"], *baselines], metrics):
         protocol, quantity = named(metric)
+        if cell in baselines and PROTOCOLS[protocol].while_training:
+            continue
         for replicate in cell["replicates"]:
             name = source(replicate["evaluation"], protocol)
             score = _score(read(name), metric, name)

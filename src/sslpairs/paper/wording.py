@@ -9,6 +9,7 @@ from sslpairs.paper.statistics import (
     MARGIN,
     MOST_SEEDS,
     NO_EFFECT,
+    NOT_ABOVE,
     POWER,
     UNDECIDED,
     Summary,
@@ -17,7 +18,7 @@ from sslpairs.paper.statistics import (
 from sslpairs.paper.tables import Table
 from sslpairs.plan.records import Measure, PlannedColumn, PlannedTable, PlannedValue
 
-VERDICTS = (HOLDS, CONTRADICTED, NO_EFFECT, UNDECIDED)
+VERDICTS = (HOLDS, CONTRADICTED, NO_EFFECT, UNDECIDED, NOT_ABOVE)
 
 
 def measure(metric: str, plan: PlannedTable) -> Measure:
@@ -140,6 +141,11 @@ def notes(table: Table) -> list[str]:
             f"metrics of the table (Benjamini-Hochberg). Below {1 - LEVEL:.2f} a claim holds or is contradicted; no effect: shown to "
             f"be within {MARGIN:g} point; else undecided, with the seeds that a power of {100 * POWER:g} % would take."
         )
+        if plan["baselines"]["rows"]:
+            lines.append(
+                "Where a claim would hold, but its base method is not itself shown to be above the untrained network of the same seeds, its "
+                f"verdict is '{NOT_ABOVE}'. Protocols that need a training have no baselines."
+            )
         lines += [pooled_text(group, plan) for group in table.groups]
     if table.steps:
         lines.append(f"{table.steps}.")

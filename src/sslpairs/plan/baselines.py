@@ -17,16 +17,16 @@ SIDE = 32
 
 
 def plan_baseline(
-    kind: str, dataset: str, content: str, backbone: dict[str, Any], seed: int, protocols: dict[str, Any]
+    kind: str, dataset: str, content: str, backbone: dict[str, Any], seed: int, protocols: dict[str, Any], like: str
 ) -> tuple[str, PlannedBaseline]:
-    """Return the name and the entry of a baseline. ``protocols`` are those that need no training, with their settings."""
+    """Return the name and the entry of a baseline. ``protocols`` are those that need no training, with their settings; ``like`` is an evaluation
+    of the same size."""
     own = {"backbone": backbone} if kind == UNTRAINED else {"side": SIDE}
     spec = {"kind": kind, "dataset": content, "seed": seed, **own}
     name = f"{kind}-{dataset}-s{seed}-{digest(spec)}/{key_of(protocols)}"
-    return name, {"spec": spec, "dataset": dataset, "protocols": protocols}
+    return name, {"spec": spec, "dataset": dataset, "protocols": protocols, "like": like}
 
 
 def identity(entry: PlannedBaseline) -> str:
     """Return what takes the place of the digest of trained weights."""
     return sha256_text(canonical(entry["spec"]))
-

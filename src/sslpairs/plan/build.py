@@ -8,6 +8,7 @@ from typing import Any
 
 from sslpairs.errors import Unreadable, UserError
 from sslpairs.files import read_record, sha256_file, unwritable
+from sslpairs.plan.baselines import identity
 from sslpairs.plan.evaluations import Evaluation, find_parts
 from sslpairs.plan.paths import (
     ENDINGS,
@@ -23,7 +24,7 @@ from sslpairs.plan.paths import (
 )
 from sslpairs.plan.plan import Plan
 from sslpairs.plan.pointers import pointer_of, read_pointer
-from sslpairs.plan.records import Receipt, replicates
+from sslpairs.plan.records import Receipt, baseline_replicates, replicates
 from sslpairs.plan.spec import digest
 
 
@@ -322,10 +323,16 @@ class Build:
             str(receipt_file(run)),
         ]
 
+    def baseline_inputs(self, baseline: str) -> list[str]:
+        """Return the data."""
+        return [f"data/{self.plan.baselines[baseline]['dataset']}/dataset.json"]
+
     def evaluations_of(self, table: str) -> list[str]:
-        """Return the evaluations from which a table is made."""
-        names = [replicate["evaluation"] for replicate in replicates(self.plan.tables[table])]
-        return list(dict.fromkeys(source for name in names for source in self.sources(name)))
+        """Return the evaluations and baselines from which a table is made."""
+        planned = self.plan.tables[table]
+        names = [source for replicate in replicates(planned) for source in self.sources(replicate["evaluation"])]
+        names += [replicate["evaluation"] for replicate in baseline_replicates(planned)]
+        return list(dict.fromkeys(names))
 
     def evaluation_files(self, table: str) -> list[str]:
         """Return the files of these evaluations, relative to the root."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sslpairs.config.datasets import Dataset
+from sslpairs.config.datasets import DatasetSettings
 from sslpairs.config.optimization import Schedule
 from sslpairs.config.protocols.base import Protocol
 from sslpairs.errors import UserError
@@ -38,7 +38,7 @@ def known_images(root: Path, name: str, config: dict[str, Any], content: str | N
     if receipt and content in (None, receipt.get("content")):
         channels, size = receipt["image"][0], receipt["image"][-1]
         return Images(receipt["counts"]["train"], receipt["counts"]["test"], size, channels)
-    dataset = Dataset.model_validate(config)
+    dataset = DatasetSettings.model_validate(config)
     (channels, size), counts = dataset.source.image(), dataset.source.counts()
     if dataset.expected:
         counts = dataset.expected.train, dataset.expected.test

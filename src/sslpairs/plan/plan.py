@@ -3,7 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from sslpairs.plan.records import Git, PlannedBaseline, PlannedDataset, PlannedEvaluation, PlannedFigure, PlannedRun, PlannedTable
+from sslpairs.plan.records import (
+    Git,
+    PlannedBaseline,
+    PlannedDataset,
+    PlannedEvaluation,
+    PlannedFigure,
+    PlannedRun,
+    PlannedTable,
+)
 
 
 @dataclass

@@ -1,16 +1,25 @@
 """Plan runs, evaluations and table cells from papers and a scale, as plain data."""
 
+import itertools
 from typing import Any
 
 from sslpairs.config.labels import parse_label
-from sslpairs.config.papers import Claim, Paper, Setting, Table
+from sslpairs.config.papers import ClaimSettings, ColumnSettings, Paper, TableSettings
 from sslpairs.config.protocols import PROTOCOLS, described, named
 from sslpairs.config.reading import Config
 from sslpairs.errors import UserError, nearest, shown
 from sslpairs.plan.baselines import TITLES, plan_baseline
 from sslpairs.plan.limits import late_notes, queue_notes
 from sslpairs.plan.plan import Plan
-from sslpairs.plan.records import PlannedBaselines, PlannedClaim, PlannedColumn, PlannedEffect, PlannedValue, Term
+from sslpairs.plan.records import (
+    PlannedBaselines,
+    PlannedCell,
+    PlannedClaim,
+    PlannedColumn,
+    PlannedEffect,
+    PlannedValue,
+    Term,
+)
 from sslpairs.plan.resolved import NotAtThisScale, ResolvedSetting, agree, merged
 from sslpairs.plan.runs import Runs
 from sslpairs.plan.spec import digest
@@ -75,7 +84,7 @@ WORDS = {
 class _Planner(Runs):
     """Tables, claims and figures of a plan."""
 
-    def add_table(self, paper_id: str, paper: Paper, table_id: str, table: Table) -> None:
+    def add_table(self, paper_id: str, paper: Paper, table_id: str, table: TableSettings) -> None:
         """Plan one table, with its runs and evaluations."""
         self._begin(paper_id, table_id)
         table = table.model_copy(update={"metrics": self._metrics(table)})
@@ -127,7 +136,7 @@ class _Planner(Runs):
                 for metric in table.metrics
             },
             "cells": cells,
-            "baselines": self._baselines(draft, table, columns),
+            "baselines": self._baselines(draft, table, columns, cells),
             "claims": self._claims(table_id, table, rows, columns, labels),
             "published": self._published(table, rows, columns),
         }
@@ -148,31 +157,34 @@ class _Planner(Runs):
                 "config": dataset.model_dump(mode="json"),
             }
 
-    def _baselines(self, draft: Plan, table: Table, columns: dict[str, ResolvedSetting]) -> PlannedBaselines:
+    def _baselines(
+        self, draft: Plan, table: TableSettings, columns: dict[str, ResolvedSetting], trained: list[PlannedCell]
+    ) -> PlannedBaselines:
         """Plan the scale's baselines for each column, under the protocols of the recipe; none if the table shows none of these."""
         protocols = self.recipe.evaluation.plain()
         shown_protocols = {named(metric).protocol for metric in table.metrics} & protocols.keys()
         kinds = self.config.scale.baselines if shown_protocols else []
+        like = {cell["column"]: cell["replicates"][0]["evaluation"] for cell in trained}
         cells = []
-        for kind in kinds:
-            for column, setting in columns.items():
-                dataset, replicates = setting.evaluate_on or setting.dataset, []
-                backbone = setting.backbone.model_dump(mode="json")
-                for seed in self.config.settings.seeds:
-                    name, entry = plan_baseline(kind, dataset, self._content(dataset), backbone, seed, protocols)
-                    draft.baselines[name] = entry
-                    replicates.append({"seed": seed, "run": name.partition("/")[0], "evaluation": name})
-                cells.append({"row": kind, "column": column, "replicates": replicates})
+        for kind, (column, setting) in itertools.product(kinds, columns.items()):
+            dataset = setting.evaluate_on or setting.dataset
+            facts = dataset, self._content(dataset), setting.backbone.model_dump(mode="json")
+            replicates = []
+            for seed in self.config.settings.seeds:
+                name, entry = plan_baseline(kind, *facts, seed, protocols, like[column])
+                draft.baselines[name] = entry
+                replicates.append({"seed": seed, "run": name.partition("/")[0], "evaluation": name})
+            cells.append({"row": kind, "column": column, "replicates": replicates})
         rows = [{"id": kind, "label": TITLES[kind], "base": kind, "strategies": []} for kind in kinds]
         return {"rows": rows, "cells": cells}
 
-    def _metrics(self, table: Table) -> list[str]:
+    def _metrics(self, table: TableSettings) -> list[str]:
         """The table's own, then those that the scale shows in every table."""
         evaluated = self.recipe.evaluation.chosen().keys()
         more = [m for m in self.config.scale.metrics if named(m).protocol in evaluated]
         return list(dict.fromkeys([*table.metrics, *more]))
 
-    def _asked(self, table: Table) -> dict[str, list[str]]:
+    def _asked(self, table: TableSettings) -> dict[str, list[str]]:
         """Return protocol -> metrics that the table shows. Raise ``UserError`` for a metric that is not measured there."""
         asked: dict[str, list[str]] = {}
         elsewhere = any(column.evaluate_on for column in (table.setting, *table.columns))
@@ -210,7 +222,7 @@ class _Planner(Runs):
                 entry["key"] = digest([entry, self.plan.tables[figure.table]["key"], code])
                 self.plan.figures[figure_id] = entry
 
-    def _column_entries(self, table: Table, columns: dict[str, ResolvedSetting]) -> list[PlannedColumn]:
+    def _column_entries(self, table: TableSettings, columns: dict[str, ResolvedSetting]) -> list[PlannedColumn]:
         entries = []
         for name, setting in columns.items():
             facts = {
@@ -245,7 +257,7 @@ class _Planner(Runs):
     def _claims(
         self,
         table_id: str,
-        table: Table,
+        table: TableSettings,
         rows: dict,
         columns: dict[str, ResolvedSetting],
         labels: dict[str, str],
@@ -289,7 +301,7 @@ class _Planner(Runs):
                 entries.append({"id": name, **base, "setting": setting, "terms": terms})
         return entries
 
-    def _published_effect(self, table: Table, claim: Claim) -> PlannedEffect | None:
+    def _published_effect(self, table: TableSettings, claim: ClaimSettings) -> PlannedEffect | None:
         if claim.published is None:
             return None
         effect = claim.published
@@ -301,7 +313,7 @@ class _Planner(Runs):
             "comparable": self._comparable(table.setting, effect.setting),
         }
 
-    def _published(self, table: Table, rows: dict, columns: dict[str, ResolvedSetting]) -> list[PlannedValue]:
+    def _published(self, table: TableSettings, rows: dict, columns: dict[str, ResolvedSetting]) -> list[PlannedValue]:
         entries = []
         for number, value in enumerate(table.published):
             where = f"{self.where}.published[{number}]"
@@ -350,7 +362,7 @@ def _in_words(value: Any) -> Any:
     return " ".join(str(value[key]) for key in ("kind", "method") if key in value) if isinstance(value, dict) else value
 
 
-def _describe(*settings: Setting) -> str:
+def _describe(*settings: ColumnSettings) -> str:
     """Describe a setting as text, for example 'ImageNet, ResNet-50, batch 1024'."""
     value = merged(*settings)
     order = ["dataset", "backbone", *WORDS]

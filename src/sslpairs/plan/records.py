@@ -126,6 +126,8 @@ class PlannedBaseline(TypedDict):
     dataset: str
     protocols: dict[str, dict[str, Any]]
     """Protocol -> its settings."""
+    like: str
+    """An evaluation of the same size."""
 
 
 class Replicate(TypedDict):

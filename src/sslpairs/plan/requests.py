@@ -131,7 +131,10 @@ class Requests:
         return next(nodes for nodes in range(fewest, processes + 1) if processes % nodes == 0)
 
     def evaluation(self, name: str) -> Request:
-        """Return the request of an evaluation: forward passes over the data, then a linear layer; takes seconds to minutes."""
+        """Return the request of an evaluation: forward passes over the data, then a linear layer; takes seconds to minutes. A
+        baseline's is that of an evaluation of the same size."""
+        if name in self.plan.baselines:
+            name = self.plan.baselines[name]["like"]
         run = self.plan.evaluations[name]["run"]
         key = (*self._key(run), self.plan.evaluations[name]["key"])
         if key not in self.evaluations:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from sslpairs.config.papers import Setting, Table
+from sslpairs.config.papers import ColumnSettings, TableSettings
 from sslpairs.config.reading import Config
 from sslpairs.config.recipes import Recipe
 from sslpairs.errors import UserError, listed, nearest, shown
@@ -60,7 +60,7 @@ class SettingResolver:
             )
         return self.contents[dataset]
 
-    def _resolve(self, *settings: Setting) -> ResolvedSetting:
+    def _resolve(self, *settings: ColumnSettings) -> ResolvedSetting:
         """Merge the settings (the last one that names a value wins), then map the values to the scale."""
         value: dict[str, Any] = {"set": {}}
         for setting in settings:
@@ -111,7 +111,7 @@ class SettingResolver:
             f"{self.config.scale_file}: {kind}: no entry for '{shown(value)}' ({self.where}); add it or a default (known: {known})"
         )
 
-    def _comparable(self, *settings: Setting) -> bool:
+    def _comparable(self, *settings: ColumnSettings) -> bool:
         """Whether the scale trains in exactly the published setting: the named data set and network, and the same
         batch size and epochs if they are named."""
         value, scale = merged(*settings), self.config.scale
@@ -123,7 +123,7 @@ class SettingResolver:
         )
         return scale.comparable and "dataset" in value and named and same
 
-    def _columns(self, table: Table) -> dict[str, ResolvedSetting]:
+    def _columns(self, table: TableSettings) -> dict[str, ResolvedSetting]:
         """Return the columns. Settings that the scale maps to the same values are merged."""
         settings: list[ResolvedSetting] = []
         for column in table.columns:
@@ -132,7 +132,7 @@ class SettingResolver:
                 settings.append(setting)
         return {f"c{number}": setting for number, setting in enumerate(settings)}
 
-    def _fitting(self, table: Table, columns: dict[str, ResolvedSetting], where: Setting) -> list[str]:
+    def _fitting(self, table: TableSettings, columns: dict[str, ResolvedSetting], where: ColumnSettings) -> list[str]:
         """Return the columns that represent at least one of the paper's settings matching ``where``."""
         fitting = []
         for column in table.columns:
@@ -143,7 +143,7 @@ class SettingResolver:
         return fitting
 
 
-def merged(*settings: Setting) -> dict[str, Any]:
+def merged(*settings: ColumnSettings) -> dict[str, Any]:
     """Return the values that settings name, with those under ``set``; the last setting that names a value wins."""
     values: dict[str, Any] = {}
     for setting in settings:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from sslpairs.config.backbones import Backbone
 from sslpairs.config.base import Count, Model
-from sslpairs.config.optimization import Online, Optimizer, Schedule
+from sslpairs.config.optimization import OnlineClassifierSettings, OptimizerSettings, Schedule
 from sslpairs.config.recipes import Methods, Strategies
 from sslpairs.config.strategies import STRATEGIES
 from sslpairs.config.views import Augmentation
@@ -22,9 +22,9 @@ class RunSpec(Model):
     """Exactly one base method."""
     strategies: Strategies
     augmentation: Augmentation
-    optimizer: Optimizer
+    optimizer: OptimizerSettings
     schedule: Schedule
-    online: Online
+    online: OnlineClassifierSettings
     precision: Literal["float32", "bfloat16"]
     batch_size: Count
     epochs: Count

@@ -45,7 +45,11 @@ def small_files(build: Build, runs: list[str], whole_data: bool) -> list[str]:
     for run in runs:
         folder = run_folder(run)
         files += [str(folder / name) for name in ("run.json", "metrics.csv", "checkpoint.pt.dvc")]
-    files += [str(evaluation_file(name)) for name in build.evaluated if build.plan.evaluations[name]["run"] in chosen]
+    files += [
+        str(evaluation_file(name))
+        for name in build.evaluated
+        if name in build.plan.baselines or build.plan.evaluations[name]["run"] in chosen
+    ]
     return [file for file in files if (build.root / file).exists() and file not in build.damage]
 
 

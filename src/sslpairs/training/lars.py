@@ -59,15 +59,15 @@ class LARS(torch.optim.Optimizer):
             torch._foreach_sub_(moved, [self.state[p]["momentum_buffer"] for p in moved], alpha=group["lr"])
 
     def _adapted(self, parameters: list[nn.Parameter], group: dict) -> list[torch.Tensor]:
-        slopes = [p.grad for p in parameters]
-        weight, slope = (torch.stack(torch._foreach_norm(values)) for values in (parameters, slopes))
+        grads = [p.grad for p in parameters]
+        weight_norm, grad_norm = (torch.stack(torch._foreach_norm(values)) for values in (parameters, grads))
         decay = group["weight_decay"]
-        ratio = group["trust_coefficient"] * weight / (slope + decay * weight + 1e-8)
+        ratio = group["trust_coefficient"] * weight_norm / (grad_norm + decay * weight_norm + 1e-8)
         if group["clip"]:
             ratio = (ratio / group["lr"]).clamp(max=1) if group["lr"] else torch.ones_like(ratio)
         # A parameter or a gradient of zero is not adapted.
-        there = (weight > 0) & (slope > 0)
-        changes = torch._foreach_mul(slopes, torch.where(there, ratio, 1).unbind())
+        there = (weight_norm > 0) & (grad_norm > 0)
+        changes = torch._foreach_mul(grads, torch.where(there, ratio, 1).unbind())
         decays = torch._foreach_mul(parameters, torch.where(there, ratio * decay, 0).unbind())
         torch._foreach_add_(changes, decays)
         return changes

@@ -6,33 +6,37 @@ import torch
 from torch import Tensor, nn
 
 from sslpairs.backbones.features import features
-from sslpairs.config.optimization import Online
+from sslpairs.config.optimization import OnlineClassifierSettings
 from sslpairs.data.arrays import ImageData
-from sslpairs.methods.base import Emb
-from sslpairs.streams import stream_seed
+from sslpairs.methods.base import Embeddings
+from sslpairs.random_streams import stream_seed
 
 
 class OnlineClassifier:
     """The linear layer and its optimiser. It never touches the backbone: features are detached."""
 
-    def __init__(self, how: Online, width: int, classes: int, seed: int, device: torch.device):
+    def __init__(self, settings: OnlineClassifierSettings, width: int, classes: int, seed: int, device: torch.device):
         with torch.random.fork_rng():
             torch.manual_seed(stream_seed(seed, "online"))
             self.layer = nn.Linear(width, classes).to(device)
-        self.optimizer = torch.optim.Adam(self.layer.parameters(), how.lr, weight_decay=how.weight_decay, fused=True)
+        self.optimizer = torch.optim.Adam(
+            self.layer.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True
+        )
 
     @torch.no_grad()
-    def learn(self, clean: Sequence[Emb], labels: Sequence[Tensor]) -> None:
+    def learn(self, clean: Sequence[Embeddings], labels: Sequence[Tensor]) -> None:
         """One step on the views that the online network has processed; each view has the label of its own source image.
 
         The gradient of the mean cross entropy is computed directly: with autograd a step takes half as long again.
         """
-        seen = [(emb.h.detach().float(), y) for emb, y in zip(clean, labels, strict=True) if emb.h is not None]
+        seen = [
+            (emb.features.detach().float(), y) for emb, y in zip(clean, labels, strict=True) if emb.features is not None
+        ]
         h, y = (torch.cat(parts) for parts in zip(*seen, strict=True))
         # Classes first: the softmax takes a seventh of the time in this layout.
-        slope = torch.addmm(self.layer.bias[:, None], self.layer.weight, h.T).softmax(0)
-        slope.scatter_add_(0, y[None], slope.new_full((1, len(y)), -1.0)).div_(len(y))
-        self.layer.weight.grad, self.layer.bias.grad = slope @ h, slope.sum(1)
+        grad = torch.addmm(self.layer.bias[:, None], self.layer.weight, h.T).softmax(0)
+        grad.scatter_add_(0, y[None], grad.new_full((1, len(y)), -1.0)).div_(len(y))
+        self.layer.weight.grad, self.layer.bias.grad = grad @ h, grad.sum(1)
         self.optimizer.step()
 
     @torch.no_grad()

@@ -10,13 +10,16 @@ from sslpairs.config import recipes
 from sslpairs.training.lars import LARS
 
 
-def base_rate(how: recipes.Optimizer, batch_size: int) -> float:
+def base_rate(settings: recipes.OptimizerSettings, batch_size: int) -> float:
     """The peak learning rate: scaled by the batch size if the recipe says so."""
-    return how.lr * (batch_size / how.reference_batch if how.reference_batch else 1)
+    return settings.lr * (batch_size / settings.reference_batch if settings.reference_batch else 1)
 
 
 def build_optimizer(
-    how: recipes.Optimizer, modules: Iterable[nn.Module], batch_size: int, constant: Iterable[nn.Module] = ()
+    settings: recipes.OptimizerSettings,
+    modules: Iterable[nn.Module],
+    batch_size: int,
+    constant: Iterable[nn.Module] = (),
 ) -> torch.optim.Optimizer:
     """An optimiser for all parameters of some networks; those of ``constant`` keep the peak rate."""
     kept = {id(p) for module in constant for p in module.parameters()}
@@ -24,37 +27,47 @@ def build_optimizer(
     groups = [{"params": [p for p in parameters if id(p) not in kept], "constant": False}]
     if kept:
         groups.append({"params": [p for p in parameters if id(p) in kept], "constant": True})
-    rate = base_rate(how, batch_size)
-    if how.name == "sgd":
-        sgd = torch.optim.SGD(groups, rate, momentum=how.momentum, weight_decay=how.weight_decay, fused=True)
-        if how.momentum:
+    rate = base_rate(settings, batch_size)
+    if settings.name == "sgd":
+        sgd = torch.optim.SGD(groups, rate, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True)
+        if settings.momentum:
             # From the start: the fused version cannot tell a layer that was frozen until now from a first step. The steps are the same.
             for p in parameters:
                 sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
         return sgd
-    if how.name == "adam":
-        return torch.optim.Adam(groups, rate, weight_decay=how.weight_decay, fused=True)
-    return LARS(groups, rate, how.momentum, how.weight_decay, how.trust_coefficient, how.clip, how.adapt_vectors)
+    if settings.name == "adam":
+        return torch.optim.Adam(groups, rate, weight_decay=settings.weight_decay, fused=True)
+    return LARS(
+        groups,
+        rate,
+        settings.momentum,
+        settings.weight_decay,
+        settings.trust_coefficient,
+        settings.clip,
+        settings.adapt_vectors,
+    )
 
 
-def rate_factor(how: recipes.Schedule, step: int, steps_per_epoch: int, epochs: int) -> float:
+def rate_factor(settings: recipes.Schedule, step: int, steps_per_epoch: int, epochs: int) -> float:
     """Factor on the peak learning rate at a step, counted from 0. A function of the step alone."""
-    warmup = round(how.warmup_epochs * steps_per_epoch)
-    if how.name == "constant":
+    warmup = round(settings.warmup_epochs * steps_per_epoch)
+    if settings.name == "constant":
         return (step + 1) / warmup if step < warmup else 1.0
-    if how.name == "steps":
+    if settings.name == "steps":
         passed = [
-            f for milestone, f in zip(how.milestones, how.factors, strict=True) if step >= milestone * steps_per_epoch
+            f
+            for milestone, f in zip(settings.milestones, settings.factors, strict=True)
+            if step >= milestone * steps_per_epoch
         ]
         return (step + 1) / warmup if step < warmup else passed[-1] if passed else 1.0
-    if how.each == "epoch":
+    if settings.each == "epoch":
         step -= step % steps_per_epoch
     if step < warmup:
-        return how.initial + (1 - how.initial) * (step + 1) / warmup
-    flat = warmup + round(how.hold_epochs * steps_per_epoch)
-    span = how.span_epochs * steps_per_epoch if how.span_epochs else epochs * steps_per_epoch - flat
+        return settings.initial + (1 - settings.initial) * (step + 1) / warmup
+    flat = warmup + round(settings.hold_epochs * steps_per_epoch)
+    span = settings.span_epochs * steps_per_epoch if settings.span_epochs else epochs * steps_per_epoch - flat
     progress = min(1.0, max(0, step - flat) / max(1, span))
-    return how.final + (1 - how.final) * (1 + math.cos(math.pi * progress)) / 2
+    return settings.final + (1 - settings.final) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

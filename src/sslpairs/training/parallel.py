@@ -17,8 +17,8 @@ class _Loss(nn.Module):
         super().__init__()
         self.method = method
 
-    def forward(self, *how) -> Tensor:
-        total, self.step = step_loss(self.method, *how)
+    def forward(self, *arguments) -> Tensor:
+        total, self.step = step_loss(self.method, *arguments)
         return total
 
 
@@ -30,7 +30,7 @@ def shared_loss(method: BaseMethod) -> Callable[..., tuple[Tensor, Step]]:
     """
     wrapped = DistributedDataParallel(_Loss(method), broadcast_buffers=False)
 
-    def loss_of(method: BaseMethod, *how) -> tuple[Tensor, Step]:
-        return wrapped(*how), wrapped.module.step
+    def loss_of(method: BaseMethod, *arguments) -> tuple[Tensor, Step]:
+        return wrapped(*arguments), wrapped.module.step
 
     return loss_of

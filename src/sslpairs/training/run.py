@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sslpairs.backbones import checkpoint
 from sslpairs.data.arrays import load
-from sslpairs.distributed.device import describe, memory_used, pick_device, settle
+from sslpairs.distributed.device import configure_process, describe, memory_used, pick_device
 from sslpairs.distributed.processes import current_world
 from sslpairs.errors import Unreadable, UserError
 from sslpairs.files import read_json, write_atomic, write_record
@@ -46,17 +46,17 @@ def train(
     ``compiled`` compiles the networks with torch. ``git`` is the state of the repository as seen by another machine, in case there
     is no git here.
     """
-    settle(threads)
+    configure_process(threads)
     started = time.perf_counter()
     spec = RunSpec.model_validate(entry["spec"])
-    place = pick_device(device)
+    torch_device = pick_device(device)
     folder = root / run_folder(run)
     world = current_world()
     if world.is_rank_zero:
         for leftover in folder.glob(".*.tmp"):  # of a process that was killed while writing
             leftover.unlink(missing_ok=True)
     guide = _checkpoint_of(entry["guide"], root)
-    trainer = Trainer(run, spec, load(entry["dataset"], root, place, spec.dataset), root, place)
+    trainer = Trainer(run, spec, load(entry["dataset"], root, torch_device, spec.dataset), root, torch_device)
     provenance = code_and_versions(root, training_code(spec.base, tuple(spec.active), spec.backbone.kind), git)
     made_by = {"code": provenance["code"], "versions": provenance["versions"], "guide": guide, "compiled": compiled}
     if compiled:
@@ -108,10 +108,10 @@ def train(
         "steps": trainer.steps_per_epoch * spec.epochs,
         "notes": trainer.notes,
         "resumed_after": trainer.resumed,
-        "device": describe(place, threads),
+        "device": describe(torch_device, threads),
         "threads": threads,
         "compiled": compiled,
-        "memory": memory_used(place),
+        "memory": memory_used(torch_device),
         "timing": {
             "seconds": round(trainer.seconds + time.perf_counter() - started, 3),
             "images_per_second": round(sum(row["images_per_second"] for row in rows) / len(rows), 1),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sslpairs.config.strategies import STRATEGIES
-from sslpairs.methods.base import BaseMethod, Clock
+from sslpairs.methods.base import BaseMethod, TrainProgress
 from sslpairs.methods.whole import whole_batches
 from sslpairs.pairs.base import Pairs, Step
 
@@ -17,7 +17,7 @@ def step_loss(
     pairs: Sequence[Pairs],
     xs: Sequence[Tensor],
     draws: dict[str, torch.Generator] | None = None,
-    clock: Clock = Clock(),  # noqa: B008 (a frozen value)
+    progress: TrainProgress = TrainProgress(),  # noqa: B008 (a frozen value)
     given: dict[str, Any] | None = None,
     bounds: tuple[Tensor, Tensor] | None = None,
     autocast: torch.dtype | None = None,
@@ -34,11 +34,11 @@ def step_loss(
     prototypes' lengths and the batch norm statistics.
     """
     pairs = sorted(pairs, key=lambda strategy: list(STRATEGIES).index(strategy.name))
-    method.before_step(clock)
+    method.before_step(progress)
     step = Step(method, xs, draws=draws or {}, given=given or {}, bounds=bounds, autocast=autocast)
     mixed: list[Tensor | None] = [None] * len(xs)
     for strategy in pairs:
-        made = strategy.expand(step)
+        made = strategy.extra_views(step)
         mixed = [new if new is not None else old for new, old in zip(made, mixed, strict=True)]
     with step.network_precision():
         clean, extra = method.views(step.xs, mixed)
@@ -47,7 +47,7 @@ def step_loss(
     total = method.loss(step.clean)
     step.parts["base"] = total.detach()
     for strategy in pairs:
-        total = strategy.combine(total, step)
+        total = strategy.add_loss(total, step)
     return total, step
 
 
@@ -57,7 +57,7 @@ def train_step(
     xs: Sequence[Tensor],
     optimizer: torch.optim.Optimizer,
     draws: dict[str, torch.Generator] | None = None,
-    clock: Clock = Clock(),  # noqa: B008
+    progress: TrainProgress = TrainProgress(),  # noqa: B008
     given: dict[str, Any] | None = None,
     bounds: tuple[Tensor, Tensor] | None = None,
     autocast: torch.dtype | None = None,
@@ -68,10 +68,10 @@ def train_step(
     Arguments as for ``step_loss``, which several processes replace by a ``loss_of`` that gives each of them the gradients of the
     whole batch. Returns the loss, detached.
     """
-    loss, step = loss_of(method, pairs, xs, draws, clock, given, bounds, autocast)
+    loss, step = loss_of(method, pairs, xs, draws, progress, given, bounds, autocast)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    method.after_backward(clock)
+    method.after_backward(progress)
     optimizer.step()
-    method.after_step(step.clean, clock)
+    method.after_step(step.clean, progress)
     return loss.detach(), step

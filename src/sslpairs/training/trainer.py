@@ -19,12 +19,12 @@ from sslpairs.distributed.gather import share
 from sslpairs.distributed.processes import current_world
 from sslpairs.errors import UserError
 from sslpairs.guides.embed import embed, embed_with
-from sslpairs.methods.base import Clock
+from sslpairs.methods.base import TrainProgress
 from sslpairs.methods.build import build_method
 from sslpairs.pairs.base import Step
 from sslpairs.pairs.build import build_pairs
 from sslpairs.plan.spec import RunSpec
-from sslpairs.streams import generator, sent
+from sslpairs.random_streams import generator, to_device
 from sslpairs.training.compiled import compile_networks, nothing
 from sslpairs.training.metrics import LiveMetrics
 from sslpairs.training.online import OnlineClassifier
@@ -32,14 +32,14 @@ from sslpairs.training.optimization import base_rate, build_optimizer, rate_fact
 from sslpairs.training.parallel import shared_loss
 from sslpairs.training.step import step_loss, train_step
 from sslpairs.views.augment import apply, normalize
-from sslpairs.views.draws import Plan, draw, plan
+from sslpairs.views.draws import AugmentationParams, draw, sample_params
 
 log = logging.getLogger(__name__)
 
 STATE = {"run", "made_by", "rows", "seconds", "resumed", "method", "pairs", "optimizer", "online"}
 """Keys of a resumable state."""
-STEPS_PLANNED = 16
-"""Minimum number of steps whose views are planned at once."""
+STEPS_SAMPLED = 16
+"""Minimum number of steps whose augmentation parameters are sampled at once."""
 MADE_AT_ONCE, MADE_AT_ONCE_ON_CPU = 1 << 25, 1 << 20
 """Values in the views that are computed at once, for as many steps as that allows: small images are not worth a call per step. 134 MB
 in float32 on a GPU, where launching a step's views takes the host longer than the GPU; 4 MB on the CPU, to stay in the cache."""
@@ -76,15 +76,15 @@ class Trainer:
         self.optimizer = build_optimizer(
             spec.optimizer, self.method.online_modules(), spec.batch_size, self.method.constant_rate_modules()
         )
-        large = [spec.augmentation.of_view(view) for view in (0, 1)]
+        large = [spec.augmentation.for_view(view) for view in (0, 1)]
         small = self.method.small
-        self.augmentations = [(how, None) for how in large]
+        self.augmentations = [(augmentation, None) for augmentation in large]
         if small:
             crop = Crop(scale=small.scale, ratio=large[0].crop.ratio if large[0].crop else [0.75, 4 / 3])
             self.augmentations += [(large[0].model_copy(update={"crop": crop}), small.size)] * small.count
         numbers = spec.batch_size // self.world.size * data.train.images.shape[1:].numel()
         most = MADE_AT_ONCE_ON_CPU if device.type == "cpu" else MADE_AT_ONCE
-        self.steps_at_once = max(1, min(STEPS_PLANNED, most // numbers))
+        self.steps_at_once = max(1, min(STEPS_SAMPLED, most // numbers))
         extremes = torch.tensor([0.0, 1.0], device=device).view(2, 1, 1, 1).expand(2, channels, 1, 1)
         self.bounds = tuple(normalize(extremes, data.mean, data.std).flatten(1))
         width = self._width(channels)
@@ -106,22 +106,22 @@ class Trainer:
 
     def _steps_as_base(self) -> bool:
         """Whether a strategy with a longer list of items trains for as many steps as its base method."""
-        settings = [getattr(self.spec.strategies, name) for name in self.spec.active]
-        return any(getattr(one, "steps", "all") == "as-base" for one in settings)
+        strategies = [getattr(self.spec.strategies, name) for name in self.spec.active]
+        return any(getattr(settings, "steps", "all") == "as-base" for settings in strategies)
 
     def _prepare_pairs(self, root: Path) -> None:
         self.items = torch.arange(len(self.data.train.labels))[:, None].repeat(1, 2)
         for strategy in self.pairs:
             strategy.wrap(self.method)
-            how = getattr(self.spec.strategies, strategy.name)
+            settings = getattr(self.spec.strategies, strategy.name)
 
-            def guided(how=how) -> Tensor:
-                return embed(how.guide, self.spec, self.data, root).cpu()
+            def guided(settings=settings) -> Tensor:
+                return embed(settings.guide, self.spec, self.data, root).cpu()
 
             if line := strategy.prepare(guided, generator(self.spec.seed, strategy.name, "prepare")):
                 log.info(line)
                 self.notes.append(line)
-            self.items = strategy.items(self.items, generator(self.spec.seed, strategy.name, "items"))
+            self.items = strategy.pair_indices(self.items, generator(self.spec.seed, strategy.name, "items"))
         # Equal on all ranks, unless different hardware puts a similarity on different sides of a threshold.
         self.items = self.world.broadcast(lambda: self.items)
 
@@ -202,21 +202,21 @@ class Trainer:
         # This process's share of a few steps' items; if both views come from the same images, these are fetched once.
         shares = [group[:, share()].flatten(0, 1) for group in items.split(self.steps_at_once)]
         rows = (own[:, 0] if torch.equal(*own.T) else own.T.flatten() for own in shares)
-        found = self.data.train.images.batches(rows)
-        groups = zip(items.split(self.steps_at_once), shares, found, self._plans(epoch), strict=True)
-        for group, own, images, plans in groups:
+        batches = self.data.train.images.batches(rows)
+        groups = zip(items.split(self.steps_at_once), shares, batches, self._params(epoch), strict=True)
+        for group, own, images, params in groups:
             both = images.chunk(2) if len(images) > len(own) else (images, images)
-            views = [view.chunk(len(group)) for view in self._views(both, plans)]
+            views = [view.chunk(len(group)) for view in self._views(both, params)]
             for batch, *seen in zip(group, *views, strict=True):
-                yield seen, [labels[sources] for sources in sent(batch.T.contiguous(), self.device)]
+                yield seen, [labels[sources] for sources in to_device(batch.T.contiguous(), self.device)]
 
-    def _views(self, images: Sequence[Tensor], plans: Sequence[Plan]) -> list[Tensor]:
+    def _views(self, images: Sequence[Tensor], params: Sequence[AugmentationParams]) -> list[Tensor]:
         """All views of a step from the images of both sources, which the small views use alternately."""
         return [
-            apply(images[view % 2], how, self.data.mean, self.data.std, size).contiguous(
+            apply(images[view % 2], own, self.data.mean, self.data.std, size).contiguous(
                 memory_format=torch.channels_last
             )
-            for view, (how, (_, size)) in enumerate(zip(plans, self.augmentations, strict=True))
+            for view, (own, (_, size)) in enumerate(zip(params, self.augmentations, strict=True))
         ]
 
     def _items_of(self, epoch: int) -> list[Tensor]:
@@ -226,26 +226,26 @@ class Trainer:
         draws = {p.name: generator(spec.seed, p.name, "partners", epoch) for p in self.pairs}
         batches = list(self.items[order[: self.steps_per_epoch * spec.batch_size]].split(spec.batch_size))
         for strategy in self.pairs:
-            batches = [strategy.partners(batch, draws[strategy.name]) for batch in batches]
+            batches = [strategy.sample_positives(batch, draws[strategy.name]) for batch in batches]
         return batches
 
-    def _plans(self, epoch: int) -> Iterator[list[Plan]]:
-        """Transforms of the images of the next ``steps_at_once`` steps, one plan per view.
+    def _params(self, epoch: int) -> Iterator[list[AugmentationParams]]:
+        """Parameters of the transforms of the next ``steps_at_once`` steps, for each view.
 
         Drawn for the whole batch, so an image's views are the same for any number of processes.
         """
         size, shape = self.spec.batch_size, self.data.train.images.shape[1:]
         streams = [generator(self.spec.seed, f"view {view}", epoch) for view in range(1, 1 + len(self.augmentations))]
         group, total = self.steps_at_once * size, self.steps_per_epoch * size
-        planned = group * -(-STEPS_PLANNED // self.steps_at_once)
-        for start in range(0, total, planned):
-            count = min(planned, total - start)
-            made = [
-                plan(how, draw(count, stream), shape)
-                for (how, _), stream in zip(self.augmentations, streams, strict=True)
+        sampled = group * -(-STEPS_SAMPLED // self.steps_at_once)
+        for start in range(0, total, sampled):
+            count = min(sampled, total - start)
+            params = [
+                sample_params(augmentation, draw(count, stream), shape)
+                for (augmentation, _), stream in zip(self.augmentations, streams, strict=True)
             ]
             for first in range(0, count, group):
-                yield [whole[share(first, min(first + group, count))] for whole in made]
+                yield [whole[share(first, min(first + group, count))] for whole in params]
 
     def _step(
         self,
@@ -269,7 +269,7 @@ class Trainer:
             views,
             self.optimizer,
             draws,
-            Clock(step, spec.epochs * self.steps_per_epoch, step // self.steps_per_epoch),
+            TrainProgress(step, spec.epochs * self.steps_per_epoch, step // self.steps_per_epoch),
             bounds=self.bounds,
             autocast=torch.bfloat16 if spec.precision == "bfloat16" else None,
             loss_of=loss_of,
@@ -283,8 +283,8 @@ class Trainer:
         spec = self.spec
         causes = [f"learning rate {base_rate(spec.optimizer, spec.batch_size):g} too high"]
         settings = [(name, getattr(spec.strategies, name)) for name in spec.active]
-        for name, how in [*settings, (spec.base, getattr(spec.method, spec.base))]:
-            if temperature := getattr(how, "temperature", None):
+        for name, values in [*settings, (spec.base, getattr(spec.method, spec.base))]:
+            if temperature := getattr(values, "temperature", None):
                 causes.append(f"{name}'s temperature {temperature:g} too low")
         if spec.precision != "float32":
             causes.append(f"precision {spec.precision} too coarse")

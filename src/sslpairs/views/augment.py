@@ -18,13 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslpairs.config.views import Augmentation
-from sslpairs.streams import sent
-from sslpairs.views.draws import Plan, basis, draw, plan
+from sslpairs.random_streams import to_device
+from sslpairs.views.draws import AugmentationParams, basis, draw, sample_params
 
 
 def augment(
     images: Tensor,
-    how: Augmentation,
+    settings: Augmentation,
     mean: Tensor,
     std: Tensor,
     draws: torch.Generator | Tensor,
@@ -34,23 +34,23 @@ def augment(
 
     ``images`` is uint8 ``[B, C, H, W]``; ``mean`` and ``std`` are ``[C]`` on the scale 0 to 1; ``draws`` are rows of
     uniform numbers ``[B, draws.COLUMNS]``, or a generator to draw them from, both on the CPU. Returns float32
-    ``[B, C, H, W]``, or ``[B, C, size, size]`` for small crops. ``how.second`` is ignored: call ``how.of_view`` first.
+    ``[B, C, H, W]``, or ``[B, C, size, size]`` for small crops. ``settings.second`` is ignored: call ``settings.for_view`` first.
     """
     table = draws if isinstance(draws, Tensor) else draw(len(images), draws)
-    return apply(images, plan(how, table, images.shape[1:]), mean, std, size)
+    return apply(images, sample_params(settings, table, images.shape[1:]), mean, std, size)
 
 
-def apply(images: Tensor, what: Plan, mean: Tensor, std: Tensor, size: int | None = None) -> Tensor:
-    """The views of a plan, normalised; see ``augment``. Does not synchronise with the device.
+def apply(images: Tensor, params: AugmentationParams, mean: Tensor, std: Tensor, size: int | None = None) -> Tensor:
+    """The views with these parameters, normalised; see ``augment``. Does not synchronise with the device.
 
     Blur and solarisation are applied to normalised pixels, which is equivalent and saves passes over the images.
     """
-    x = _recolour(_look(images, what, size), what, mean, std)
-    if what.sigmas is not None and len(rows := what.sigmas.nonzero()[:, 0]):
-        here = sent(rows, x.device)
-        x = x.index_copy(0, here, _blur(x[here], what.sigmas[rows], what.reach))
-    if what.solarized is not None and len(rows := what.solarized.nonzero()[:, 0]):
-        here = sent(rows, x.device)
+    x = _recolour(_look(images, params, size), params, mean, std)
+    if params.sigmas is not None and len(rows := params.sigmas.nonzero()[:, 0]):
+        here = to_device(rows, x.device)
+        x = x.index_copy(0, here, _blur(x[here], params.sigmas[rows], params.reach))
+    if params.solarized is not None and len(rows := params.solarized.nonzero()[:, 0]):
+        here = to_device(rows, x.device)
         half, mirror = (((value - mean) / std).view(1, -1, 1, 1) for value in (0.5, 1 - mean))
         bright = x[here]
         x = x.index_copy(0, here, torch.where(bright >= half, mirror - bright, bright))
@@ -65,21 +65,21 @@ def normalize(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 # --- geometry ------------------------------------------------------------------------------------------------------
 
 
-def _look(images: Tensor, what: Plan, size: int | None) -> Tensor:
+def _look(images: Tensor, params: AugmentationParams, size: int | None) -> Tensor:
     """Crop, flip and rotation, on the scale 0 to 1."""
     height, width = images.shape[2:]
     to = (size or height, size or width)
-    if what.angles is not None:
-        return _rotate(images, what, to)
-    if what.cropped or to != (height, width):
-        return _crop(images, what.boxes, to)
+    if params.angles is not None:
+        return _rotate(images, params, to)
+    if params.cropped or to != (height, width):
+        return _crop(images, params.boxes, to)
     x = images.float().div_(255)
-    mirrored = what.boxes[:, 4] > 0
-    return torch.where(sent(mirrored, x.device).view(-1, 1, 1, 1), x.flip(3), x) if mirrored.any() else x
+    mirrored = params.boxes[:, 4] > 0
+    return torch.where(to_device(mirrored, x.device).view(-1, 1, 1, 1), x.flip(3), x) if mirrored.any() else x
 
 
 def _crop(images: Tensor, boxes: Tensor, to: tuple[int, int]) -> Tensor:
-    """Boxes of a plan, resized to height and width ``to`` with a triangle filter that widens with the reduction (antialias).
+    """Crops, resized to height and width ``to`` with a triangle filter that widens with the reduction (antialias).
 
     The filter is separable: two products of small matrices per image. ``grid_sample`` gathers four pixels each, which is not
     faster, and has no antialias.
@@ -87,7 +87,7 @@ def _crop(images: Tensor, boxes: Tensor, to: tuple[int, int]) -> Tensor:
     count, channels, height, width = images.shape
     reduces = height > to[0] or width > to[1]  # a crop may be larger than its view
     # Horizontal, then vertical; flipped horizontally only.
-    box = sent(boxes, images.device)
+    box = to_device(boxes, images.device)
     start, extent, mirrored = box[:, :2].T, box[:, 2:4].T, torch.stack([box[:, 4], torch.zeros_like(box[:, 4])])
     if height == width:  # both at once
         across, down = _filter(start.flatten(), extent.flatten(), width, to[1], reduces, mirrored.flatten()).chunk(2)
@@ -110,8 +110,8 @@ def _filter(start: Tensor, extent: Tensor, size: int, to: int, reduces: bool, mi
     A crop is cut out before it is resized: pixels beyond it have no weight.
     """
     start, end, scale = start[:, None], (start + extent)[:, None], (extent / to)[:, None]
-    place = torch.arange(to, device=start.device) + 0.5
-    centre = start + (place + mirrored[:, None] * (to - 2 * place)) * scale
+    output = torch.arange(to, device=start.device) + 0.5
+    centre = start + (output + mirrored[:, None] * (to - 2 * output)) * scale
     pixel = torch.arange(size, device=start.device) + 0.5
     if not reduces:  # border pixels are repeated, and the weights of two neighbours sum to 1
         centre = torch.minimum(torch.maximum(centre, start + 0.5), end - 0.5)
@@ -121,24 +121,24 @@ def _filter(start: Tensor, extent: Tensor, size: int, to: int, reduces: bool, mi
     return weights / weights.sum(2, keepdim=True)
 
 
-def _rotate(images: Tensor, what: Plan, to: tuple[int, int]) -> Tensor:
+def _rotate(images: Tensor, params: AugmentationParams, to: tuple[int, int]) -> Tensor:
     """Crop, flip and rotation as one bilinear resampling, without antialias."""
     count, _, height, width = images.shape
-    left, top, w, h, mirrored = what.boxes.T
+    left, top, w, h, mirrored = params.boxes.T
     cx, cy, hx, hy = (2 * left + w) / width - 1, (2 * top + h) / height - 1, w / width, h / height
-    sign, cos, sin = 1 - 2 * mirrored, what.angles.cos(), what.angles.sin()
+    sign, cos, sin = 1 - 2 * mirrored, params.angles.cos(), params.angles.sin()
     # An output pixel p samples the input at centre + half size * flip * (rotation p).
     theta = torch.stack([hx * sign * cos, -hx * sign * sin, cx, hy * sin, hy * cos, cy], dim=1).view(-1, 2, 3)
-    theta = sent(theta, images.device)
+    theta = to_device(theta, images.device)
     # Equivalent to torch's affine_grid, which takes ten times as long.
-    grid = torch.baddbmm(theta[:, :, 2:], theta[:, :, :2], _places(to, images.device).expand(count, 2, -1))
+    grid = torch.baddbmm(theta[:, :, 2:], theta[:, :, :2], _coordinates(to, images.device).expand(count, 2, -1))
     grid = grid.view(count, 2, *to).permute(0, 2, 3, 1)
     x = images.float().div_(255)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 @cache
-def _places(to: tuple[int, int], device: torch.device) -> Tensor:
+def _coordinates(to: tuple[int, int], device: torch.device) -> Tensor:
     """Coordinates of an image's pixels, horizontal and vertical, from -1 to 1: ``[2, H * W]``."""
     down, across = ((torch.arange(size) + 0.5) * 2 / size - 1 for size in to)
     return torch.stack([across.expand(to), down[:, None].expand(to)]).view(2, -1).to(device)
@@ -147,12 +147,12 @@ def _places(to: tuple[int, int], device: torch.device) -> Tensor:
 # --- colours -------------------------------------------------------------------------------------------------------
 
 
-def _recolour(x: Tensor, what: Plan, mean: Tensor, std: Tensor) -> Tensor:
+def _recolour(x: Tensor, params: AugmentationParams, mean: Tensor, std: Tensor) -> Tensor:
     """Colour changes, clamping to 0 to 1, and normalisation."""
-    if what.passes is not None:
-        x = _jitter(x, what)
-    elif what.gains is not None:
-        x = _blend(x, sent(what.gains, x.device)).clamp_(0, 1)
+    if params.passes is not None:
+        x = _jitter(x, params)
+    elif params.gains is not None:
+        x = _blend(x, to_device(params.gains, x.device)).clamp_(0, 1)
     return x.sub_(mean.view(1, -1, 1, 1)).div_(std.view(1, -1, 1, 1))
 
 
@@ -170,17 +170,17 @@ def _blend(x: Tensor, gains: Tensor) -> Tensor:
     return y.view(count, channels, *size)
 
 
-def _jitter(x: Tensor, what: Plan) -> Tensor:
+def _jitter(x: Tensor, params: AugmentationParams) -> Tensor:
     """One change after the other, each clamped to 0 to 1, hue through HSV, then grayscale."""
-    for gains, shifts in zip(what.passes.unbind(1), what.shifts.unbind(1), strict=True):
+    for gains, shifts in zip(params.passes.unbind(1), params.shifts.unbind(1), strict=True):
         gains = torch.stack([gains[:, 0], gains[:, 1], torch.zeros(len(gains)), gains[:, 2]], dim=1)
-        x = _blend(x, sent(gains, x.device)).clamp_(0, 1)
+        x = _blend(x, to_device(gains, x.device)).clamp_(0, 1)
         if len(rows := shifts.nonzero()[:, 0]):
-            here = sent(rows, x.device)
-            x = x.index_copy(0, here, shift_hue(x[here], sent(shifts[rows], x.device)))
-    if what.gray is not None:
+            here = to_device(rows, x.device)
+            x = x.index_copy(0, here, shift_hue(x[here], to_device(shifts[rows], x.device)))
+    if params.gray is not None:
         grey = torch.einsum("bchw,c->bhw", x, basis(x.device)[0, :3])[:, None]
-        x = torch.where(sent(what.gray, x.device).view(-1, 1, 1, 1), grey, x)
+        x = torch.where(to_device(params.gray, x.device).view(-1, 1, 1, 1), grey, x)
     return x
 
 
@@ -220,7 +220,7 @@ def _blur(x: Tensor, sigmas: Tensor, reach: int) -> Tensor:
     reach = min(reach, height - 1, width - 1)
     offsets = torch.arange(-reach, reach + 1)
     kernel = torch.exp(-0.5 * (offsets / sigmas[:, None]) ** 2)
-    kernel = sent(kernel / kernel.sum(1, keepdim=True), x.device)
+    kernel = to_device(kernel / kernel.sum(1, keepdim=True), x.device)
     across, down = ((kernel @ _seen(size, reach, x.device)).view(count, size, size) for size in (width, height))
     y = torch.bmm(x.reshape(count, channels * height, width), across.transpose(1, 2))
     y = torch.bmm(down.repeat_interleave(channels, 0), y.view(count * channels, height, width))

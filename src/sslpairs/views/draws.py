@@ -32,8 +32,8 @@ def draw(count: int, draws: torch.Generator) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Transforms of N images, on the CPU. Parts that a recipe does not have are None."""
+class AugmentationParams:
+    """Parameters of the transforms of N images, on the CPU. Parts that a recipe does not have are None."""
 
     boxes: Tensor
     """Crops in pixels: left, top, width, height, and whether flipped; ``[N, 5]``."""
@@ -59,39 +59,39 @@ class Plan:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def __getitem__(self, rows: slice | Tensor) -> "Plan":
-        """The plan for some of the images."""
+    def __getitem__(self, rows: slice | Tensor) -> "AugmentationParams":
+        """The parameters of some of the images."""
         return replace(self, **{name: value[rows] for name, value in self._tensors().items()})
 
     def _tensors(self) -> dict[str, Tensor]:
         return {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
 
 
-def plan(how: Augmentation, table: Tensor, shape: tuple[int, int, int]) -> Plan:
-    """Interpret the rows ``[N, COLUMNS]`` under a recipe for images of ``shape`` C, H, W.
+def sample_params(settings: Augmentation, table: Tensor, shape: tuple[int, int, int]) -> AugmentationParams:
+    """Parameters from rows of uniform numbers ``[N, COLUMNS]``, under the settings of a recipe, for images of ``shape`` C, H, W.
 
-    ``how.second`` is ignored: call ``how.of_view`` first.
+    ``settings.second`` is ignored: call ``settings.for_view`` first.
     """
     channels, height, width = shape
     whole = torch.tensor([0.0, 0.0, width, height]).expand(len(table), 4)
-    box = crop_boxes(table, how.crop, height, width) if how.crop else whole
-    mirrored = (table[:, FLIP] < how.flip).float()
+    box = crop_boxes(table, settings.crop, height, width) if settings.crop else whole
+    mirrored = (table[:, FLIP] < settings.flip).float()
     parts = {"boxes": torch.cat([box, mirrored[:, None]], dim=1)}
-    if how.rotation:
-        parts["angles"] = between(table[:, ANGLE], -how.rotation, how.rotation)
-    gray = table[:, GRAYSCALE] < how.grayscale if how.grayscale and channels == 3 else None
-    changes_colour = how.jitter and any(getattr(how.jitter, name) for name in CHANGES)
-    if changes_colour and how.jitter.space == "hsv" and channels == 3:
-        parts["passes"], parts["shifts"] = change_passes(table, how.jitter)
+    if settings.rotation:
+        parts["angles"] = between(table[:, ANGLE], -settings.rotation, settings.rotation)
+    gray = table[:, GRAYSCALE] < settings.grayscale if settings.grayscale and channels == 3 else None
+    changes_colour = settings.jitter and any(getattr(settings.jitter, name) for name in CHANGES)
+    if changes_colour and settings.jitter.space == "hsv" and channels == 3:
+        parts["passes"], parts["shifts"] = change_passes(table, settings.jitter)
         parts["gray"] = gray
     elif changes_colour or gray is not None:
-        parts["gains"] = colour_gains(table, how.jitter, gray)
-    if how.blur:
-        parts["sigmas"] = between(table[:, SIGMA], *how.blur.sigma) * (table[:, BLUR] < how.blur.probability)
-    if how.solarize:
-        parts["solarized"] = table[:, SOLARIZE] < how.solarize
-    reach = math.ceil(3 * how.blur.sigma[1]) if how.blur else 0
-    return Plan(**parts, reach=reach, cropped=how.crop is not None)
+        parts["gains"] = colour_gains(table, settings.jitter, gray)
+    if settings.blur:
+        parts["sigmas"] = between(table[:, SIGMA], *settings.blur.sigma) * (table[:, BLUR] < settings.blur.probability)
+    if settings.solarize:
+        parts["solarized"] = table[:, SOLARIZE] < settings.solarize
+    reach = math.ceil(3 * settings.blur.sigma[1]) if settings.blur else 0
+    return AugmentationParams(**parts, reach=reach, cropped=settings.crop is not None)
 
 
 def between(u: Tensor, low: float, high: float) -> Tensor:
@@ -144,19 +144,19 @@ def basis(device: torch.device) -> Tensor:
     return torch.stack([grey, torch.eye(3) - grey, turned]).view(3, 9).to(device)
 
 
-def changes(table: Tensor, how: Jitter) -> dict[str, Tensor]:
+def changes(table: Tensor, settings: Jitter) -> dict[str, Tensor]:
     """Factors of brightness, contrast and saturation and the shift of hue of each image ``[N]``; 1, 1, 1 and 0 for an image that is
     not chosen."""
-    chosen = (table[:, JITTER] < how.probability).float()
+    chosen = (table[:, JITTER] < settings.probability).float()
 
     def change(amount: float, column: int) -> Tensor:
         return between(table[:, column], -amount, amount) * chosen
 
-    factors = {name: 1 + change(getattr(how, name), column) for name, column in CHANGES.items()}
-    return factors | {"hue": change(how.hue, HUE)}
+    factors = {name: 1 + change(getattr(settings, name), column) for name, column in CHANGES.items()}
+    return factors | {"hue": change(settings.hue, HUE)}
 
 
-def colour_gains(table: Tensor, how: Jitter | None, gray: Tensor | None) -> Tensor:
+def colour_gains(table: Tensor, settings: Jitter | None, gray: Tensor | None) -> Tensor:
     """All colour changes as four numbers per image ``[N, 4]``: gain of the brightness, gain of the chroma, the part of the chroma
     rotated by a quarter turn, and the share of the image's mean brightness that is added everywhere.
 
@@ -164,31 +164,31 @@ def colour_gains(table: Tensor, how: Jitter | None, gray: Tensor | None) -> Tens
     """
     gains = torch.zeros(len(table), 4)
     gains[:, :2] = 1
-    if how:
-        made = changes(table, how)
-        light = made["brightness"] * made["contrast"]
-        turn = made["hue"] * (2 * math.pi)
-        chroma = light * made["saturation"]
-        gains = torch.stack([light, chroma * turn.cos(), chroma * turn.sin(), made["brightness"] - light], dim=1)
+    if settings:
+        factors = changes(table, settings)
+        light = factors["brightness"] * factors["contrast"]
+        turn = factors["hue"] * (2 * math.pi)
+        chroma = light * factors["saturation"]
+        gains = torch.stack([light, chroma * turn.cos(), chroma * turn.sin(), factors["brightness"] - light], dim=1)
     if gray is not None:
         gains[:, 1:3] *= (~gray)[:, None]
     return gains
 
 
-def change_passes(table: Tensor, how: Jitter) -> tuple[Tensor, Tensor]:
+def change_passes(table: Tensor, settings: Jitter) -> tuple[Tensor, Tensor]:
     """The same as one change after the other, in a separate order for each image, for hue through HSV.
 
     ``[N, changes, 3]``: gains of brightness and chroma, share of the mean brightness; and ``[N, changes]``: shift of hue.
     """
-    made = changes(table, how)
-    one, none = torch.ones(len(table)), torch.zeros(len(table))
+    factors = changes(table, settings)
+    ones, zeros = torch.ones(len(table)), torch.zeros(len(table))
     kinds = {
-        "brightness": (made["brightness"], made["brightness"], none, none),
-        "contrast": (made["contrast"], made["contrast"], 1 - made["contrast"], none),
-        "saturation": (one, made["saturation"], none, none),
-        "hue": (one, one, none, made["hue"]),
+        "brightness": (factors["brightness"], factors["brightness"], zeros, zeros),
+        "contrast": (factors["contrast"], factors["contrast"], 1 - factors["contrast"], zeros),
+        "saturation": (ones, factors["saturation"], zeros, zeros),
+        "hue": (ones, ones, zeros, factors["hue"]),
     }
-    passes = torch.stack([torch.stack(kinds[name], 1) for name in CHANGES if getattr(how, name)], dim=1)
+    passes = torch.stack([torch.stack(kinds[name], 1) for name in CHANGES if getattr(settings, name)], dim=1)
     orders = torch.tensor(list(permutations(range(passes.shape[1]))))
     order = orders[(table[:, ORDER] * len(orders)).long()]
     passes = passes.gather(1, order[:, :, None].expand(-1, -1, 4))

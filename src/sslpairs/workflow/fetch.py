@@ -21,14 +21,14 @@ def fetch_datasets(
     Without names, use those that the selected tables need. ``unknown`` skips data sets whose content is known, ``force`` prepares
     existing ones again. With a ``frozen`` plan the content must be the planned one.
     """
-    from sslpairs.config.datasets import Dataset
+    from sslpairs.config.datasets import DatasetSettings
     from sslpairs.data.folders import read_receipt
     from sslpairs.data.prepare import check_expected
 
     known = recorded(root)
     if frozen:
         planned = thaw(frozen).datasets
-        datasets = {name: Dataset.model_validate(entry["config"]) for name, entry in planned.items()}
+        datasets = {name: DatasetSettings.model_validate(entry["config"]) for name, entry in planned.items()}
     else:
         config = read_config(root, overrides)
         planned, datasets = {}, config.datasets

@@ -25,6 +25,7 @@ class Jobs:
     retrain: str
     restore: str
     evaluate: str
+    baseline: str
 
 
 def possible_jobs(build: Build, on_node: bool) -> Jobs:
@@ -33,13 +34,14 @@ def possible_jobs(build: Build, on_node: bool) -> Jobs:
     On a cluster's node nothing is checked: the job is given, and thousands of jobs would each read thousands of receipts.
     """
     if on_node:
-        return Jobs(*["[^/]+(/[^/]+)?"] * 5)
+        return Jobs(*["[^/]+(/[^/]+)?"] * 6)
     return Jobs(
         any_of(build.to_prepare),
         any_of(set(build.to_train) - set(build.to_retrain), build.plan.runs),
         any_of(build.to_retrain),
         any_of(build.to_restore),
         any_of(build.to_evaluate, build.evaluations),
+        any_of(build.to_measure),
     )
 
 

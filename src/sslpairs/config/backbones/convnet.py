@@ -8,7 +8,7 @@ from sslpairs.config.backbones.base import BackboneSettings, Conv, halved
 from sslpairs.config.base import Width
 
 
-class ConvNet(BackboneSettings):
+class ConvNetSettings(BackboneSettings):
     """A small plain network: 3x3 convolutions of stride 2, each with batch norm and ReLU, then a global mean."""
 
     kind: Literal["convnet"]
@@ -21,9 +21,9 @@ class ConvNet(BackboneSettings):
 
     def convolutions(self, size: int, channels: int) -> list[Conv]:
         """One convolution per width."""
-        found = []
+        convolutions = []
         for width in self.widths:
             size = halved(size)
-            found.append(Conv(channels, width, 3, size))
+            convolutions.append(Conv(channels, width, 3, size))
             channels = width
-        return found
+        return convolutions

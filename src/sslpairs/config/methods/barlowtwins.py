@@ -6,7 +6,7 @@ from sslpairs.config.base import NonNegative, Positive
 from sslpairs.config.methods.base import Method
 
 
-class BarlowTwins(Method):
+class BarlowTwinsSettings(Method):
     """Settings of ``methods/barlowtwins.py``."""
 
     title: ClassVar[str] = "Barlow Twins"

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from sslpairs.config.base import Model
 from sslpairs.config.meaning import Meaning
-from sslpairs.config.networks import Head
+from sslpairs.config.networks import HeadSettings
 from sslpairs.config.optimization import TrainingChange
 
 
@@ -28,7 +28,7 @@ class Method(Model):
 
     version: int = 1
     """Increased manually when a change to the method's code changes its results: its runs then get new ids."""
-    projector: Head
+    projector: HeadSettings
     training: TrainingChange | None = None
     strategies: dict[str, dict[str, Any]] = {}
     """Values of pair strategies that differ for this method, for example {mixco: {temperature: 0.05}}."""

@@ -4,10 +4,10 @@ from typing import ClassVar, Literal
 
 from sslpairs.config.base import Momentum
 from sslpairs.config.methods.base import Method
-from sslpairs.config.networks import Head
+from sslpairs.config.networks import HeadSettings
 
 
-class BYOL(Method):
+class BYOLSettings(Method):
     """Settings of ``methods/byol.py``."""
 
     title: ClassVar[str] = "BYOL"
@@ -17,4 +17,4 @@ class BYOL(Method):
     version: Literal[1] = 1
     momentum: Momentum
     """Momentum of the target network: first and last value, cosine in between."""
-    predictor: Head
+    predictor: HeadSettings

@@ -9,7 +9,7 @@ from sslpairs.config.methods.base import Method
 from sslpairs.config.views import SmallCrops
 
 
-class DINO(Method):
+class DINOSettings(Method):
     """Settings of ``methods/dino.py``. The projector's output is the bottleneck."""
 
     title: ClassVar[str] = "DINO"

@@ -6,7 +6,7 @@ from sslpairs.config.base import Count, Momentum, Positive
 from sslpairs.config.methods.base import Method
 
 
-class MoCo(Method):
+class MoCoSettings(Method):
     """Settings of ``methods/moco.py``: one-way, with one queue."""
 
     title: ClassVar[str] = "MoCo v2"

@@ -2,10 +2,10 @@
 
 from typing import ClassVar, Literal
 
-from sslpairs.config.methods.moco import MoCo
+from sslpairs.config.methods.moco import MoCoSettings
 
 
-class MoCoPlus(MoCo):
+class MoCoPlusSettings(MoCoSettings):
     """Settings of ``methods/mocoplus.py``: symmetric, with two queues."""
 
     title: ClassVar[str] = "MoCo v2+"

@@ -4,10 +4,10 @@ from typing import ClassVar, Literal
 
 from sslpairs.config.base import Count, Positive
 from sslpairs.config.methods.base import Method
-from sslpairs.config.networks import Head
+from sslpairs.config.networks import HeadSettings
 
 
-class NNCLR(Method):
+class NNCLRSettings(Method):
     """Settings of ``methods/nnclr.py``."""
 
     title: ClassVar[str] = "NNCLR"
@@ -16,4 +16,4 @@ class NNCLR(Method):
     temperature: Positive
     queue: Count
     """Number of projections in which nearest neighbours are searched."""
-    predictor: Head
+    predictor: HeadSettings

@@ -6,7 +6,7 @@ from sslpairs.config.base import Positive
 from sslpairs.config.methods.base import Method
 
 
-class Plain(Method):
+class PlainSettings(Method):
     """Settings of ``methods/plain.py``."""
 
     title: ClassVar[str] = "Plain"

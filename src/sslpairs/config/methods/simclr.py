@@ -6,7 +6,7 @@ from sslpairs.config.base import Positive
 from sslpairs.config.methods.base import Method
 
 
-class SimCLR(Method):
+class SimCLRSettings(Method):
     """Settings of ``methods/simclr.py``."""
 
     title: ClassVar[str] = "SimCLR"

@@ -3,17 +3,17 @@
 from typing import ClassVar, Literal
 
 from sslpairs.config.methods.base import Method
-from sslpairs.config.networks import Head
+from sslpairs.config.networks import HeadSettings
 
 
-class SimSiam(Method):
+class SimSiamSettings(Method):
     """Settings of ``methods/simsiam.py``."""
 
     title: ClassVar[str] = "SimSiam"
     softmax: ClassVar[bool] = False
 
     version: Literal[1] = 1
-    predictor: Head
+    predictor: HeadSettings
     second_norm: bool
     """Standardise the projections over the batch once more before the predictor and as targets, as in DimCL's released code
     (simsiam.py:145-163); solo-learn does not."""

@@ -9,7 +9,7 @@ from sslpairs.config.methods.base import Method
 from sslpairs.config.views import SmallCrops
 
 
-class SwAV(Method):
+class SwAVSettings(Method):
     """Settings of ``methods/swav.py``."""
 
     title: ClassVar[str] = "SwAV"

@@ -6,7 +6,7 @@ from sslpairs.config.base import Positive
 from sslpairs.config.methods.base import Method
 
 
-class UEL(Method):
+class UELSettings(Method):
     """Settings of ``methods/uel.py``."""
 
     title: ClassVar[str] = "UEL"

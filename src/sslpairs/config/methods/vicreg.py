@@ -6,7 +6,7 @@ from sslpairs.config.base import NonNegative
 from sslpairs.config.methods.base import Method
 
 
-class VICReg(Method):
+class VICRegSettings(Method):
     """Settings of ``methods/vicreg.py``; weights on solo-learn's scale."""
 
     title: ClassVar[str] = "VICReg"

@@ -18,7 +18,7 @@ METRICS = {f"{name}.{metric}": quantity for name, p in PROTOCOLS.items() for met
 class _Protocols(Model):
     def chosen(self) -> dict[str, Protocol]:
         """Return the settings of each protocol that has some, by name."""
-        return {name: found for name in type(self).model_fields if (found := getattr(self, name)) is not None}
+        return {name: settings for name in type(self).model_fields if (settings := getattr(self, name)) is not None}
 
     def plain(self) -> dict[str, Any]:
         """Return the same as JSON values. Unused protocols are left out, so that adding a protocol changes no existing key."""

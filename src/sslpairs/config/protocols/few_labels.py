@@ -6,7 +6,7 @@ from sslpairs.config.base import Count, Fraction, Positive
 from sslpairs.config.protocols.base import Protocol, Quantity
 
 
-class FewLabels(Protocol):
+class FewLabelsSettings(Protocol):
     """Settings of ``evaluation/few_labels.py``. The metrics have the names of the two numbers of labels."""
 
     title: ClassVar[str] = "few labels"
@@ -29,9 +29,9 @@ class FewLabels(Protocol):
     def quantities(self) -> dict[str, Quantity]:
         """With the numbers of labels."""
         share, labels = f"{100 * self.share:g} %", "label" if self.per_class == 1 else "labels"
-        one = Quantity(f"{self.per_class} a class", f"top-1 accuracy with {self.per_class} {labels} a class (%)")
+        per_class = Quantity(f"{self.per_class} a class", f"top-1 accuracy with {self.per_class} {labels} a class (%)")
         return {
-            "per_class": one,
+            "per_class": per_class,
             "share": Quantity(share, f"top-1 accuracy with {share} of the labels (%)"),
         }
 

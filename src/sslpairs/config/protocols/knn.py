@@ -6,7 +6,7 @@ from sslpairs.config.base import Count, Positive
 from sslpairs.config.protocols.base import TOP1, TOP5, Protocol, Quantity
 
 
-class KNN(Protocol):
+class KNNSettings(Protocol):
     """Settings of ``evaluation/knn.py``."""
 
     title: ClassVar[str] = "kNN"

@@ -5,11 +5,11 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from sslpairs.config.base import Count
-from sslpairs.config.optimization import Optimizer, Schedule
+from sslpairs.config.optimization import OptimizerSettings, Schedule
 from sslpairs.config.protocols.base import TOP1, TOP5, Protocol, Quantity
 
 
-class Linear(Protocol):
+class LinearSettings(Protocol):
     """Settings of ``evaluation/linear.py``."""
 
     title: ClassVar[str] = "linear"
@@ -19,7 +19,7 @@ class Linear(Protocol):
     version: Literal[1] = 1
     epochs: Count
     batch_size: Count
-    optimizer: Optimizer
+    optimizer: OptimizerSettings
     schedule: Schedule
     standardize: bool
     """First standardise every feature to mean 0 and variance 1 over the training images."""

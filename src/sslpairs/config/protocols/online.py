@@ -5,7 +5,7 @@ from typing import ClassVar
 from sslpairs.config.protocols.base import Protocol
 
 
-class Online(Protocol):
+class OnlineSettings(Protocol):
     """No settings of its own: ``evaluation/online.py`` copies the values measured during training."""
 
     title: ClassVar[str] = "online"

@@ -10,7 +10,7 @@ class Source(Model):
     """Settings of a source: where images come from, and the size to which they are resized.
 
     ``kind`` is the name of its file, with hyphens. The file of the same name in ``sslpairs.data.kinds`` has
-    ``place(name, source, root)``, which returns the path that must exist (or None), and ``open_source(name, source, root)``,
+    ``source_path(name, source, root)``, which returns the path that must exist (or None), and ``open_source(name, source, root)``,
     which returns an ``Opened``.
     """
 

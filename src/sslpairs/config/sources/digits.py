@@ -7,7 +7,7 @@ from pydantic import Field
 from sslpairs.config.sources.base import Source
 
 
-class Digits(Source):
+class DigitsSettings(Source):
     """scikit-learn's 1,797 handwritten digits, which are included in the library: nothing is downloaded."""
 
     kind: Literal["digits"]

@@ -19,7 +19,7 @@ def _no_part_of_the_project(path: str) -> str:
     return path
 
 
-class ImageFolder(Source):
+class ImageFolderSettings(Source):
     """A folder, or a .tar, .tar.gz, .tar.xz or .zip of it, with train/<class>/* and test/<class>/* or val/<class>/*."""
 
     kind: Literal["image-folder"]

@@ -9,10 +9,11 @@ from sslpairs.config.meaning import Meaning
 from sslpairs.config.methods.base import Method
 from sslpairs.config.strategies.base import Strategy
 
-_OWN = "adds the base's loss between clean view 1 and its adversarial version"
+_OWN = "The base's loss between clean view 1 and its adversarial version is added."
+_QUERY = "The attacked query, with batch norms of its own, is contrasted with the clean keys of view 2"
 
 
-class CLAE(Strategy):
+class CLAESettings(Strategy):
     """Settings of ``pairs/clae.py``."""
 
     title: ClassVar[str] = "CLAE"
@@ -20,27 +21,29 @@ class CLAE(Strategy):
     meanings: ClassVar[dict[str, Meaning]] = {
         "simclr": Meaning("released", _OWN),
         "uel": Meaning("released", _OWN),
-        "plain": Meaning(
-            "released", "adds the base's loss between clean view 1 (embedded anew) and its adversarial version"
-        ),
-        "moco": Meaning("ours", "the attacked query, in its own norms, against clean keys of view 2 and the queue"),
-        "mocoplus": Meaning(
-            "ours", "the attacked query, in its own norms, against clean keys of view 2 and their queue"
-        ),
+        "plain": Meaning("released", f"{_OWN} Clean view 1 is embedded once more for it."),
+        "moco": Meaning("ours", f"{_QUERY} and the queue."),
+        "mocoplus": Meaning("ours", f"{_QUERY} and their queue."),
         "byol": Meaning(
             "ours",
-            "the attacked image, online branch only, predicts the target of clean view 2; one direction, the base two",
+            "The attacked image passes through the online network only and predicts the target of clean view 2. This is one "
+            "direction; the base's loss has two.",
         ),
         "simsiam": Meaning(
-            "ours", "the attacked image predicts the projection of clean view 2 (main norms, without gradient there)"
+            "ours",
+            "The attacked image predicts the projection of clean view 2, which is made with the main batch norms and gets no "
+            "gradient.",
         ),
         "barlowtwins": Meaning("ours", _OWN),
         "vicreg": Meaning("ours", _OWN),
-        "swav": Meaning("ours", "the attacked image predicts the codes of clean view 2 (main norms)"),
-        "dino": Meaning(
-            "ours", "the attacked image, in the student only, predicts the teacher's output for clean view 2"
+        "swav": Meaning(
+            "ours", "The attacked image predicts the codes of clean view 2, which are made with the main batch norms."
         ),
-        "nnclr": Meaning("ours", f"{_OWN}, same queue"),
+        "dino": Meaning(
+            "ours",
+            "The attacked image passes through the student only and predicts the teacher's output for clean view 2.",
+        ),
+        "nnclr": Meaning("ours", f"{_OWN} The queue is the same."),
     }
 
     version: Literal[1] = 1

@@ -6,28 +6,29 @@ from sslpairs.config.base import Fraction, Positive
 from sslpairs.config.meaning import Meaning
 from sslpairs.config.strategies.base import Strategy
 
-_DEFINITION = "(1 - w) * base + w * contrast of the dimensions of both views' raw projections"
+_DEFINITION = "The loss is (1 - w) * base + w * the contrast of the dimensions of both views' raw projections"
+_IGNORED = "The released code ignores the flag."
 
 
-class DimCL(Strategy):
+class DimCLSettings(Strategy):
     """Settings of ``pairs/dimcl.py``."""
 
     title: ClassVar[str] = "DimCL"
     order: ClassVar[int] = 50
     meanings: ClassVar[dict[str, Meaning]] = {
         **dict.fromkeys(
-            ("simclr", "mocoplus", "byol", "simsiam", "barlowtwins", "vicreg"), Meaning("released", _DEFINITION)
+            ("simclr", "mocoplus", "byol", "simsiam", "barlowtwins", "vicreg"), Meaning("released", f"{_DEFINITION}.")
         ),
         "moco": Meaning(
             "refused",
-            "DimCL contrasts the online projections of both views, and one-way MoCo projects only the query "
-            "(the released code uses MoCo v2+): write mocoplus+dimcl",
+            "DimCL contrasts the online projections of both views, but one-way MoCo projects only the query. The released code "
+            "uses MoCo v2+: write mocoplus+dimcl",
         ),
-        "swav": Meaning("ours", f"{_DEFINITION}, before their normalisation (the released code ignores the flag)"),
-        "dino": Meaning("ours", f"{_DEFINITION}, at the bottleneck (the released code ignores the flag)"),
-        "nnclr": Meaning("ours", f"{_DEFINITION} (the released code ignores the flag)"),
+        "swav": Meaning("ours", f"{_DEFINITION}, before they are normalised. {_IGNORED}"),
+        "dino": Meaning("ours", f"{_DEFINITION}, taken at the bottleneck. {_IGNORED}"),
+        "nnclr": Meaning("ours", f"{_DEFINITION}. {_IGNORED}"),
     }
-    otherwise: ClassVar[Meaning | None] = Meaning("ours", _DEFINITION)
+    otherwise: ClassVar[Meaning | None] = Meaning("ours", f"{_DEFINITION}.")
 
     version: Literal[1] = 1
     weight: Fraction

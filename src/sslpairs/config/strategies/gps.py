@@ -10,7 +10,7 @@ from sslpairs.config.meaning import Meaning
 from sslpairs.config.methods.base import Method
 from sslpairs.config.strategies.base import Problem, Strategy
 
-_SOURCES = "sources of the two views only; the objective is the base's"
+_SOURCES = "View 2 comes from a near neighbour of the image. Only the sources of the views change; the objective is the base's."
 
 
 class Rebuild(Model):
@@ -22,7 +22,7 @@ class Rebuild(Model):
     """Released: either one, selected by key ``feats`` or ``z``."""
 
 
-class GPS(Strategy):
+class GPSSettings(Strategy):
     """Settings of ``pairs/gps.py``."""
 
     title: ClassVar[str] = "GPS"
@@ -30,11 +30,11 @@ class GPS(Strategy):
     meanings: ClassVar[dict[str, Meaning]] = {
         **dict.fromkeys(
             ("simclr", "byol", "barlowtwins", "vicreg"),
-            Meaning("released", "view 2 from one of the k nearest neighbours, drawn anew at every fetch"),
+            Meaning("released", "View 2 comes from one of the k nearest neighbours, drawn anew at every fetch."),
         ),
-        "nnclr": Meaning("ours", f"view 2 from a near neighbour; {_SOURCES} (the released configuration crashes)"),
+        "nnclr": Meaning("ours", f"{_SOURCES} The released configuration crashes."),
     }
-    otherwise: ClassVar[Meaning | None] = Meaning("ours", f"view 2 from a near neighbour; {_SOURCES}")
+    otherwise: ClassVar[Meaning | None] = Meaning("ours", _SOURCES)
 
     version: Literal[1] = 1
     choice: Literal["nearest", "threshold", "farthest"]

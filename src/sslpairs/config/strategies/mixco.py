@@ -7,29 +7,41 @@ from sslpairs.config.meaning import Meaning
 from sslpairs.config.methods.base import Method
 from sslpairs.config.strategies.base import Problem, Strategy
 
-_PER_IMAGE = "lam * loss against parent i + (1 - lam) * loss against parent j, the base's own loss for one image"
-_MIXED_TARGETS = "the base's loss between mixed projections and equally mixed clean projections; no T_mix"
+_PER_IMAGE = (
+    "The loss of a mixed image is lam * loss against parent i + (1 - lam) * loss against parent j, with the base's own loss for "
+    "one image."
+)
+_MIXED_TARGETS = "The base's loss compares mixed projections with equally mixed clean projections. There is no T_mix."
 
 
-class MixCo(Strategy):
+class MixCoSettings(Strategy):
     """Settings of ``pairs/mixco.py``."""
 
     title: ClassVar[str] = "MixCo"
     order: ClassVar[int] = 30
     together: ClassVar[int] = 2
     meanings: ClassVar[dict[str, Meaning]] = {
-        "simclr": Meaning("released", "soft cross entropy of mixed images over the other view's projections"),
-        "moco": Meaning("released", "mixed queries, in one batch with the clean ones, over clean keys and the queue"),
-        "mocoplus": Meaning("ours", "as MoCo v2, in both directions, each with its queue; the mean of both"),
-        "byol": Meaning("ours", f"{_PER_IMAGE}; both directions summed as in the base; no T_mix"),
-        "simsiam": Meaning("ours", f"{_PER_IMAGE}; the mean of both directions as in the base; no T_mix"),
+        "simclr": Meaning("released", "The mixed images have a soft cross entropy over the other view's projections."),
+        "moco": Meaning(
+            "released",
+            "Mixed queries, in one batch with the clean ones, are contrasted with the clean keys and the queue.",
+        ),
+        "mocoplus": Meaning(
+            "ours", "As MoCo v2, in both directions, each with its own queue. The term is the mean of both."
+        ),
+        "byol": Meaning("ours", f"{_PER_IMAGE} Both directions are summed, as in the base. There is no T_mix."),
+        "simsiam": Meaning("ours", f"{_PER_IMAGE} Both directions are averaged, as in the base. There is no T_mix."),
         "barlowtwins": Meaning("ours", _MIXED_TARGETS),
         "vicreg": Meaning("ours", _MIXED_TARGETS),
-        "swav": Meaning("released", "mixed crops predict equally mixed codes; the mean over all cross entropies"),
-        "dino": Meaning("ours", "as SwAV with the teacher's centred, sharpened outputs for codes"),
-        "nnclr": Meaning("ours", "soft cross entropy of mixed predictions over the neighbours of the other view"),
-        "uel": Meaning("ours", "as SimCLR on UEL's unit features; the gradient flows into the mixed side only"),
-        "plain": Meaning("ours", "as SimCLR on Plain's unit features, in Plain's one direction: view 1 mixed"),
+        "swav": Meaning(
+            "released", "Mixed crops predict equally mixed codes. The loss is the mean over all cross entropies."
+        ),
+        "dino": Meaning("ours", "As SwAV, with the teacher's centred and sharpened outputs as codes."),
+        "nnclr": Meaning(
+            "ours", "The mixed predictions have a soft cross entropy over the neighbours of the other view."
+        ),
+        "uel": Meaning("ours", "As SimCLR, on UEL's unit features. The gradient flows into the mixed side only."),
+        "plain": Meaning("ours", "As SimCLR, on Plain's unit features and in its one direction: only view 1 is mixed."),
     }
 
     version: Literal[1] = 1

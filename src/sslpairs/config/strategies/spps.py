@@ -10,7 +10,7 @@ from sslpairs.config.meaning import Meaning
 from sslpairs.config.strategies.base import Strategy
 
 
-class SPPS(Strategy):
+class SPPSSettings(Strategy):
     """Settings of ``pairs/spps.py``. No code was released: every number is ours or from memory, none is the paper's."""
 
     title: ClassVar[str] = "SPPS"
@@ -18,12 +18,13 @@ class SPPS(Strategy):
     lengthens: ClassVar[bool] = True
     meanings: ClassVar[dict[str, Meaning]] = {
         base: Meaning(
-            "named", f"mined pairs lengthen the list of items ({source} of the abstract); thresholds are ours"
+            "named", f"Mined pairs are added to the list of items ({source} of the abstract). The thresholds are ours."
         )
         for base, source in {"simclr": "v1", "moco": "v3", "simsiam": "v3"}.items()
     }
     otherwise: ClassVar[Meaning | None] = Meaning(
-        "ours", "mined pairs lengthen the list of items; sources of the two views only; the objective is the base's"
+        "ours",
+        "Mined pairs are added to the list of items. Only the sources of the views change; the objective is the base's.",
     )
 
     as_before: ClassVar[dict[str, Any]] = {"steps": "all"}

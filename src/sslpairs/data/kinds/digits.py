@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from sslpairs.config.sources.digits import Digits
+from sslpairs.config.sources.digits import DigitsSettings
 from sslpairs.data.sources import Opened
 
 
-def place(name: str, source: Digits, root: Path) -> None:
+def source_path(name: str, source: DigitsSettings, root: Path) -> None:
     """None: the images come with scikit-learn."""
 
 
-def open_source(name: str, source: Digits, root: Path) -> Opened:
+def open_source(name: str, source: DigitsSettings, root: Path) -> Opened:
     """The images, in the library's order."""
     from sklearn.datasets import load_digits
 
@@ -51,8 +51,8 @@ def enlarge_digits(images: np.ndarray, size: int) -> np.ndarray:
     """
     side = images.shape[1]
     # Output pixel i lies at ((2i + 1) side - size) / (2 size) of the input.
-    place = np.clip((2 * np.arange(size) + 1) * side - size, 0, 2 * size * (side - 1))
-    low, weight = np.divmod(place, 2 * size)
+    position = np.clip((2 * np.arange(size) + 1) * side - size, 0, 2 * size * (side - 1))
+    low, weight = np.divmod(position, 2 * size)
     high = np.minimum(low + 1, side - 1)
     rows = images[:, low] * (2 * size - weight)[:, None] + images[:, high] * weight[:, None]
     both = rows[:, :, low] * (2 * size - weight) + rows[:, :, high] * weight

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sslpairs.config.sources.image_folder import ImageFolder
+from sslpairs.config.sources.image_folder import ImageFolderSettings
 from sslpairs.data.archives import SUFFIXES, Member, members
 from sslpairs.data.decoding import decode
 from sslpairs.data.layout import listing
@@ -20,7 +20,7 @@ from sslpairs.errors import UserError
 from sslpairs.files import sha256_file
 
 
-def place(name: str, source: ImageFolder, root: Path) -> Path:
+def source_path(name: str, source: ImageFolderSettings, root: Path) -> Path:
     """The folder or archive at ``source.path``: ~ and $VARIABLES expanded, relative to ``root``."""
     text = os.path.expandvars(source.path)
     if unset := re.search(r"\$\w+|\$\{\w+\}", text):
@@ -31,7 +31,7 @@ def place(name: str, source: ImageFolder, root: Path) -> Path:
     return root / os.path.expanduser(text)
 
 
-def open_source(name: str, source: ImageFolder, root: Path) -> Opened:
+def open_source(name: str, source: ImageFolderSettings, root: Path) -> Opened:
     """First pass over the files: reports every layout error as a UserError. Decoding is the second pass."""
     listed = _list_images(name, source, root)
     return Opened(
@@ -39,8 +39,8 @@ def open_source(name: str, source: ImageFolder, root: Path) -> Opened:
     )
 
 
-def _list_images(name: str, source: ImageFolder, root: Path) -> Listed:
-    path = place(name, source, root)
+def _list_images(name: str, source: ImageFolderSettings, root: Path) -> Listed:
+    path = source_path(name, source, root)
     where = f"data set '{name}': {shown(str(path))}"
     _check_file(where, path, source)
     say(f"{name}: reading the list of files in {shown(path.name)}")
@@ -61,7 +61,7 @@ def _list_images(name: str, source: ImageFolder, root: Path) -> Listed:
     return Listed(where, path, classes, files, labels)
 
 
-def _decoded(name: str, source: ImageFolder, listed: Listed) -> dict[str, np.ndarray]:
+def _decoded(name: str, source: ImageFolderSettings, listed: Listed) -> dict[str, np.ndarray]:
     needed = sum(map(len, listed.labels.values())) * source.channels * source.size**2
     if needed > (free := free_memory()):
         raise UserError(
@@ -72,12 +72,12 @@ def _decoded(name: str, source: ImageFolder, listed: Listed) -> dict[str, np.nda
         split: np.empty((len(labels), source.channels, source.size, source.size), np.uint8)
         for split, labels in listed.labels.items()
     }
-    for split, place, member in encoded(name, listed, "decoding"):
-        images[split][place] = _decode(listed.where, member, source.size, source.channels)
+    for split, index, member in encoded(name, listed, "decoding"):
+        images[split][index] = _decode(listed.where, member, source.size, source.channels)
     return images
 
 
-def _check_file(where: str, path: Path, source: ImageFolder) -> None:
+def _check_file(where: str, path: Path, source: ImageFolderSettings) -> None:
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -98,9 +98,9 @@ def _check_file(where: str, path: Path, source: ImageFolder) -> None:
         )
     if not path.name.lower().endswith(SUFFIXES):
         raise UserError(f"{where} is neither a folder nor an archive of a known type; use one of {', '.join(SUFFIXES)}")
-    if source.sha256 and (found := sha256_file(path)) != source.sha256:
+    if source.sha256 and (actual := sha256_file(path)) != source.sha256:
         raise UserError(
-            f"{where} has sha256 {found}, but config/datasets.yaml expects {source.sha256}\n"
+            f"{where} has sha256 {actual}, but config/datasets.yaml expects {source.sha256}\n"
             "get the file again, or correct 'sha256' there if this file is the right one"
         )
 

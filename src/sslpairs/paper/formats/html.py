@@ -25,7 +25,8 @@ tbody tr:last-child { border-bottom: 2px solid #222; } tr:has(.end) td { border-
 .numbers :is(td, th):not(:first-child) { text-align: right; white-space: nowrap; }
 .best { color: #666; font-size: .85em; }
 .holds { color: #00693e; font-weight: 600; } .contradicted { color: #a3190b; font-weight: 600; }
-.undecided, .notshown { color: #7a5200; font-weight: 600; } .noeffect { color: #1f5a8a; font-weight: 600; }
+.undecided, .notshown { color: #7a5200; font-weight: 600; } .base { color: #7b2d8b; font-weight: 600; }
+ .no { color: #1f5a8a; font-weight: 600; }
 code { font-family: ui-monospace, SFMono-Regular, Consolas, monospace; font-size: .86em; }
 details { margin: .2rem 0; } summary { cursor: pointer; } details details { margin-left: 1rem; }
 details:target > summary { background: #fff3c4; } pre { overflow-x: auto; background: #f6f6f6; padding: .6rem; }
@@ -72,7 +73,7 @@ def to_html(table: Table) -> str:
     parts.append(_list(notes(table)))
     if table.claims:
         cells, verdict = pd.DataFrame(claim_rows(table)).map(html.escape), CLAIM_HEADERS.index("verdict")
-        kinds = [claim.headline.verdict.replace(" ", "") for claim in table.claims]
+        kinds = [claim.headline.verdict.split()[0] for claim in table.claims]
         cells[verdict] = [
             f'<span class="{kind}">{text}</span>' for kind, text in zip(kinds, cells[verdict], strict=True)
         ]

@@ -3,11 +3,17 @@
 from typing import Any
 
 from sslpairs.paper.layout import layout
-from sslpairs.paper.statistics import CONTRADICTED, HOLDS, NO_EFFECT, UNDECIDED
+from sslpairs.paper.statistics import CONTRADICTED, HOLDS, NO_EFFECT, NOT_ABOVE, UNDECIDED
 from sslpairs.paper.tables import Table
 from sslpairs.paper.wording import CLAIM_HEADERS, claim_notes, claim_rows, notes, subtitle
 
-VERDICT_STYLES = {HOLDS: "green", CONTRADICTED: "red", NO_EFFECT: "cyan", UNDECIDED: "yellow"}
+VERDICT_STYLES = {
+    HOLDS: "green",
+    CONTRADICTED: "red",
+    NO_EFFECT: "cyan",
+    UNDECIDED: "yellow",
+    NOT_ABOVE: "magenta",
+}
 
 
 def to_terminal(table: Table) -> Any:

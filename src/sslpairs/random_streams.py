@@ -24,7 +24,7 @@ def generator(seed: int, *words: str | int):
     return torch.Generator().manual_seed(stream_seed(seed, *words))
 
 
-def sent(values: "torch.Tensor", device: "torch.device") -> "torch.Tensor":
+def to_device(values: "torch.Tensor", device: "torch.device") -> "torch.Tensor":
     """Copy CPU values, such as draws, to a device without blocking. Draws are made on the CPU so that they are the same on every
     device."""
     return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)
