@@ -128,3 +128,5 @@ class TrainingChange(Model):
     optimizer: OptimizerSettings | None = None
     schedule: Schedule | None = None
     gpus: Count | None = None
+    longer: Count | None = None
+    """Times the scale's epochs: for a method that learns nothing yet in as few steps as the others."""

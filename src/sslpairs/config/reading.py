@@ -94,6 +94,7 @@ def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Config:
 
     scale_file = _choice(folder / "scales", where("scale"), settings.scale)
     scale = _read(Scale, scale_file, root)
+    settings = settings.model_copy(update={"seeds": settings.seeds or scale.seeds})
     recipes = {
         name: _read(Recipe, _choice(folder / "recipes", _where(scale_file, "recipes", paper), name), root)
         for paper, name in scale.recipes.items()

@@ -7,6 +7,7 @@ from pydantic import Field
 from sslpairs.config.backbones import Backbone
 from sslpairs.config.base import Count, Model, Title
 from sslpairs.config.protocols import Metric
+from sslpairs.config.settings import Seeds
 
 
 class Unnamed(Model):
@@ -40,6 +41,8 @@ class Scale(Model):
     """Rows below those of every table, under the protocols that need no training: the network of each seed before its training, and
     raw pixels (of images of at most 32 pixels a side). A claim about a base method that is not shown to be above its untrained
     network says so instead of holding."""
+    seeds: Seeds = [0, 1, 2]
+    """Seeds of each cell, unless ``config.yaml`` or the command line has others."""
     comparable: bool
     """Whether published values of the same setting may be shown next to the results: only at the papers' own sizes."""
     threads: Annotated[int, Field(ge=1, le=64)]

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from sslpairs.config.base import Model
 from sslpairs.config.loading import read_value
@@ -19,6 +19,22 @@ def _words(value: Any) -> Any:
     return [read_value(word.strip(), f"'{shown(value)}'") for word in value.split(",") if word.strip()]
 
 
+def _seeds(value: Any) -> Any:
+    if isinstance(value, str) and "," in value:
+        value = _words(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 1 <= value <= 1000:
+            raise ValueError(f"{shown(value)} seeds: write a number from 1 to 1000, or a list such as [0, 1, 2]")
+        return list(range(value))
+    if isinstance(value, list) and len(set(map(str, value))) != len(value):
+        raise ValueError(f"{shown(value)} names a seed twice")
+    return value
+
+
+Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1), BeforeValidator(_seeds)]
+"""A number n means 0 to n-1."""
+
+
 class Settings(Model):
     """What to build, and how."""
 
@@ -28,8 +44,8 @@ class Settings(Model):
     """Files in ``config/papers/``; ``all`` excludes optional papers, ``every`` includes them."""
     tables: list[str] | Literal["all", "every"]
     """Only these tables of those papers; ``all`` excludes optional tables, ``every`` includes them."""
-    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
-    """A number n means the seeds 0 to n-1; a list gives them explicitly."""
+    seeds: Seeds | None
+    """A number n means the seeds 0 to n-1; a list gives them explicitly; null takes those of the scale."""
     device: str
     """Device to train on: auto uses a GPU if there is one."""
     train: Literal["missing", "never"]
@@ -41,19 +57,6 @@ class Settings(Model):
     @classmethod
     def _lists(cls, value: Any) -> Any:
         return _words(value)
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _seeds(cls, value: Any) -> Any:
-        if isinstance(value, str) and "," in value:
-            value = _words(value)
-        if isinstance(value, int) and not isinstance(value, bool):
-            if not 1 <= value <= 1000:
-                raise ValueError(f"{shown(value)} seeds: write a number from 1 to 1000, or a list such as [0, 1, 2]")
-            return list(range(value))
-        if isinstance(value, list) and len(set(map(str, value))) != len(value):
-            raise ValueError(f"{shown(value)} names a seed twice")
-        return value
 
     @field_validator("device")
     @classmethod

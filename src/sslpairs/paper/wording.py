@@ -143,7 +143,7 @@ def notes(table: Table) -> list[str]:
         )
         if plan["baselines"]["rows"]:
             lines.append(
-                "Where a claim would hold, but its base method is not itself shown to be above the untrained network of the same seeds, its "
+                "Where a claim would hold, but its base method is not shown to be above the untrained network of the same seeds, its "
                 f"verdict is '{NOT_ABOVE}'. Protocols that need a training have no baselines."
             )
         lines += [pooled_text(group, plan) for group in table.groups]

@@ -19,8 +19,8 @@ SIDE = 32
 def plan_baseline(
     kind: str, dataset: str, content: str, backbone: dict[str, Any], seed: int, protocols: dict[str, Any], like: str
 ) -> tuple[str, PlannedBaseline]:
-    """Return the name and the entry of a baseline. ``protocols`` are those that need no training, with their settings; ``like`` is an evaluation
-    of the same size."""
+    """Return the name and the entry of a baseline. ``protocols`` are those that need no training, with their settings, ``like`` an
+    evaluation of the same size."""
     own = {"backbone": backbone} if kind == UNTRAINED else {"side": SIDE}
     spec = {"kind": kind, "dataset": content, "seed": seed, **own}
     name = f"{kind}-{dataset}-s{seed}-{digest(spec)}/{key_of(protocols)}"

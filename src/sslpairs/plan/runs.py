@@ -132,7 +132,8 @@ class Runs(SettingResolver):
                 f"number that divides it ({self.where})"
             )
         schedule = (change and change.schedule) or training.schedule
-        check_schedule(schedule, setting.epochs, self.config.scale_file, self.recipe_file)
+        epochs = setting.epochs * ((change and change.longer) or 1)
+        check_schedule(schedule, epochs, self.config.scale_file, self.recipe_file)
         spec = RunSpec.model_validate(
             {
                 "dataset": content,
@@ -145,7 +146,7 @@ class Runs(SettingResolver):
                 "online": training.online.model_dump(),
                 "precision": training.precision,
                 "batch_size": setting.batch_size,
-                "epochs": setting.epochs,
+                "epochs": epochs,
                 "seed": 0,
             }
         )

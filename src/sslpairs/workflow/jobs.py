@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sslpairs.errors import nearest, stop
+from sslpairs.plan.baselines import TITLES
 from sslpairs.plan.build import Build
 from sslpairs.plan.written import outdated
 from sslpairs.workflow.constraints import any_of
@@ -40,7 +41,7 @@ def possible_jobs(build: Build, on_node: bool) -> Jobs:
         any_of(set(build.to_train) - set(build.to_retrain), build.plan.runs),
         any_of(build.to_retrain),
         any_of(build.to_restore),
-        any_of(build.to_evaluate, build.evaluations),
+        f"(?!({'|'.join(TITLES)})-)({any_of(build.to_evaluate, build.evaluations)})",  # baselines are in the same folder
         any_of(build.to_measure),
     )
 
