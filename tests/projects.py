@@ -129,10 +129,10 @@ def edit_key(root: Path, file: str, key: str, value: Any) -> None:
 def make_tiny(project: Path, epochs: int, seeds: int) -> None:
     """The project's parts, with a network that trains in seconds."""
     copy_parts(PARTS, project)
-    edit(project / "config/scales/digits.yaml", "widths: [32, 64, 128]", "widths: [8, 16]")
+    edit(project / "config/scales/digits.yaml", "widths: [16, 32, 64]", "widths: [8, 16]")
     edit(project / "config/scales/digits.yaml", "epochs: {default: 10, 800: 30}", f"epochs: {{default: {epochs}}}")
+    edit(project / "config/scales/digits.yaml", "seeds: 5", f"seeds: {seeds}\nbaselines: []")
     edit(project / "config/recipes/digits.yaml", "epochs: 100", "epochs: 5")
-    edit(project / "config/config.yaml", "seeds: 3", f"seeds: {seeds}")
 
 
 def write_evaluation(root: Path, name: str, entry: dict[str, Any], checkpoint: str, top1: float = 50.0) -> None:

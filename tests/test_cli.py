@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from projects import edit_key
 
 from sslpairs import cli
 from sslpairs.errors import UserError
@@ -94,20 +93,6 @@ def test_plan_can_list_every_run_each_once(root, inside):
     lines = [line.split() for line in out.splitlines() if line.endswith(" new")]
     build = make_build(root, {"papers": "spps"})
     assert sorted(run for run, _ in lines) == sorted(build.needs(["spps-batch", "spps-methods"])[0])
-
-
-def test_floors_need_the_data_and_then_name_pixels_and_untrained_networks(root, inside, monkeypatch, capsys):
-    assert "data/digits: not prepared" in refusal(capsys, root, monkeypatch, "floors", "clae")
-    (root / "data").mkdir()
-    edit_key(root, "recipes/digits.yaml", "evaluation.linear.epochs", 5)
-    code, _, err = inside("fetch", "digits")
-    assert code == 0, err
-    code, out, err = inside("floors", "clae")
-    assert code == 0, err
-    lines = [[word.strip() for word in line.split("│")[1:6]] for line in out.splitlines() if "│" in line]
-    assert [line[0] for line in lines] == ["raw pixels", "untrained conv 32-64-128"]
-    for line in lines:
-        assert all(25 < float(value.split()[0]) < 99 for value in line[2:])
 
 
 def test_status_says_how_far_each_table_is(root, inside):

@@ -76,6 +76,7 @@ def template(tmp_path_factory) -> Path:
         if path.stem not in ("gps", "mixco"):
             path.unlink()
     edit(root, "config.yaml", "seeds", 2)
+    edit(root, "scales/digits.yaml", "baselines", [])
     guide = {"kind": "run", "method": "byol", "augmentation": "weak", "layer": "backbone"}
     edit(root, "recipes/digits.yaml", "strategies.gps.guide", guide)
     return root

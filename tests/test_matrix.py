@@ -193,7 +193,7 @@ MATRIX = [
     row("the version of one method raised", of_version_2("strategies/gps.py", "GPS"),
         code=True, bare="prepare_data 1, pretrain 4, evaluate 4, table 1, figure 1",
         pulled="pretrain 4, evaluate 4, table 1, figure 1"),
-    row("a further seed", edits(("config/config.yaml", "seeds: 2", "seeds: 3")),
+    row("a further seed", edits(("config/scales/digits.yaml", "seeds: 2", "seeds: 3")),
         bare="prepare_data 1, pretrain 4, evaluate 4, table 1, figure 1",
         pulled="pretrain 4, evaluate 4, table 1, figure 1"),
     # what is evaluated

@@ -167,8 +167,9 @@ def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("several") / "project"
     folder.mkdir()
     copy_parts(PARTS, folder)
-    edit(folder / "config/scales/digits.yaml", "widths: [32, 64, 128]", "widths: [8, 16]")
+    edit(folder / "config/scales/digits.yaml", "widths: [16, 32, 64]", "widths: [8, 16]")
     edit(folder / "config/scales/digits.yaml", "epochs: {default: 10, 800: 30}", "epochs: {default: 3}")
+    edit(folder / "config/scales/digits.yaml", "seeds: 5", "seeds: 3\nbaselines: []")
     edit(folder / "config/scales/digits.yaml", "batch_sizes: {default: 128,", "batch_sizes: {default: 126,")
     edit(folder / "config/config.yaml", "device: auto", "device: cpu")
     done = say(folder, "sslpairs", "fetch", "digits")

@@ -55,6 +55,7 @@ def template(tmp_path_factory) -> Path:
     other = {"title": "Other", "source": {"kind": "digits", "size": 32, "test_per_class": 50}}
     edit(root, "datasets.yaml", "datasets.other", other)
     edit(root, SCALE, "datasets.TinyImageNet", "other")
+    edit(root, SCALE, "baselines", [])
     return root
 
 

@@ -32,7 +32,7 @@ def test_a_leading_zero_is_refused_wherever_it_stands(root):  # noqa: F811
     assert (
         error(root, {"seeds": "010"}) == "command line: seeds: 010: ambiguous, some programs read it as octal; write 10"
     )
-    replace(root, CONFIG, "seeds: 3", "seeds: 010")
+    replace(root, CONFIG, "seeds: null", "seeds: 010")
     assert "config/config.yaml:8: 010: ambiguous, some programs" in error(root)
 
 

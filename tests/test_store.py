@@ -65,7 +65,7 @@ def template(tmp_path_factory) -> Path:
     content = yaml.safe_load(paper.read_text())
     content["tables"] = {TABLE: content["tables"][TABLE]}
     paper.write_text(yaml.safe_dump({key: content[key] for key in content if key != "figures"}))
-    edit(root / "config/config.yaml", "seeds: 3", "seeds: 1")
+    edit(root / "config/scales/digits.yaml", "seeds: 5", "seeds: 1\nbaselines: []")
     edit(root / "config/scales/digits.yaml", "datasets: {default: digits}", "datasets: {default: pictures}")
     edit(
         root / "config/scales/digits.yaml",

@@ -12,7 +12,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from kill_points import every_moment
-from sslpairs.evaluation.floors import floors
 from test_losses import cosine
 from tiny import METHODS, PLAIN_VIEW, STRATEGIES, tiny_spec
 
@@ -1018,24 +1017,6 @@ def test_an_encoder_is_not_called_damaged_where_the_images_have_other_channels(t
     root, _ = trained
     with pytest.raises(UserError, match="trained on images of 1 channels, but these have 3"):
         checkpoint.load_backbone(folder_of(root) / "checkpoint.pt", 3)
-
-
-def test_floors_are_the_evaluation_of_pixels_and_of_the_network_at_its_start(root, data):
-    entry = {"spec": tiny_spec("simclr", dataset=data.content).plain(), "dataset": "digits"}
-    found = floors(entry, PROTOCOLS, root, "cpu", 1)
-    start = trainer(data, root, "byol").method.backbone
-    votes, layer = (
-        recipes.KNNSettings.model_validate(PROTOCOLS["knn"]),
-        recipes.LinearSettings.model_validate(PROTOCOLS["linear"]),
-    )
-    made = {
-        "pixels": [(split.images.tensor.flatten(1) / 255, split.labels) for split in (data.train, data.test)],
-        "untrained": [(features(start, s.images, data.mean, data.std), s.labels) for s in (data.train, data.test)],
-    }
-    for name, (known, asked) in made.items():
-        assert found[name]["linear"] == linear.measure(layer, Encoded(known, asked, 10, 0))
-        right = knn_predict(*known, asked[0], votes.neighbours, votes.temperature, 10) == asked[1]
-        assert found[name]["knn"]["top1"] == pytest.approx(100 * right.double().mean().item())
 
 
 def test_a_backbone_that_changes_during_its_evaluation_is_noticed(trained, monkeypatch):

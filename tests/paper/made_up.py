@@ -113,6 +113,7 @@ def plan(root, rows, columns=(COLUMN,), seeds=3, metrics=("linear.top1", "online
         "metrics": list(metrics),
         "measures": {metric: described(metric) for metric in metrics},
         "cells": cells,
+        "baselines": {"rows": [], "cells": []},
         "claims": [],
         "published": [],
         **changes,

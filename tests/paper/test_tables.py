@@ -100,6 +100,10 @@ def test_claims_name_their_published_effect(tmp_path):
     assert "| +4.18 (other scale) |" in text
     assert "Published effect +4.18 points: ImageNet; abstract." in text
     assert "not on record | holds" in text
+    several = [claim(published=effect), claim("byol+gps", "byol", published=effect)]
+    text = unpadded(to_markdown(build_table(plan(tmp_path, ROWS, claims=several), tmp_path)))
+    assert text.count("| for no single base method |") == 2
+    assert text.count("+4.18") == 1
     assert [one.headline.verdict for one in table.claims] == ["holds", "holds"]
 
 

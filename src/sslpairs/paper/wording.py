@@ -50,11 +50,14 @@ def published_text(entries: list[PlannedValue]) -> str:
     return "; ".join(comparable) or ("other scale" if entries else "not on record")
 
 
-def claim_published(claim: Claim) -> str:
-    """The published effect in points, marked if its setting is not the one that was run."""
+def claim_published(claim: Claim, table: Table) -> str:
+    """The published effect in points, marked if its setting is not the one that was run. One that is on record for several claims, as its
+    source names no base method, is only in the notes."""
     entry = claim.plan["published"]
     if entry is None:
         return "not on record"
+    if sum(other.plan["published"] == entry for other in table.claims) > 1:
+        return "for no single base method"
     return signed(entry["value"]) + ("" if entry["comparable"] else " (other scale)")
 
 
@@ -203,7 +206,7 @@ def claim_rows(table: Table) -> list[list[str]]:
             effect_text(claim.headline.tested),
             p_text(claim.headline.p),
             str(claim.headline.contrast.n),
-            claim_published(claim),
+            claim_published(claim, table),
             verdict_text(claim.headline),
             others_text(claim, table.plan),
         ]

@@ -1,0 +1,218 @@
+"""Raw pixels and untrained networks: measured without a training, shown below every table, and what a claim must exceed."""
+
+import re
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from made_up import claim, digest, evaluation, plan
+from projects import ROOT, edit_key
+from tiny import tiny_spec
+
+from sslpairs.backbones.features import features
+from sslpairs.config.datasets import DatasetSettings
+from sslpairs.config.protocols.knn import KNNSettings
+from sslpairs.config.protocols.linear import LinearSettings
+from sslpairs.config.reading import read_config
+from sslpairs.data.arrays import load
+from sslpairs.data.prepare import prepare
+from sslpairs.errors import UserError
+from sslpairs.evaluation import knn, linear
+from sslpairs.evaluation.baselines import measure_baseline, pixels
+from sslpairs.evaluation.encoded import Encoded
+from sslpairs.files import write_record
+from sslpairs.methods.build import build_method
+from sslpairs.paper.figures import draw
+from sslpairs.paper.formats.markdown import to_markdown
+from sslpairs.paper.results import frame
+from sslpairs.paper.tables import build_table
+from sslpairs.plan.baselines import identity, plan_baseline
+from sslpairs.plan.build import Build
+from sslpairs.plan.paths import evaluation_file
+from sslpairs.plan.planner import make_plan
+from sslpairs.store.staging import small_files
+from sslpairs.workflow.jobs import possible_jobs
+
+PROTOCOLS = {
+    "linear": {
+        "epochs": 4,
+        "batch_size": 128,
+        "optimizer": {"name": "adam", "lr": 0.01, "reference_batch": None, "weight_decay": 0.0},
+        "schedule": {"name": "cosine", "warmup_epochs": 0, "final": 0.0},
+        "standardize": True,
+    },
+    "knn": {"neighbours": 5, "temperature": 0.1},
+}
+
+
+# --- measured -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    root = tmp_path_factory.mktemp("prepared")
+    source = {"kind": "digits", "size": 8, "test_per_class": 150}
+    prepare("digits", DatasetSettings.model_validate({"title": "Digits", "source": source}), root)
+    return root, load("digits", root)
+
+
+@pytest.mark.parametrize("kind", ["untrained", "pixels"])
+def test_a_baseline_is_the_evaluation_of_pixels_or_of_the_network_with_which_every_training_starts(prepared, kind):
+    root, data = prepared
+    spec = tiny_spec("byol", dataset=data.content)
+    name, entry = plan_baseline(kind, "digits", data.content, spec.backbone.model_dump(), spec.seed, PROTOCOLS, "")
+    measured = measure_baseline(name, entry, root, "cpu", 1)
+    start = build_method(spec, 1).backbone
+    embed = {
+        "pixels": lambda images: images.tensor.flatten(1) / 255,
+        "untrained": lambda images: features(start, images, data.mean, data.std),
+    }[kind]
+    known, asked = ((embed(split.images), split.labels) for split in (data.train, data.test))
+    encoded = Encoded(known, asked, 10, spec.seed)
+    assert measured["protocols"] == {
+        "linear": linear.measure(LinearSettings.model_validate(PROTOCOLS["linear"]), encoded),
+        "knn": knn.measure(KNNSettings.model_validate(PROTOCOLS["knn"]), encoded),
+    }
+
+
+def test_large_images_are_averaged_down_before_their_pixels_are_compared():
+    images = torch.randint(0, 256, (5, 3, 64, 48), dtype=torch.uint8)
+    found = pixels(32)(SimpleNamespace(shape=images.shape, blocks=lambda size: images.split(2)))
+    assert found.shape == (5, 3 * 32 * 32)
+    rows = images.double().div(255).unflatten(2, (32, 2)).mean(3)
+    torch.testing.assert_close(found.double().view(5, 3, 32, 32)[..., 0], rows[..., :2].mean(3), atol=1e-6, rtol=0)
+    small = images[..., :20, :20]
+    assert torch.equal(
+        pixels(32)(SimpleNamespace(shape=small.shape, blocks=lambda size: [small])), small.flatten(1) / 255
+    )
+
+
+# --- planned --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    edit_key(tmp_path, "config.yaml", "seeds", 2)
+    return tmp_path
+
+
+def planned(root: Path, **choices) -> Build:
+    return Build(make_plan(read_config(root, choices), {"digits": "d" * 64}), root)
+
+
+def test_tables_share_the_baselines_of_one_network_and_one_data_set(root):
+    build = planned(root)
+    kinds = sorted(name.partition("-")[0] for name in build.plan.baselines)
+    assert kinds == ["pixels"] * 2 + ["untrained"] * 2 * 2, "two seeds, two networks; pixels have none"
+    for table in build.plan.tables.values():
+        assert [row["id"] for row in table["baselines"]["rows"]] == ["untrained", "pixels"]
+        assert {cell["column"] for cell in table["baselines"]["cells"]} == {one["id"] for one in table["columns"]}
+    assert set(build.to_measure) == set(build.plan.baselines)
+
+
+def test_a_scale_may_have_none_and_a_table_under_online_alone_has_none(root):
+    edit_key(root, "papers/gps.yaml", "tables.gps-weak.metrics", ["online.top1"])
+    edit_key(root, "scales/digits.yaml", "metrics", [])
+    assert planned(root).plan.tables["gps-weak"]["baselines"] == {"rows": [], "cells": []}
+    edit_key(root, "scales/digits.yaml", "baselines", ["pixels"])
+    assert {name.partition("-")[0] for name in planned(root).plan.baselines} == {"pixels"}
+
+
+def test_a_changed_protocol_measures_baselines_again_and_a_changed_training_does_not(root):
+    before = set(planned(root).plan.baselines)
+    edit_key(root, "recipes/digits.yaml", "training.optimizer.lr", 0.5)
+    assert set(planned(root).plan.baselines) == before
+    edit_key(root, "recipes/digits.yaml", "evaluation.knn.neighbours", 3)
+    assert not set(planned(root).plan.baselines) & before
+
+
+def measure_all(build: Build, value: float = 50.0) -> None:
+    for name, entry in build.plan.baselines.items():
+        spec, (run, key) = entry["spec"], name.split("/")
+        protocols = {protocol: {"top1": value, "best_top1": value} for protocol in entry["protocols"]}
+        protocols["few_labels"] = {"share": value, "per_class": value}
+        path = build.root / evaluation_file(name)
+        path.parent.mkdir(parents=True)
+        facts = {"settings": entry["protocols"], "checkpoint": identity(entry), "code": "made up", "baseline": spec}
+        write_record(path, {"format": 2, "run": run, "key": key, "protocols": protocols} | facts)
+
+
+def test_only_missing_baselines_are_jobs_and_finished_ones_are_staged_and_rows_of_the_results(root):
+    build = planned(root)
+    jobs = possible_jobs(build, on_node=False)
+    one, *_ = build.plan.baselines
+    assert re.fullmatch(jobs.baseline, one)
+    assert not re.fullmatch(jobs.evaluate, one), "two rules for one file"
+    assert re.fullmatch(jobs.evaluate, next(iter(build.plan.evaluations)))
+    measure_all(build)
+    done = Build(build.plan, root)
+    assert done.to_measure == []
+    assert done.damaged == []
+    assert {str(evaluation_file(name)) for name in build.plan.baselines} <= set(small_files(done, [], False))
+    rows = frame(done)
+    assert set(rows.base) == {"untrained", "pixels"}
+    assert set(rows[rows.base == "untrained"].backbone) == {"conv 16-32-64", "conv 8-16-32"}
+
+
+def test_a_baseline_of_something_else_is_damage(root):
+    build = planned(root)
+    measure_all(build)
+    first, second = (root / evaluation_file(name) for name in list(build.plan.baselines)[:2])
+    shutil.copy(first, second)
+    damaged = Build(build.plan, root)
+    assert len(damaged.damaged) == 1
+    assert str(second.relative_to(root)) in damaged.damaged[0]
+    first.write_text("{")
+    with pytest.raises(UserError, match="damaged"):
+        Build(build.plan, root).seal_of(next(iter(build.plan.baselines)))
+
+
+# --- shown ----------------------------------------------------------------------------------------------------------
+
+
+def with_untrained(root: Path, level: float, seeds: int = 3):
+    """GPS improves SimCLR (94) by 2 points; the untrained network is at ``level`` under ``linear``."""
+    made = plan(root, ["simclr", "simclr+gps"], seeds=seeds, claims=[claim()])
+    replicates = []
+    for seed in range(seeds):
+        name = f"untrained-digits-s{seed}-{digest(str(seed))[:12]}"
+        where = evaluation(root, name, level + 0.1 * seed)
+        replicates.append({"seed": seed, "run": name, "evaluation": where})
+    row = {"id": "untrained", "label": "Untrained network", "base": "untrained", "strategies": []}
+    cells = [{"row": "untrained", "column": "c0", "replicates": replicates}]
+    return made | {"baselines": {"rows": [row], "cells": cells}}
+
+
+def test_an_improvement_on_a_base_method_that_is_not_above_its_untrained_network_does_not_hold(tmp_path):
+    high = build_table(with_untrained(tmp_path / "a", 80), tmp_path / "a")
+    low = build_table(with_untrained(tmp_path / "b", 94), tmp_path / "b")
+    assert high.claims[0].headline.verdict == "holds"
+    assert low.claims[0].headline.verdict == "base not above the untrained network"
+    assert low.claims[0].headline.tested == high.claims[0].headline.tested
+    assert low.claims[0].judged["online.top1"].verdict == "holds", "online needs a training, so that it has no baseline"
+    assert "**" not in to_markdown(low).split("Claims")[0].split("linear")[-1]
+
+
+def test_tables_show_baselines_below_their_rows_and_a_dash_where_there_is_none(tmp_path):
+    lines = [
+        line
+        for line in to_markdown(build_table(with_untrained(tmp_path, 80), tmp_path)).splitlines()
+        if "Untrained" in line
+    ]
+    assert len(lines) == 1
+    cells = [cell.strip() for cell in lines[0].strip("|").split("|")]
+    assert cells == ["Untrained network", "80.1 ± 0.1 (80.6)", "–", "78.1 ± 0.1"]
+
+
+def test_figures_show_baselines_as_dotted_lines(tmp_path):
+    made = with_untrained(tmp_path, 90)
+    figure = {"id": "f", "paper": "gps", "kind": "with-without", "title": "GPS", "table": "gps-weak"}
+    texts = {}
+    for metric in ("linear.top1", "online.top1"):
+        draw(figure | {"metric": metric}, made, tmp_path, tmp_path / metric)
+        texts[metric] = (tmp_path / f"{metric}.svg").read_text()
+    assert "untrained network" in texts["linear.top1"]
+    assert "untrained network" not in texts["online.top1"]
