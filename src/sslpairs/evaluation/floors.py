@@ -32,5 +32,5 @@ def floors(run: PlannedRun, protocols: dict[str, Any], root: Path, device: str, 
     results = {}
     for name, embed in made.items():
         train, test = ((embed(split.images), split.labels) for split in (data.train, data.test))
-        results[name] = measure(protocols, Encoded(train, test, len(data.classes), spec.seed))
+        results[name], _ = measure(protocols, Encoded(train, test, len(data.classes), spec.seed))
     return results
