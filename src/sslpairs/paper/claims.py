@@ -1,26 +1,32 @@
 """The claims of a table, judged under each of its metrics; and the gains of one strategy over several base methods, pooled."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sslpairs.errors import UserError
 from sslpairs.paper.statistics import (
     CONTRADICTED,
     HOLDS,
     Contrast,
+    Part,
     Pooled,
     Tested,
     benjamini_hochberg,
     contrast,
+    images_part,
+    images_suffice,
     pool,
     seeds_needed,
     t_tests,
     verdict,
 )
-from sslpairs.plan.records import PlannedClaim, PlannedTable
+from sslpairs.plan.answers import Answers
+from sslpairs.plan.records import PlannedClaim, PlannedTable, Term
 
 Values = Mapping[tuple[str, str, str], Mapping[int, float]]
 """(row, column, metric) -> seed -> value."""
+AllAnswers = Mapping[tuple[str, str, str], Mapping[int, Answers]]
+"""The same for answers to single images, of the cells and seeds that have some on record."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,14 @@ class Judgement:
     @property
     def needed(self) -> int | None:
         """Seeds with which such an effect would be found; None where no thousand would do, or nothing is known of its spread."""
-        return seeds_needed(self.contrast.effect, self.tested.sd) if self.tested.sd else None
+        if not self.tested.sd:
+            return None
+        return seeds_needed(self.contrast.effect, self.tested.sd, self.contrast.images or ())
+
+    @property
+    def lacks_images(self) -> bool:
+        """Whether no number of seeds would do on these test images."""
+        return bool(self.contrast.effect) and not images_suffice(self.contrast.effect, self.contrast.images or ())
 
 
 @dataclass(frozen=True)
@@ -74,11 +87,15 @@ class Group:
     pooled: Pooled
 
 
-def judge(plan: PlannedTable, values: Values) -> list[Claim]:
-    """Test the claims of a table. Raises ``UserError`` for one that names a cell which the table lacks."""
+def judge(plan: PlannedTable, values: Values, answers: AllAnswers) -> list[Claim]:
+    """Test the claims of a table, over seeds and, where all cells of a claim have ``answers``, over test images.
+
+    Raises ``UserError`` for a claim that names a cell which the table lacks, and for damaged answers.
+    """
     metrics = list(dict.fromkeys([*plan["metrics"], *(claim["metric"] for claim in plan["claims"])]))
     tested = {
-        metric: t_tests([_contrast(claim, metric, plan, values) for claim in plan["claims"]]) for metric in metrics
+        metric: t_tests([_contrast(claim, metric, plan, values, answers) for claim in plan["claims"]])
+        for metric in metrics
     }
     flat = [one for metric in metrics for one in tested[metric]]
     adjusted = iter(
@@ -91,21 +108,45 @@ def judge(plan: PlannedTable, values: Values) -> list[Claim]:
     ]
 
 
-def _contrast(claim: PlannedClaim, metric: str, plan: PlannedTable, values: Values) -> Contrast:
+def _contrast(claim: PlannedClaim, metric: str, plan: PlannedTable, values: Values, answers: AllAnswers) -> Contrast:
     cells = {(row, column): found for (row, column, one), found in values.items() if one == metric}
     counts = {column["id"]: column.get("test_images") for column in plan["columns"]}
     images = [counts.get(term["column"]) for term in claim["terms"]]
     try:
-        return contrast(claim["terms"], cells, min(images) if all(images) else None)
+        found = contrast(claim["terms"], cells, min(images) if all(images) else None)
     except UserError as error:
         raise UserError(f"claim '{claim['id']}': {error}") from None
+    return replace(found, images=over_images(claim["terms"], metric, answers, found.n))
+
+
+def over_images(terms: Sequence[Term], metric: str, answers: AllAnswers, seeds: int) -> tuple[Part, ...] | None:
+    """What the choice of the test images adds to the variance of a sum of ``weight * cell``, over this many seeds.
+
+    Answers to the same images are taken together, image by image. Different data sets are different samples: each adds a part of its
+    own, which is that of its own terms. None if a cell lacks answers for one of the seeds, or if there is one seed or one image only.
+    """
+    import numpy as np
+
+    cells = [(answers.get((term["row"], term["column"], metric), {}), term["weight"]) for term in terms]
+    shared = sorted(set.intersection(*(set(cell) for cell, _ in cells)))
+    if len(shared) != seeds or seeds < 2:
+        return None
+    sums: dict[tuple[str, int], np.ndarray] = {}
+    for cell, weight in cells:
+        right = [cell[seed].shares() for seed in shared]
+        images = {(cell[seed].data, len(found)) for seed, found in zip(shared, right, strict=True)}
+        if len(images) > 1 or min(len(found) for found in right) < 2:
+            return None
+        where = images.pop()
+        sums[where] = sums.get(where, 0.0) + 100 * weight * np.stack(right)
+    return tuple(images_part(differences) for differences in sums.values())
 
 
 def _judgement(tested: Tested, p: float | None, p_none: float | None) -> Judgement:
     return Judgement(tested, p, p_none, verdict(tested.contrast.effect, p, p_none))
 
 
-def groups(plan: PlannedTable, claims: list[Claim]) -> list[Group]:
+def groups(plan: PlannedTable, claims: list[Claim], answers: AllAnswers) -> list[Group]:
     """Pooled gains of a table: of each set of strategies that at least two claims say improve their base methods."""
     rows = {row["id"]: row for row in plan["rows"]}
     gains: dict[str, list[Claim]] = {}
@@ -118,6 +159,14 @@ def groups(plan: PlannedTable, claims: list[Claim]) -> list[Group]:
     found = []
     for strategies, members in gains.items():
         for metric in plan["metrics"]:
-            if pooled := pool([claim.judged[metric].contrast for claim in members]):
+            contrasts = [claim.judged[metric].contrast for claim in members]
+            if pooled := pool(contrasts, _over_images_together(members, metric, answers)):
                 found.append(Group(strategies, metric, pooled))
     return found
+
+
+def _over_images_together(members: list[Claim], metric: str, answers: AllAnswers) -> tuple[Part, ...] | None:
+    """What the test images add to the variance of the mean of the claims that ``pool`` takes together."""
+    tested = [claim for claim in members if claim.judged[metric].contrast.n > 1]
+    terms = [term | {"weight": term["weight"] / len(tested)} for claim in tested for term in claim.plan["terms"]]
+    return over_images(terms, metric, answers, tested[0].judged[metric].contrast.n) if tested else None
