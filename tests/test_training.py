@@ -31,6 +31,7 @@ from sslpairs.evaluation.linear import linear_layers
 from sslpairs.files import both_digests, sha256_file, write_atomic, write_record
 from sslpairs.guides.embed import embed, embed_with
 from sslpairs.methods.base import Embeddings
+from sslpairs.plan.answers import decode
 from sslpairs.plan.build import is_whole
 from sslpairs.plan.fingerprint import training_code
 from sslpairs.plan.paths import evaluation_file, run_folder
@@ -981,6 +982,11 @@ def test_an_evaluation_states_all_protocols_and_the_checkpoint_it_read(trained, 
     known, asked = (features(network, s.images, data.mean, data.std) for s in (data.train, data.test))
     right = knn_predict(known, data.train.labels, asked, 5, 0.1, 10) == data.test.labels
     assert result["protocols"]["knn"]["top1"] == pytest.approx(100 * right.double().mean().item())
+    kept = result["answers"]
+    assert {name: list(found) for name, found in kept.items()} == {name: ["top1"] for name in result["protocols"]}
+    assert decode(kept["knn"]["top1"]).tolist() == right.int().tolist()
+    assert kept["online"]["top1"] == online["answers"]
+    assert 100 * decode(online["answers"]).mean() == pytest.approx(online["last"])
     # Two tiny epochs already tell digits apart: chance is 10 percent.
     assert result["protocols"]["linear"]["top1"] > 30
     assert result["protocols"]["knn"]["top1"] > 30

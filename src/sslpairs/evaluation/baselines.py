@@ -34,13 +34,16 @@ def measure_baseline(name: str, entry: PlannedBaseline, root: Path, device: str,
     embed = untrained(spec, data, place) if spec["kind"] == UNTRAINED else pixels(spec["side"])
     train, test = ((embed(split.images), split.labels) for split in (data.train, data.test))
     run, _, key = name.partition("/")
+    results, answers = measure(entry["protocols"], Encoded(train, test, len(data.classes), spec["seed"]))
     result = {
         "format": 2,
         "run": run,
         "key": key,
-        "protocols": measure(entry["protocols"], Encoded(train, test, len(data.classes), spec["seed"])),
+        "protocols": results,
+        "answers": answers,
         "settings": entry["protocols"],
         "checkpoint": identity(entry),
+        "content": spec["dataset"],
         "baseline": spec,
         "features": train[0].shape[1],
         "device": describe(place, threads),

@@ -1,10 +1,11 @@
 """The input of a protocol: an encoder's features."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from sslpairs.plan.answers import Coded, encode
 from sslpairs.plan.records import Receipt
 
 
@@ -19,6 +20,15 @@ class Encoded:
     seed: int
     receipt: Receipt | None = None
     """Receipt of the run that trained the encoder, if there is one."""
+    answers: dict[str, Coded] = field(default_factory=dict)
+    """What a protocol has kept, by metric."""
+
+    def keep(self, metric: str, right: Tensor, of: int = 1) -> None:
+        """Note which test images were answered correctly, bool ``[Q]``, or how many of several answers to each were, int ``[Q]``.
+
+        A protocol may do this for a metric that is the mean of it: claims are then tested for other test images, too.
+        """
+        self.answers[metric] = encode(right.cpu().numpy(), of)
 
 
 def standardise(known: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """Evaluate one checkpoint under several protocols in one pass."""
 
 import hashlib
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from sslpairs.data.arrays import load
 from sslpairs.distributed.device import configure_process, describe, pick_device
 from sslpairs.evaluation.encoded import Encoded
 from sslpairs.files import write_record
+from sslpairs.plan.answers import Coded
 from sslpairs.plan.fingerprint import evaluation_code
 from sslpairs.plan.paths import checkpoint_file, evaluation_file
 
@@ -28,10 +30,21 @@ def weights_digest(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def measure(protocols: dict[str, Any], encoded: Encoded) -> dict[str, dict[str, float]]:
-    """Protocol -> metric -> value, for protocols with their settings as JSON values (null for a protocol without settings)."""
+def measure(
+    protocols: dict[str, Any], encoded: Encoded
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, Coded]]]:
+    """Protocol -> metric -> value, and the same for answers to single images, where a protocol keeps them.
+
+    ``protocols`` have their settings as JSON values (null for a protocol without settings).
+    """
     chosen = Protocols.model_validate({name: plain for name, plain in protocols.items() if plain is not None}).chosen()
-    return {name: import_module(f"sslpairs.evaluation.{name}").measure(chosen.get(name), encoded) for name in protocols}
+    values, answers = {}, {}
+    for name in protocols:
+        one = replace(encoded, answers={})
+        values[name] = import_module(f"sslpairs.evaluation.{name}").measure(chosen.get(name), one)
+        if one.answers:
+            answers[name] = one.answers
+    return values, answers
 
 
 def evaluate(
@@ -61,7 +74,7 @@ def evaluate(
         (features(network, split.images, data.mean, data.std), split.labels) for split in (data.train, data.test)
     )
     encoded = Encoded(train, test, len(data.classes), receipt["seed"], receipt)
-    results = measure(protocols, encoded)
+    results, answers = measure(protocols, encoded)
     if weights_digest(network) != before:
         raise RuntimeError(f"{run}: the backbone changed during its evaluation; this is a bug")
     result = {
@@ -69,6 +82,7 @@ def evaluate(
         "run": run,
         "key": key,
         "protocols": results,
+        **({"answers": answers} if answers else {}),
         "settings": {name: settings for name, settings in protocols.items() if settings is not None},
         "checkpoint": receipt["checkpoint"]["sha256"],
         **({"dataset": name, "content": content} if other else {}),

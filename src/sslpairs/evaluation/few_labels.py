@@ -19,14 +19,15 @@ def measure(settings: FewLabelsSettings, encoded: Encoded) -> dict[str, float]:
     (known, labels), (asked, answers) = encoded.train, encoded.test
     known, asked = standardise(known, asked)
     penalty = settings.penalty * known.shape[1]
-    right = {"per_class": labels.new_zeros(()), "share": labels.new_zeros(())}
+    right = {metric: torch.zeros_like(answers) for metric in ("per_class", "share")}
     for draw in range(settings.draws):
         for metric, rows in labelled(labels, settings, draw).items():
             weight, bias = ridge(known[rows], labels[rows], encoded.classes, penalty)
-            for queries, wanted in zip(asked.split(ROWS), answers.split(ROWS), strict=True):
-                predicted = torch.addmm(bias, queries.double(), weight).argmax(1)
-                right[metric] += (predicted == wanted).sum()
-    return {metric: 100 * count.item() / (settings.draws * len(answers)) for metric, count in right.items()}
+            for queries, wanted, count in zip(*(x.split(ROWS) for x in (asked, answers, right[metric])), strict=True):
+                count += torch.addmm(bias, queries.double(), weight).argmax(1) == wanted
+    for metric, count in right.items():
+        encoded.keep(metric, count, settings.draws)
+    return {metric: 100 * count.sum().item() / (settings.draws * len(answers)) for metric, count in right.items()}
 
 
 def labelled(labels: Tensor, settings: FewLabelsSettings, draw: int) -> dict[str, Tensor]:

@@ -37,4 +37,6 @@ def measure(settings: KNNSettings, encoded: Encoded) -> dict[str, float]:
         votes = knn_votes(known, labels, asked, settings.neighbours, settings.temperature, encoded.classes)
     except ValueError as error:
         raise UserError(f"evaluation.knn.neighbours: {error}") from None
-    return {"top1": percent(votes.argmax(1) == answers), "top5": percent(hits(votes, answers, 5))}
+    right = votes.argmax(1) == answers
+    encoded.keep("top1", right)
+    return {"top1": percent(right), "top5": percent(hits(votes, answers, 5))}

@@ -25,10 +25,12 @@ def measure(settings: LinearSettings, encoded: Encoded) -> dict[str, float]:
         x, queries = standardise(x, queries)
     correct = []
     for weight, bias in linear_layers(settings, x, y, encoded.classes, encoded.seed):
-        correct.append((_predict(queries, weight, bias) == answers).double().mean())
+        right = _predict(queries, weight, bias) == answers
+        correct.append(right.double().mean())
     accuracy = (100 * torch.stack(correct)).tolist()
     best = max(accuracy)
-    among = torch.cat([hits(scores, right, 5) for scores, right in _scores(queries, answers, weight, bias)])
+    encoded.keep("top1", right)
+    among = torch.cat([hits(scores, wanted, 5) for scores, wanted in _scores(queries, answers, weight, bias)])
     return {"top1": accuracy[-1], "top5": percent(among), "best_top1": best, "best_epoch": accuracy.index(best) + 1}
 
 

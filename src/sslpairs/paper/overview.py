@@ -16,10 +16,11 @@ from sslpairs.plan.paths import CLAIMS, ENDINGS, product_stem
 
 COLUMNS = (
     "kind paper table scale claim text dataset setting protocol metric headline effect low high low_bases high_bases "
-    "p p_adjusted p_none n sd seeds_needed verdict"
+    "p p_adjusted p_none n sd se_seeds se_images seeds_needed verdict"
 )
-"""Of ``results/claims.csv``: a line a claim and metric, then a line a pooled gain and metric (``kind``). Effects, intervals and ``sd`` are
-in points; ``low_bases`` and ``high_bases`` are the pooled gain's interval for other base methods."""
+"""Of ``results/claims.csv``: a line a claim and metric, then a line a pooled gain and metric (``kind``). Effects, intervals, ``sd`` (of
+one seed's effect) and the parts ``se_seeds`` and ``se_images`` of the standard error are in points, the latter empty where no answers to
+single images are on record; ``low_bases`` and ``high_bases`` are the pooled gain's interval for other base methods."""
 WORDS = {
     HOLDS: ("holds", "hold"),
     CONTRADICTED: ("is contradicted", "are contradicted"),
@@ -74,7 +75,8 @@ class Overview:
                 | dict(zip(("protocol", "metric"), group.metric.split("."), strict=True))
                 | {"effect": tested.contrast.effect, "low": tested.low, "high": tested.high, "p": tested.p}
                 | {"low_bases": pooled.low, "high_bases": pooled.high, "p_adjusted": p, "p_none": tested.p_none}
-                | {"n": tested.contrast.n, "sd": tested.sd, "verdict": found}
+                | {"n": tested.contrast.n, "sd": tested.sd, "se_seeds": tested.se_seeds, "se_images": tested.se_images}
+                | {"verdict": found}
             )
         return to_text(COLUMNS, lines)
 

@@ -7,10 +7,14 @@ second to import.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from sslpairs.errors import UserError
 from sslpairs.plan.records import Term
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LEVEL = 0.95
 MARGIN = 1.0
@@ -34,6 +38,15 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Part of the variance of an effect, in squared points."""
+
+    variance: float
+    df: float
+    """Degrees of freedom of its estimate."""
+
+
+@dataclass(frozen=True)
 class Contrast:
     """A weighted sum of cells, taken seed by seed."""
 
@@ -45,6 +58,8 @@ class Contrast:
     """Their sample standard deviation; None for fewer than two."""
     grid: float = 0.0
     """Standard deviation that rounding to whole test images alone gives."""
+    images: tuple[Part, ...] | None = None
+    """What the choice of the test images adds, one part a data set; None where it is not known."""
 
     @property
     def n(self) -> int:
@@ -80,6 +95,10 @@ class Tested:
     sd: float | None
     """Of one difference, as it was used."""
     df: float | None
+    se_seeds: float | None = None
+    """Standard error of the effect over seeds."""
+    se_images: float | None = None
+    """What is to be added to it, as a root of squares, for the test images; None where it is not known."""
 
 
 def summarise(values: Iterable[float]) -> Summary:
@@ -156,10 +175,39 @@ def _trigamma_inverse(value: float) -> float:
     return x
 
 
+def images_part(differences: "np.ndarray") -> Part:
+    """What the choice of the test images adds to the variance of a mean over seeds, from the differences ``[seeds, images]``, in points.
+
+    Seeds and images are crossed random effects: by the analysis of variance, the variance of the mean is (MS_seeds + MS_images -
+    MS_residual) / (seeds * images) (Searle, Casella and McCulloch 1992, chapter 4; Owen 2007, doi 10.1214/07-AOAS122, for why both count).
+    MS_seeds / (seeds * images) is the variance of the seeds' means divided by their number, as it is without the images; this is the rest,
+    at least 0. It does not shrink with more seeds. Its degrees of freedom are taken as images - 1: the residual takes some off, which
+    is nothing beside the few of the seeds.
+    """
+    seeds, images = differences.shape
+    by_image = differences.mean(0)
+    centred = by_image - by_image.mean()
+    rest = differences - differences.mean(1, keepdims=True) - centred
+    ms_images = seeds * float((centred**2).sum()) / (images - 1)
+    ms_rest = float((rest**2).sum()) / ((seeds - 1) * (images - 1))
+    return Part(max(0.0, ms_images - ms_rest) / (seeds * images), images - 1)
+
+
+def total(parts: Sequence[Part]) -> Part:
+    """The sum of independent parts of a variance, with the degrees of freedom that its estimate is worth (Satterthwaite 1946)."""
+    parts = [part for part in parts if part.variance > 0]
+    if len(parts) == 1:
+        return parts[0]
+    variance = math.fsum(part.variance for part in parts)
+    uncertain = math.fsum(part.variance**2 / part.df for part in parts)
+    return Part(variance, variance**2 / uncertain if uncertain else math.inf)
+
+
 def t_test(contrast: Contrast, common: Prior = Prior(0.0, 0.0), most_df: float = math.inf) -> Tested:
     """A t-test and interval with the spread moderated by the table's (Smyth 2004, section 4: the posterior variance, and degrees of freedom
     that add up, at most those of all contrasts together), and two one-sided tests of the margin (Schuirmann 1987). Without a
-    prior it is the paired t-test (Student 1908). Nothing is decided where there is no spread at all."""
+    prior it is the paired t-test (Student 1908). Where it is known what the test images add, the error is that over both.
+    Nothing is decided where seeds have no spread at all."""
     from scipy.special import stdtr, stdtrit
 
     if contrast.n < 2:
@@ -172,11 +220,15 @@ def t_test(contrast: Contrast, common: Prior = Prior(0.0, 0.0), most_df: float =
         df = min(common.df + own, max(most_df, own))
     if variance <= 0:
         return Tested(contrast, None, None, None, None, 0.0, df)
-    error = math.sqrt(variance / contrast.n)
+    seeds, images = Part(variance / contrast.n, df), contrast.images
+    both = total([seeds, *(images or ())])
+    error, df = math.sqrt(both.variance), both.df
     half = float(stdtrit(df, (1 + LEVEL) / 2)) * error
     p = 2 * float(stdtr(df, -abs(contrast.effect) / error))
     p_none = float(stdtr(df, (abs(contrast.effect) - MARGIN) / error))
-    return Tested(contrast, contrast.effect - half, contrast.effect + half, p, p_none, math.sqrt(variance), df)
+    interval = (contrast.effect - half, contrast.effect + half)
+    errors = (math.sqrt(seeds.variance), None if images is None else math.sqrt(math.fsum(x.variance for x in images)))
+    return Tested(contrast, *interval, p, p_none, math.sqrt(variance), df, *errors)
 
 
 def t_tests(contrasts: Sequence[Contrast]) -> list[Tested]:
@@ -213,25 +265,37 @@ def verdict(effect: float | None, p: float | None, p_none: float | None) -> str:
     return NO_EFFECT if p_none is not None and p_none < 1 - LEVEL else UNDECIDED
 
 
-def seeds_needed(effect: float, sd: float) -> int | None:
-    """The fewest seeds with which a paired t-test finds this effect with a power of 80 % (noncentral t, Cohen 1988, section 2.2); None for
-    more than 1,000."""
+def power(effect: float, error: Part) -> float:
+    """The chance that a t-test finds an effect, given the variance of its estimate (noncentral t, Cohen 1988, section 2.2)."""
     from scipy.special import nctdtr, stdtrit
 
-    def power(n: int) -> float:
-        bound = float(stdtrit(n - 1, (1 + LEVEL) / 2))
-        return 1 - float(nctdtr(n - 1, abs(effect) / sd * math.sqrt(n), bound))
+    bound = float(stdtrit(error.df, (1 + LEVEL) / 2))
+    return 1 - float(nctdtr(error.df, abs(effect) / math.sqrt(error.variance), bound))
 
-    if not effect or sd <= 0:
+
+def images_suffice(effect: float, images: Sequence[Part]) -> bool:
+    """Whether an effect would be found with a power of 80 % on these test images if only there were enough seeds."""
+    error = total(images)
+    return error.variance <= 0 or power(effect, error) >= POWER
+
+
+def seeds_needed(effect: float, sd: float, images: Sequence[Part] = ()) -> int | None:
+    """The fewest seeds with which a paired t-test finds this effect with a power of 80 %; None for more than 1,000, or if the test
+    ``images``, whose part of the variance stays the same, are too few for any number of seeds."""
+
+    def found(n: int) -> bool:
+        return power(effect, total([Part(sd**2 / n, n - 1), *images])) >= POWER
+
+    if not effect or sd <= 0 or not images_suffice(effect, images):
         return None
     low, high = 1, 2  # power rises with n; SciPy's noncentral t fails far above
-    while power(high) < POWER:
+    while not found(high):
         if high >= MOST_SEEDS:
             return None
         low, high = high, min(2 * high, MOST_SEEDS)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if power(middle) >= POWER else (middle, high)
+        low, high = (low, middle) if found(middle) else (middle, high)
     return high
 
 
@@ -240,16 +304,20 @@ class Pooled:
     """Several gains together: the same seeds, and other base methods."""
 
     tested: Tested
-    """Of their mean, seed by seed: for these base methods and other seeds."""
+    """Of their mean, seed by seed: for these base methods, other seeds and, where answers are on record, other test images."""
     low: float | None
     high: float | None
     """95 % interval for other base methods, too."""
     count: int
 
 
-def pool(contrasts: Sequence[Contrast]) -> Pooled | None:
+def pool(contrasts: Sequence[Contrast], images: tuple[Part, ...] | None = None) -> Pooled | None:
     """The mean of gains, taken seed by seed, and its interval over base methods: random effects (DerSimonian and Laird 1986) with the
-    variance and the t-distribution of Hartung and Knapp (2001). None for fewer than two gains of the same number of seeds."""
+    variance and the t-distribution of Hartung and Knapp (2001). None for fewer than two gains of the same number of seeds.
+
+    ``images`` is what the test images, which are the same for all gains, add to the variance of their mean. It is added to both: the
+    second interval is then too wide rather than too narrow, as the part in which gains differ counts as theirs as well.
+    """
     from scipy.special import stdtrit
 
     found = [one for one in contrasts if one.n > 1]
@@ -257,9 +325,10 @@ def pool(contrasts: Sequence[Contrast]) -> Pooled | None:
         return None
     by_seed = [math.fsum(values) / len(found) for values in zip(*(one.differences for one in found), strict=True)]
     grid = max(one.grid for one in found) / math.sqrt(len(found))
+    tested = t_test(replace(paired(by_seed, grid), images=images))
     effects, variances = [one.effect for one in found], [one.variance / one.n for one in found]
     if min(variances) <= 0:
-        return Pooled(t_test(paired(by_seed, grid)), None, None, len(found))
+        return Pooled(tested, None, None, len(found))
     count = len(found)
     weights = [1 / variance for variance in variances]
     fixed = math.fsum(w * e for w, e in zip(weights, effects, strict=True)) / math.fsum(weights)
@@ -269,5 +338,6 @@ def pool(contrasts: Sequence[Contrast]) -> Pooled | None:
     weights = [1 / (variance + between) for variance in variances]
     mean = math.fsum(w * e for w, e in zip(weights, effects, strict=True)) / math.fsum(weights)
     spread = math.fsum(w * (e - mean) ** 2 for w, e in zip(weights, effects, strict=True)) / (count - 1)
-    half = float(stdtrit(count - 1, (1 + LEVEL) / 2)) * math.sqrt(spread / math.fsum(weights))
-    return Pooled(t_test(paired(by_seed, grid)), mean - half, mean + half, count)
+    error = total([Part(spread / math.fsum(weights), count - 1), *(images or ())])
+    half = float(stdtrit(error.df, (1 + LEVEL) / 2)) * math.sqrt(error.variance)
+    return Pooled(tested, mean - half, mean + half, count)

@@ -12,6 +12,7 @@ from sslpairs.config.protocols import PROTOCOLS, named
 from sslpairs.errors import UserError
 from sslpairs.paper.claims import Claim, Group, groups, judge
 from sslpairs.paper.statistics import CONTRADICTED, HOLDS, Summary, summarise
+from sslpairs.plan.answers import Answers
 from sslpairs.plan.evaluations import Evaluation
 from sslpairs.plan.machines import mixture
 from sslpairs.plan.paths import evaluation_file, receipt_file
@@ -46,6 +47,16 @@ class Table:
     machines: str | None = None
     """How the machines of its runs differ, if they do."""
 
+    @property
+    def over_seeds_alone(self) -> dict[str, tuple[int, int]]:
+        """Metric -> how many of the tested claims have no answers to single images on record, of how many, where some have none."""
+        found = {}
+        for metric in dict.fromkeys(metric for claim in self.claims for metric in claim.judged):
+            tested = [claim.judged[metric].contrast for claim in self.claims if claim.judged[metric].contrast.n > 1]
+            if lacking := sum(one.images is None for one in tested):
+                found[metric] = (lacking, len(tested))
+        return found
+
     def shown_better(self, row: str, column: str, metric: str) -> bool:
         """Whether a claim shows that a cell is better than the other one of a pair."""
         for claim in self.claims:
@@ -62,10 +73,10 @@ class Table:
         return [entry for entry in self.plan["published"] if (entry["row"], entry["column"], entry["metric"]) == key]
 
 
-def read_evaluation(name: str, root: Path) -> Evaluation:
+def read_evaluation(name: str, root: Path, with_answers: bool = False) -> Evaluation:
     """An evaluation below ``root``. Raises ``UserError`` if it is missing or damaged."""
     path = evaluation_file(name)
-    return Evaluation.read(root / path, root) or _missing(path)
+    return Evaluation.read(root / path, root, with_answers) or _missing(path)
 
 
 def receipt_of(run: str, root: Path) -> Receipt:
@@ -93,27 +104,28 @@ def build_table(plan: PlannedTable, root: Path, source: Source = itself) -> Tabl
     """
     import pandas as pd
 
-    scores = pd.DataFrame(_scores(plan, root, source), columns=SCORES)
-    cells = {}
+    runs = dict.fromkeys(replicate["run"] for replicate in replicates(plan))
+    receipts = {run: receipt for run in runs if (receipt := read_receipt(run, root))}
+    scores = pd.DataFrame(_scores(plan, root, source, receipts), columns=SCORES)
+    cells, answers = {}, {}
     for place, group in scores.groupby(["row", "column", "metric"], sort=False):
         best = None if group.best.isna().any() else summarise(group.best).mean
         values = dict(zip(group.seed.tolist(), group.value.tolist(), strict=True))
         cells[place] = Cell(summarise(values.values()), best, values, group.run.tolist())
-    runs = dict.fromkeys(replicate["run"] for replicate in replicates(plan))
-    receipts = {run: receipt for run in runs if (receipt := read_receipt(run, root))}
+        answers[place] = {seed: one for seed, one in zip(group.seed, group.answers, strict=True) if one}
     machines = mixture(receipts.values())
-    claims = judge(plan, {place: cell.values for place, cell in cells.items()})
-    return Table(plan, cells, claims, groups(plan, claims), _steps(plan, receipts), machines)
+    claims = judge(plan, {place: cell.values for place, cell in cells.items()}, answers)
+    return Table(plan, cells, claims, groups(plan, claims, answers), _steps(plan, receipts), machines)
 
 
-SCORES = ("row", "column", "metric", "seed", "run", "value", "best")
+SCORES = ("row", "column", "metric", "seed", "run", "value", "best", "answers")
 
 
 def _scores(
-    plan: PlannedTable, root: Path, source: Source
-) -> Iterator[tuple[str, str, str, int, str, float, float | None]]:
+    plan: PlannedTable, root: Path, source: Source, receipts: dict[str, Receipt]
+) -> Iterator[tuple[str, str, str, int, str, float, float | None, Answers | None]]:
     """``SCORES`` of each cell, metric and seed."""
-    read = cache(lambda name: read_evaluation(name, root))
+    read = cache(lambda name: read_evaluation(name, root, with_answers=True))
     metrics = dict.fromkeys([*plan["metrics"], *(claim["metric"] for claim in plan["claims"])])
     baselines = plan["baselines"]["cells"]
     for cell, metric in itertools.product([*plan["cells"], *baselines], metrics):
@@ -123,7 +135,8 @@ def _scores(
         for replicate in cell["replicates"]:
             name = source(replicate["evaluation"], protocol)
             score = _score(read(name), metric, name)
-            measured = score[quantity], score.get(f"best_{quantity}")
+            answers = _answers(read(name), metric, name, receipts.get(replicate["run"]))
+            measured = score[quantity], score.get(f"best_{quantity}"), answers
             yield cell["row"], cell["column"], metric, replicate["seed"], replicate["run"], *measured
 
 
@@ -136,6 +149,14 @@ def _score(evaluation: Evaluation, metric: str, name: str) -> dict[str, float]:
             f"{evaluation_file(name)} has no '{metric}' (found {value!r}): delete the file and run `make tables` again"
         )
     return score
+
+
+def _answers(evaluation: Evaluation, metric: str, name: str, receipt: Receipt | None) -> Answers | None:
+    """Answers to single images, if they are on record along with what these images are."""
+    protocol, quantity = named(metric)
+    coded = evaluation.answers.get(protocol, {}).get(quantity)
+    data = evaluation.content or (receipt["spec"]["dataset"] if receipt else None)
+    return Answers(coded, data, evaluation_file(name)) if coded and data else None
 
 
 def _steps(plan: PlannedTable, receipts: dict[str, Receipt]) -> str | None:

@@ -87,6 +87,8 @@ def verdict_text(one: Judgement) -> str:
         return f"{UNDECIDED} (no shared seed)" if one.contrast.n == 0 else f"{UNDECIDED} (one seed)"
     if not one.tested.sd:
         return f"{UNDECIDED} (no spread)"
+    if one.lacks_images:
+        return f"{UNDECIDED} (needs more test images)"
     return f"{UNDECIDED} (needs {f'{one.needed:,}' if one.needed else f'over {MOST_SEEDS:,}'} seeds)"
 
 
@@ -140,15 +142,17 @@ def notes(table: Table) -> list[str]:
         lines.append("Rows and columns are ours: no source at hand confirms them as the paper's.")
     if table.claims:
         lines.append(
-            "Claims: t-tests over paired seeds, with spreads moderated by the table's other claims and p adjusted for all claims and "
-            f"metrics of the table (Benjamini-Hochberg). Below {1 - LEVEL:.2f} a claim holds or is contradicted; no effect: shown to "
-            f"be within {MARGIN:g} point; else undecided, with the seeds that a power of {100 * POWER:g} % would take."
+            f"Claims: t-tests over paired {_sources(table)}, with spreads over seeds moderated by the table's other claims and p adjusted "
+            f"for all claims and metrics of the table (Benjamini-Hochberg). Below {1 - LEVEL:.2f} a claim holds or is contradicted; "
+            f"no effect: shown to be within {MARGIN:g} point; else undecided, with the seeds that a power of {100 * POWER:g} % would take."
         )
         if plan["baselines"]["rows"]:
             lines.append(
                 "Where a claim would hold, but its base method is not shown to be above the untrained network of the same seeds, its "
                 f"verdict is '{NOT_ABOVE}'. Protocols that need a training have no baselines."
             )
+        if table.over_seeds_alone:
+            lines.append(f"Over seeds alone: no answers per image are on record for {_lacking(table)}.")
         lines += [pooled_text(group, plan) for group in table.groups]
     if table.steps:
         lines.append(f"{table.steps}.")
@@ -157,6 +161,20 @@ def notes(table: Table) -> list[str]:
     if plan["note"]:
         lines.append(plan["note"])
     return lines
+
+
+def _sources(table: Table) -> str:
+    """What the table's tests take to be a sample."""
+    known = any(one.contrast.images is not None for claim in table.claims for one in claim.judged.values())
+    return "seeds and test images" if known else "seeds"
+
+
+def _lacking(table: Table) -> str:
+    """Metrics, and how many of their claims if not all, without answers to single images."""
+    return ", ".join(
+        heading(metric, table.plan) + ("" if lacking == tested else f" ({lacking} of {tested} claims)")
+        for metric, (lacking, tested) in table.over_seeds_alone.items()
+    )
 
 
 def _setting(column: PlannedColumn) -> str:

@@ -6,12 +6,13 @@ after just these protocols.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from sslpairs.errors import UserError
 from sslpairs.files import SEAL, read_record
+from sslpairs.plan.answers import Coded
 from sslpairs.plan.paths import evaluation_file
 from sslpairs.plan.records import PlannedEvaluation
 from sslpairs.plan.spec import digest
@@ -44,14 +45,20 @@ class Evaluation:
     """Content hash of the data, if different from the run's own."""
     code: str
     seal: str
+    answers: dict[str, dict[str, Coded]] = field(default_factory=dict)
+    """Protocol -> metric -> answers to single test images, where they were kept and asked for."""
 
     @classmethod
-    def read(cls, path: Path, root: Path) -> Self | None:
-        """Read a file. Return None if there is none; raise ``UserError`` if it is damaged."""
+    def read(cls, path: Path, root: Path, with_answers: bool = False) -> Self | None:
+        """Read a file, ``with_answers`` to single images or without: they are the larger part of it, and only claims need them.
+
+        Return None if there is none; raise ``UserError`` if it is damaged.
+        """
         record = read_record(path, root)
         if record is None:
             return None
         try:
+            answers = record.get("answers", {}) if with_answers else {}
             return cls(
                 run=record["run"],
                 key=record["key"],
@@ -61,8 +68,9 @@ class Evaluation:
                 content=record.get("content"),
                 code=record["code"],
                 seal=record[SEAL],
+                answers={name: dict(found) for name, found in answers.items()},
             )
-        except (KeyError, AttributeError) as error:
+        except (KeyError, AttributeError, TypeError, ValueError) as error:
             raise UserError(
                 f"{path.relative_to(root)}: not a valid evaluation ({error!r}); remove it: the next build recreates it"
             ) from None

@@ -6,6 +6,7 @@ from typing import Any, NotRequired
 from typing_extensions import TypedDict
 
 from sslpairs.files import read_record
+from sslpairs.plan.answers import Coded
 from sslpairs.plan.paths import receipt_file
 
 # --- receipts -------------------------------------------------------------------------------------------------------
@@ -25,6 +26,16 @@ class Timing(TypedDict):
 
     seconds: float
     images_per_second: float
+
+
+class OnlineTest(TypedDict):
+    """Top-1 in percent of the last and of the best epoch, and the best epoch."""
+
+    last: float
+    best: float
+    best_epoch: int
+    answers: NotRequired[Coded]
+    """Of the last epoch. Receipts of before they were kept have none."""
 
 
 class Git(TypedDict):
@@ -52,8 +63,7 @@ class Receipt(TypedDict):
     """``RunSpec.plain``."""
     checkpoint: Digests
     metrics: Digests
-    online: dict[str, float | int]
-    """Top-1 of the last and of the best epoch, and the best epoch."""
+    online: OnlineTest
     loss: float
     steps: NotRequired[int]
     """Of the optimiser. Receipts of before it was noted: items // batch size * epochs."""

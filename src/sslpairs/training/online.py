@@ -40,10 +40,10 @@ class OnlineClassifier:
         self.optimizer.step()
 
     @torch.no_grad()
-    def accuracy(self, backbone: nn.Module, data: ImageData) -> float:
-        """Top-1 on the test images, in percent."""
+    def right(self, backbone: nn.Module, data: ImageData) -> Tensor:
+        """Whether each test image is classified correctly: bool ``[Q]``."""
         predicted = self.layer(features(backbone, data.test.images, data.mean, data.std)).argmax(1)
-        return 100 * (predicted == data.test.labels).double().mean().item()
+        return predicted == data.test.labels
 
     def state(self) -> dict:
         """State for resuming."""

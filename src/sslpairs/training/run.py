@@ -102,7 +102,12 @@ def train(
         "guide_checkpoint": guide,
         "spec": entry["spec"],
         **facts,
-        "online": {"last": rows[-1]["online_top1"], "best": best, "best_epoch": best_epoch},
+        "online": {
+            "last": rows[-1]["online_top1"],
+            "best": best,
+            "best_epoch": best_epoch,
+            "answers": rows[-1]["online_answers"],
+        },
         "loss": rows[-1]["loss"],
         "items": len(trainer.items),
         "steps": trainer.steps_per_epoch * spec.epochs,

@@ -23,6 +23,7 @@ from sslpairs.methods.base import TrainProgress
 from sslpairs.methods.build import build_method
 from sslpairs.pairs.base import Step
 from sslpairs.pairs.build import build_pairs
+from sslpairs.plan.answers import encode
 from sslpairs.plan.spec import RunSpec
 from sslpairs.random_streams import generator, to_device
 from sslpairs.training.compiled import compile_networks, nothing
@@ -183,14 +184,17 @@ class Trainer:
         seconds = time.perf_counter() - started
         if not math.isfinite(loss):
             raise UserError(self._diverged(epoch, losses))
-        tested = (epoch + 1) % spec.online.every == 0 or epoch + 1 == spec.epochs
+        last = epoch + 1 == spec.epochs
+        tested = (epoch + 1) % spec.online.every == 0 or last
+        right = self.online.right(self.method.backbone, self.data) if tested else None
         return {
             "epoch": epoch + 1,
             "steps": (epoch + 1) * self.steps_per_epoch,
             "loss": loss,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "images_per_second": self.steps_per_epoch * spec.batch_size / seconds,
-            "online_top1": self.online.accuracy(self.method.backbone, self.data) if tested else None,
+            "online_top1": 100 * right.double().mean().item() if tested else None,
+            **({"online_answers": encode(right.cpu().numpy())} if last else {}),
         }
 
     def _batches(self, epoch: int) -> Iterator[tuple[list[Tensor], list[Tensor]]]:

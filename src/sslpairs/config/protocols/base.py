@@ -22,6 +22,7 @@ class Protocol(Model):
     """Settings of a protocol. Tables refer to its metrics as ``protocol.metric``, such as ``linear.top1``.
 
     The file of the same name in ``sslpairs.evaluation`` has a function ``measure(settings, encoded)`` that returns the metrics.
+    With ``encoded.keep(metric, right)`` it may also keep which test images were answered correctly.
     """
 
     title: ClassVar[str]

@@ -12,7 +12,7 @@ VALUE_COLUMNS = (
 
 
 CLAIM_COLUMNS = (
-    "paper table scale claim text setting metric headline effect low high p p_adjusted p_none n sd seeds_needed verdict "
+    "paper table scale claim text setting metric headline effect low high p p_adjusted p_none n sd se_seeds se_images seeds_needed verdict "
     "published published_unit published_setting published_source published_comparable source"
 )
 
@@ -55,7 +55,11 @@ def to_csv(table: Table) -> str:
 
 
 def claim_lines(table: Table) -> list[dict[str, Any]]:
-    """One for each claim and metric, the one of the paper is the headline; ``effect``, ``low``, ``high`` and ``sd`` in points."""
+    """One for each claim and metric, the one of the paper is the headline.
+
+    ``effect``, ``low``, ``high``, ``sd`` and the parts ``se_seeds`` and ``se_images`` of the standard error are in points; ``se_images``
+    is empty where no answers to single images are on record.
+    """
     plan, lines = table.plan, []
     for claim in table.claims:
         record = claim.plan["published"] or {}
@@ -67,7 +71,8 @@ def claim_lines(table: Table) -> list[dict[str, Any]]:
                 | {key: claim.plan[key] for key in ("text", "setting", "source")}
                 | {"metric": metric, "headline": metric == claim.plan["metric"], "effect": one.contrast.effect}
                 | {"low": tested.low, "high": tested.high, "p": tested.p, "p_adjusted": one.p, "p_none": one.p_none}
-                | {"n": one.contrast.n, "sd": tested.sd, "seeds_needed": one.needed, "verdict": one.verdict}
+                | {"n": one.contrast.n, "sd": tested.sd, "se_seeds": tested.se_seeds, "se_images": tested.se_images}
+                | {"seeds_needed": one.needed, "verdict": one.verdict}
                 | {name: record.get(key) for name, key in keys.items()}
             )
     return lines
