@@ -129,7 +129,7 @@ def edit_key(root: Path, file: str, key: str, value: Any) -> None:
 def make_tiny(project: Path, epochs: int, seeds: int) -> None:
     """The project's parts, with a network that trains in seconds."""
     copy_parts(PARTS, project)
-    edit(project / "config/scales/digits.yaml", "widths: [16, 32, 64]", "widths: [8, 16]")
+    edit(project / "config/scales/digits.yaml", "widths: [8, 16, 32]", "widths: [8, 16]")
     edit(project / "config/scales/digits.yaml", "epochs: {default: 10, 800: 30}", f"epochs: {{default: {epochs}}}")
     edit(project / "config/scales/digits.yaml", "seeds: 5", f"seeds: {seeds}\nbaselines: []")
     edit(project / "config/recipes/digits.yaml", "epochs: 100", "epochs: 5")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from test_training import PROTOCOLS
 
-from sslpairs.config.protocols.few_labels import FewLabels
+from sslpairs.config.protocols.few_labels import FewLabelsSettings
 from sslpairs.errors import UserError
 from sslpairs.evaluation import knn
 from sslpairs.evaluation.encoded import Encoded
@@ -78,7 +78,7 @@ def clouds(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_a_protocols_answers_average_to_exactly_its_metric():
     online = {"last": 100 / 3, "best": 100 / 3, "best_epoch": 1, "answers": encode(np.arange(333) % 3 == 0)}
     encoded = Encoded(clouds(350, 0), clouds(333, 1), 7, 0, {"online": online})
-    few = FewLabels(draws=9).model_dump(mode="json")
+    few = FewLabelsSettings(draws=9).model_dump(mode="json")
     values, answers = measure(PROTOCOLS | {"few_labels": few, "online": None}, encoded)
     assert {name: list(kept) for name, kept in answers.items()} == {
         "linear": ["top1"],

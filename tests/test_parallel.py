@@ -167,7 +167,7 @@ def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("several") / "project"
     folder.mkdir()
     copy_parts(PARTS, folder)
-    edit(folder / "config/scales/digits.yaml", "widths: [16, 32, 64]", "widths: [8, 16]")
+    edit(folder / "config/scales/digits.yaml", "widths: [8, 16, 32]", "widths: [8, 16]")
     edit(folder / "config/scales/digits.yaml", "epochs: {default: 10, 800: 30}", "epochs: {default: 3}")
     edit(folder / "config/scales/digits.yaml", "seeds: 5", "seeds: 3\nbaselines: []")
     edit(folder / "config/scales/digits.yaml", "batch_sizes: {default: 128,", "batch_sizes: {default: 126,")

@@ -154,7 +154,7 @@ def test_only_missing_baselines_are_jobs_and_finished_ones_are_staged_and_rows_o
     assert {str(evaluation_file(name)) for name in build.plan.baselines} <= set(small_files(done, [], False))
     rows = frame(done)
     assert set(rows.base) == {"untrained", "pixels"}
-    assert set(rows[rows.base == "untrained"].backbone) == {"conv 16-32-64", "conv 8-16-32"}
+    assert set(rows[rows.base == "untrained"].backbone) == {"conv 8-16-32", "conv 4-8-16"}
 
 
 def test_a_baseline_of_something_else_is_damage(root):

@@ -96,7 +96,9 @@ def judge(plan: PlannedTable, values: Values, answers: AllAnswers) -> list[Claim
     """
     metrics = list(dict.fromkeys([*plan["metrics"], *(claim["metric"] for claim in plan["claims"])]))
     tested = {
-        metric: t_tests([_of_claim(claim, metric, plan, values, answers) for claim in plan["claims"]])
+        metric: t_tests(
+            [_contrast(c["terms"], metric, plan, values, answers, f"claim '{c['id']}': ") for c in plan["claims"]]
+        )
         for metric in metrics
     }
     flat = [one for metric in metrics for one in tested[metric]]
@@ -139,13 +141,6 @@ def _in_view_of(low: set[tuple[str, str]], claim: PlannedClaim, one: Judgement) 
     return replace(one, verdict=NOT_ABOVE) if one.verdict == HOLDS and beaten else one
 
 
-def _of_claim(claim: PlannedClaim, metric: str, plan: PlannedTable, values: Values, answers: AllAnswers) -> Contrast:
-    try:
-        return _contrast(claim["terms"], metric, plan, values, answers)
-    except UserError as error:
-        raise UserError(f"claim '{claim['id']}': {error}") from None
-
-
 def over_images(terms: Sequence[Term], metric: str, answers: AllAnswers, seeds: int) -> tuple[Part, ...] | None:
     """What the choice of the test images adds to the variance of a sum of ``weight * cell``, over this many seeds.
 
@@ -169,11 +164,16 @@ def over_images(terms: Sequence[Term], metric: str, answers: AllAnswers, seeds: 
     return tuple(images_part(differences) for differences in sums.values())
 
 
-def _contrast(terms: Sequence[Term], metric: str, plan: PlannedTable, values: Values, answers: AllAnswers) -> Contrast:
+def _contrast(
+    terms: Sequence[Term], metric: str, plan: PlannedTable, values: Values, answers: AllAnswers, where: str = ""
+) -> Contrast:
     cells = {(row, column): by_seed for (row, column, other), by_seed in values.items() if other == metric}
     counts = {column["id"]: column.get("test_images") for column in plan["columns"]}
     images = [counts.get(term["column"]) for term in terms]
-    found = contrast(terms, cells, min(images) if all(images) else None)
+    try:
+        found = contrast(terms, cells, min(images) if all(images) else None)
+    except UserError as error:
+        raise UserError(f"{where}{error}") from None
     return replace(found, images=over_images(terms, metric, answers, found.n))
 
 
