@@ -44,7 +44,7 @@ try:
         cluster = Cluster(build, engine)
         frozen = freeze_build(build, cluster)
         engine.tell_jobs(f"plan={frozen}")
-    jobs = possible_jobs(build, on_node)
+    jobs = possible_jobs(build, on_node, cluster=cluster.requests is not None)
 except UserError as error:
     stop(error)
 
@@ -107,5 +107,6 @@ onstart:
         announce(root, outputs(engine.to_run()))
     except UserError as error:
         stop(error)
+    engine.keep_outputs_of_failed_jobs()
     if engine.on_one_machine:
         share_warm_processes()

@@ -19,6 +19,7 @@ from sslpairs.files import write_record
 from sslpairs.plan.paths import evaluation_file
 from sslpairs.plan.written import outdated
 from sslpairs.workflow.builds import make_build
+from sslpairs.workflow.jobs import evaluated_with_training
 
 ROOT = Path(__file__).parents[1]
 TABLE = "gps-augmentation"
@@ -34,7 +35,7 @@ PARTS = (
     ".gitignore",
     "environment.yml",
 )
-RULES = ("prepare_data", "pretrain", "retrain", "restore_run", "evaluate", "table", "figure")
+RULES = ("prepare_data", "pretrain", "pretrain_and_evaluate", "retrain", "restore_run", "evaluate", "table", "figure")
 
 
 # --- what a user does -----------------------------------------------------------------------------------------------
@@ -77,12 +78,14 @@ def planned(project: Path, table: str) -> dict[str, int]:
         "table": [("tables", table)],
         "figure": [("figures", figure) for figure in found.figures_of(table)],
     }
+    together = set(evaluated_with_training(found)[1]) & set(trained)
     counts = {
         "prepare_data": len(found.to_prepare) if trained or evaluated else 0,
-        "pretrain": len(trained) - len(again),
+        "pretrain": len(trained) - len(again) - len(together),
+        "pretrain_and_evaluate": len(together),
         "retrain": len(again),
         "restore_run": len(restored),
-        "evaluate": len(evaluated),
+        "evaluate": sum(found.plan.evaluations[name]["run"] not in together for name in evaluated),
     }
     for rule, products in written.items():
         counts[rule] = sum(bool(evaluated or outdated(found, *product)) for product in products)

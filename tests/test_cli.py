@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from projects import edit_key
 
 from sslpairs import cli
 from sslpairs.errors import UserError
@@ -28,6 +29,7 @@ def root(tmp_path) -> Path:
     shutil.copy(PROJECT / "data.dvc", tmp_path)
     path = tmp_path / "config/config.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"scale": "digits", "seeds": 2}))
+    edit_key(tmp_path, "scales/digits.yaml", "baselines", [])
     return tmp_path
 
 

@@ -314,7 +314,7 @@ def test_a_faster_gpu_halves_the_time_of_large_steps(build):
     images(build.root, *LARGE)
     run = run_of(build, "simclr")
     (slow, _), (fast, _) = (asked(build, gpu_tflops=speed).seconds(run) for speed in (1, 2))
-    assert fast == pytest.approx(slow / 2, rel=0.05)
+    assert fast == pytest.approx(slow / 2, rel=0.15)  # the rest is the launch of each step
 
 
 def test_a_receipt_of_a_like_run_says_what_an_epoch_takes(build):
@@ -703,7 +703,7 @@ def test_a_node_of_one_task_is_told_nothing_of_several(build, monkeypatch):
 def test_the_gpus_of_a_recipe_change_no_runs_id(root):
     before = plan(root)
     edit(root, "recipes/digits.yaml", "training.gpus", 4)
-    edit(root, "recipes/digits.yaml", "methods.byol.training", {"gpus": 2})
+    edit(root, "recipes/digits.yaml", "methods.byol.training", {"gpus": 2, "longer": 2})
     after = plan(root)
     assert list(after.runs) == list(before.runs)
     assert {(entry["label"], entry["gpus"]) for entry in after.runs.values()} == {

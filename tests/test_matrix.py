@@ -96,7 +96,7 @@ def without_gps(project: Path) -> None:
 
 def edited_and_reverted(project: Path) -> None:
     neighbours(project)
-    of_version_2("strategies/gps.py", "GPS")(project)
+    of_version_2("strategies/gps.py", "GPSSettings")(project)
     logic(project)
     git(project, "checkout", "--quiet", ".")
 
@@ -185,27 +185,27 @@ MATRIX = [
         code=True, bare="table 1, figure 1", pulled="table 1, figure 1", built=""),
     # what is trained
     row("a hyper-parameter of one method", neighbours,
-        bare="prepare_data 1, pretrain 4, evaluate 4, table 1, figure 1",
-        pulled="pretrain 4, evaluate 4, table 1, figure 1", built="pretrain 4, evaluate 4, table 1, figure 1"),
+        bare="prepare_data 1, pretrain_and_evaluate 4, table 1, figure 1",
+        pulled="pretrain_and_evaluate 4, table 1, figure 1", built="pretrain_and_evaluate 4, table 1, figure 1"),
     row("the learning rate of all", edits((RECIPE, "lr: 1.0e-3, reference_batch", "lr: 2.0e-3, reference_batch")),
-        bare="prepare_data 1, pretrain 8, evaluate 8, table 1, figure 1",
-        pulled="pretrain 8, evaluate 8, table 1, figure 1"),
-    row("the version of one method raised", of_version_2("strategies/gps.py", "GPS"),
-        code=True, bare="prepare_data 1, pretrain 4, evaluate 4, table 1, figure 1",
-        pulled="pretrain 4, evaluate 4, table 1, figure 1"),
+        bare="prepare_data 1, pretrain_and_evaluate 8, table 1, figure 1",
+        pulled="pretrain_and_evaluate 8, table 1, figure 1"),
+    row("the version of one method raised", of_version_2("strategies/gps.py", "GPSSettings"),
+        code=True, bare="prepare_data 1, pretrain_and_evaluate 4, table 1, figure 1",
+        pulled="pretrain_and_evaluate 4, table 1, figure 1"),
     row("a further seed", edits(("config/scales/digits.yaml", "seeds: 2", "seeds: 3")),
-        bare="prepare_data 1, pretrain 4, evaluate 4, table 1, figure 1",
-        pulled="pretrain 4, evaluate 4, table 1, figure 1"),
+        bare="prepare_data 1, pretrain_and_evaluate 4, table 1, figure 1",
+        pulled="pretrain_and_evaluate 4, table 1, figure 1"),
     # what is evaluated
     row("the k of kNN", knn,
         bare="prepare_data 1, restore_run 8, evaluate 8, table 1, figure 1",
         pulled="evaluate 8, table 1, figure 1", built="evaluate 8, table 1, figure 1"),
-    row("the version of kNN raised", of_version_2("protocols/knn.py", "KNN"),
+    row("the version of kNN raised", of_version_2("protocols/knn.py", "KNNSettings"),
         code=True, bare="prepare_data 1, restore_run 8, evaluate 8, table 1, figure 1",
         pulled="evaluate 8, table 1, figure 1"),
     row("the k of kNN, and a hyper-parameter of one method", together(knn, neighbours),
-        real=("bare",), bare="prepare_data 1, pretrain 4, restore_run 4, evaluate 8, table 1, figure 1",
-        pulled="pretrain 4, evaluate 8, table 1, figure 1"),
+        real=("bare",), bare="prepare_data 1, pretrain_and_evaluate 4, restore_run 4, evaluate 4, table 1, figure 1",
+        pulled="pretrain_and_evaluate 4, evaluate 4, table 1, figure 1"),
     row("the k of kNN, where no checkpoint was published", together(knn, unpublished),
         real=("bare",), bare="prepare_data 1, retrain 8, evaluate 8, table 1, figure 1",
         pulled="evaluate 8, table 1, figure 1"),
@@ -220,11 +220,11 @@ MATRIX = [
         bare="table 1, figure 1", pulled="table 1, figure 1", built="table 1, figure 1"),
     # a table of which only the guides, SimCLR with either seed, are trained and published
     row("nothing, for a table of guided methods", nothing, target="spps-methods",
-        real=("bare",), bare="prepare_data 1, pretrain 8, restore_run 2, evaluate 8, table 1",
-        pulled="pretrain 8, evaluate 8, table 1"),
+        real=("bare",), bare="prepare_data 1, pretrain_and_evaluate 8, restore_run 2, table 1",
+        pulled="pretrain_and_evaluate 8, table 1"),
     row("a hyper-parameter of the guides' method, for the same table", simclr, target="spps-methods",
-        bare="prepare_data 1, pretrain 10, evaluate 8, table 1",
-        pulled="pretrain 10, evaluate 8, table 1"),
+        bare="prepare_data 1, pretrain_and_evaluate 10, table 1",
+        pulled="pretrain_and_evaluate 10, table 1"),
 ]
 # fmt: on
 
@@ -370,7 +370,7 @@ def test_a_changed_data_set_is_fetched_first_and_then_trained_on_and_changed_bac
         return planned(project, TABLE)
 
     clones = [bare(original, tmp_path / "bare"), pulled(original, tmp_path / "pulled")]
-    everything = {"pretrain": 8, "evaluate": 8, "table": 1, "figure": 1}
+    everything = {"pretrain_and_evaluate": 8, "table": 1, "figure": 1}
     assert side_by_side(lambda project: change(project, 50, 40), clones) == [everything, everything]
     assert jobs(clones[1], TABLE) == everything
     assert change(clones[0], 40, 50) == {"table": 1, "figure": 1}

@@ -232,8 +232,8 @@ def test_words_about_a_recipe_are_no_part_of_a_run(root):
     ("key", "value", "test"),
     [
         ("batch_sizes.256", 32, lambda run: run["spec"]["batch_size"] == 64),
-        ("backbones.resnet18", {"kind": "convnet", "widths": [8]}, lambda run: run["backbone"] == "conv 16-32-64"),
-        ("epochs.default", 31, lambda run: run["spec"]["epochs"] == 10),
+        ("backbones.resnet18", {"kind": "convnet", "widths": [8]}, lambda run: run["backbone"] == "conv 4-8-16"),
+        ("epochs.default", 31, lambda run: run["spec"]["epochs"] in (10, 20)),
         ("datasets.TinyImageNet", "digits", lambda run: run["dataset"] == "other"),
     ],
 )
@@ -359,7 +359,9 @@ def test_a_spec_holds_every_value_of_what_it_uses_and_no_trace_of_what_it_does_n
         assert list(spec["method"]) == [label.base]
         assert list(spec["strategies"]) == list(label.strategies)
         method = dict(recipe["methods"][label.base])
-        assert method.pop("training") is None
+        change = method.pop("training") or {"longer": None}
+        assert {name for name, value in change.items() if value is not None} <= {"longer"}
+        assert spec["epochs"] == 10 * (change["longer"] or 1)
         own = method.pop("strategies")
         assert spec["method"][label.base] == method
         assert spec["augmentation"] == recipe["augmentations"][entry["augmentation"]]
@@ -404,7 +406,7 @@ def test_what_a_method_does_otherwise_is_in_the_spec_and_only_where_it_applies(r
 
 def test_a_training_change_that_says_what_holds_anyway_is_the_same_run(root):
     before = plan(root)
-    edit(root, RECIPE, "methods.byol.training", {"augmentation": "strong"})
+    edit(root, RECIPE, "methods.byol.training", {"augmentation": "strong", "longer": 2})
     assert plan(root).runs == before.runs
 
 
@@ -674,7 +676,7 @@ def test_a_table_that_the_scale_cannot_plan_is_left_out_when_nobody_asked_for_it
     made = plan(root, papers="gps")
     assert "mixco-tinyimagenet" not in made.tables
     assert not any(figure["paper"] == "mixco" for figure in made.figures.values())
-    assert not any(entry["backbone"] == "conv 16-32-64" for entry in made.runs.values()), "nor are its runs"
+    assert not any(entry["backbone"] == "conv 4-8-16" for entry in made.runs.values()), "nor are its runs"
     with pytest.raises(UserError, match="'nowhere'"):
         plan(root, papers="mixco")
 
@@ -1049,7 +1051,7 @@ def test_a_run_costs_what_the_most_alike_runs_cost_and_more_epochs_cost_in_propo
     assert estimate(alike) == (pytest.approx(60.0), 0)
     assert estimate(alike, epochs=3) == (pytest.approx(180.0), 0)
     assert estimate(other_batch) == (pytest.approx(40.0), 0)
-    assert estimate(other_method) == (pytest.approx(40.0), 0)
+    assert estimate(other_method) == (pytest.approx(80.0), 0), "of twice the epochs"
     assert estimate(other_data, alike) == (pytest.approx(60.0), 1), "other data say nothing"
 
 

@@ -119,7 +119,7 @@ def test_utf_16_with_its_mark_is_read_and_mistakes_in_it_have_a_line(root):  # n
     path = root / "config" / CONFIG
     text = path.read_text()
     path.write_bytes(text.encode("utf-16"))
-    assert read_config(root).settings.seeds == [0, 1, 2]
+    assert read_config(root).settings.seeds == [0, 1, 2, 3, 4]
     path.write_bytes(text.replace("device: auto", "device: coda").encode("utf-16"))
     assert error(root).startswith("config/config.yaml:9: device: 'coda' is not a device")
 

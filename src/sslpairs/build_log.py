@@ -20,7 +20,8 @@ from sslpairs.workflow.builds import unknown_target
 
 _NOISE = re.compile(
     "Select jobs to execute|Execute [0-9]+ jobs|Building DAG of jobs|Using shell|Conda environments: ignored|"
-    "Assuming unrestricted shared filesystem|Complete log|Job [0-9]+ has been submitted|Elapsed time|This was a dry-run"
+    "Assuming unrestricted shared filesystem|Complete log|Job [0-9]+ has been submitted|Elapsed time|This was a dry-run|"
+    "--keep-incomplete mode is set"
 )
 _NO_RULE = re.compile(r"No rule to produce (\S+) \(if you use input functions")
 _FACT = re.compile(r"^\S+ \S+ INFO (.*)$")
@@ -63,10 +64,10 @@ class BuildFormatter(DefaultFormatter):
             return self._error(facts)
         if match := _NO_RULE.search(str(facts["msg"] or "")):
             return f"error: {unknown_target(self.build, match[1]) or match[0]}"
-        if event == LogEvent.ERROR or record.levelno >= logging.WARNING:
-            return super().format(record)
         if event in _SILENT or _NOISE.match(str(facts["msg"] or "")):
             return ""
+        if event == LogEvent.ERROR or record.levelno >= logging.WARNING:
+            return super().format(record)
         return super().format(record)
 
     def _finished(self, job: int) -> str:
@@ -103,7 +104,7 @@ class BuildFormatter(DefaultFormatter):
         )
 
 
-_LONG = {"pretrain", "retrain", "evaluate"}
+_LONG = {"pretrain", "pretrain_and_evaluate", "retrain", "evaluate"}
 """Rules of which one job must have ended before the remaining time is known; the others take seconds."""
 _SILENT = {
     LogEvent.PROGRESS,

@@ -27,6 +27,32 @@ rule pretrain:
         "{params.launch}sslpairs train {wildcards.run:q}{params.device} --log {log:q}"
 
 
+# On one machine, the training of a new run also makes its evaluation.
+rule pretrain_and_evaluate:
+    input:
+        lambda wildcards: trained_from(build, wildcards.run),
+    output:
+        checkpoint="results/runs/{run}/checkpoint.pt",
+        metrics="results/runs/{run}/metrics.csv",
+        receipt="results/runs/{run}/run.json",
+        evaluation=f"results/evals/{{run}}/{jobs.key}.json",
+    log:
+        "logs/runs/{run}.log",
+    wildcard_constraints:
+        run=jobs.train_and_evaluate,
+    conda:
+        "../../environment.yml"
+    threads: lambda wildcards: build.threads(wildcards.run)
+    resources:
+        job_slots=1,
+    params:
+        key=jobs.key,
+    message:
+        "trained and evaluated {wildcards.run}"
+    shell:
+        "sslpairs train {wildcards.run:q} --evaluate {params.key:q} --log {log:q}"
+
+
 # A finished run whose checkpoint is needed, is missing, and was never published. Its receipt is not an output: Snakemake
 # removes outputs before a job and after a failure, but the receipt is kept until the new weights are complete.
 rule retrain:

@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,6 +30,9 @@ from sslpairs.distributed.processes import World, process_group, under_torchrun
 from sslpairs.errors import UserError
 from sslpairs.locks import exclusive
 from sslpairs.words import duration
+
+if TYPE_CHECKING:
+    from sslpairs.plan.build import Build
 
 
 @app.command(rich_help_panel=BUILD)
@@ -61,6 +64,9 @@ def train(
     frozen: PlanFile = None,
     log_file: LogFile = None,
     force: Annotated[bool, typer.Option("--force", help="Train again even if there is a receipt.")] = False,
+    evaluation: Annotated[
+        str | None, typer.Option("--evaluate", metavar="KEY", help="Then make this evaluation of it, too.")
+    ] = None,
     device: Device = None,
 ) -> None:
     """Train one run and write checkpoint, metrics and receipt; uses as many GPUs as its recipe specifies."""
@@ -69,7 +75,8 @@ def train(
     if build:
         entry = known(run, build.plan.runs, "run")
         words = ["train", run, *(word for choice in sets for word in ("--set", choice)), *["--force"] * force]
-        for option, value in (("--plan", frozen), ("--log", log_file), ("--device", device)):
+        options = {"--plan": frozen, "--log": log_file, "--evaluate": evaluation, "--device": device}
+        for option, value in options.items():
             words += [option, str(value)] * bool(value)
         relaunch_under_torchrun(entry["gpus"], device or build.plan.settings["device"], words, run)
     with process_group() as world:
@@ -78,31 +85,36 @@ def train(
         build = build or open_build(sets, frozen)
         entry = known(run, build.plan.runs, "run")
         with _run_to_train(build, run, force, world) as wanted:
-            if not world.broadcast(lambda: wanted):
-                return
-            from sslpairs.training.run import train as train_run
+            if world.broadcast(lambda: wanted):
+                from sslpairs.training.run import train as train_run
 
-            scale = build.plan.scale
-            with Progress(run, quiet=log_file is not None) as progress:
-                receipt = train_run(
-                    run,
-                    entry,
-                    build.root,
-                    device or build.plan.settings["device"],
-                    scale["threads"],
-                    progress if world.is_rank_zero else None,
-                    force,
-                    compiled=scale["compile"],
-                    git=build.plan.git,
-                )
+                scale = build.plan.scale
+                with Progress(run, quiet=log_file is not None) as progress:
+                    receipt = train_run(
+                        run,
+                        entry,
+                        build.root,
+                        device or build.plan.settings["device"],
+                        scale["threads"],
+                        progress if world.is_rank_zero else None,
+                        force,
+                        compiled=scale["compile"],
+                        git=build.plan.git,
+                    )
+            else:
+                receipt = None
     if not world.is_rank_zero:
         return
-    settle_dates(build, build.training_inputs(run))
-    _say_done(
-        log_file,
-        f"trained {run}: {receipt['spec']['epochs']} epochs in {duration(receipt['timing']['seconds'])}, "
-        f"loss {receipt['loss']:.4f}, online {receipt['online']['last']:.1f} %",
-    )
+    facts = []
+    if receipt:
+        settle_dates(build, build.training_inputs(run))
+        facts = [f"{receipt['spec']['epochs']} epochs in {duration(receipt['timing']['seconds'])}"]
+        facts += [f"loss {receipt['loss']:.4f}", f"online {receipt['online']['last']:.1f} %"]
+    if evaluation:
+        log.info("trained: %s", ", ".join(facts) or "before")
+        facts += [_evaluate(build, f"{run}/{evaluation}", device)]
+    if facts:
+        _say_done(log_file, f"trained {run}: {', '.join(facts)}")
 
 
 def _say_done(log_file: Path | None, text: str) -> None:
@@ -148,20 +160,26 @@ def evaluate(
         raise UserError(
             f"'{run}' has no evaluation{f' {key}' if key else ''} in this plan: it is only a guide for other runs"
         )
+    for entry in entries:
+        _say_done(log_file, f"evaluated {run}: {_evaluate(build, f'{run}/' + entry['key'], device)}")
+
+
+def _evaluate(build: "Build", name: str, device: str | None) -> str:
+    """Make an evaluation of the plan, and return its numbers in words."""
     from sslpairs.evaluation.evaluate import evaluate as evaluate_run
 
-    for entry in entries:
-        result = evaluate_run(
-            run,
-            entry["key"],
-            entry["protocols"],
-            build.root,
-            device or build.plan.settings["device"],
-            build.plan.scale["threads"],
-            (entry["dataset"], entry["content"]) if "dataset" in entry else None,
-        )
-        _say_done(log_file, f"evaluated {run}: {_numbers(result)}")
-        settle_dates(build, build.evaluation_inputs(f"{run}/{entry['key']}"))
+    entry = known(name, build.plan.evaluations, "evaluation")
+    result = evaluate_run(
+        entry["run"],
+        entry["key"],
+        entry["protocols"],
+        build.root,
+        device or build.plan.settings["device"],
+        build.plan.scale["threads"],
+        (entry["dataset"], entry["content"]) if "dataset" in entry else None,
+    )
+    settle_dates(build, build.evaluation_inputs(name))
+    return _numbers(result)
 
 
 def _numbers(result: dict[str, Any]) -> str:

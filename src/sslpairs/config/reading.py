@@ -30,6 +30,7 @@ RULES = (
     "figure",
     "prepare_data",
     "pretrain",
+    "pretrain_and_evaluate",
     "provenance",
     "restore_run",
     "retrain",

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,27 +24,50 @@ class Jobs:
 
     prepare: str
     train: str
+    train_and_evaluate: str
     retrain: str
     restore: str
     evaluate: str
     baseline: str
+    key: str
+    """Key of the evaluations that are made with their training."""
 
 
-def possible_jobs(build: Build, on_node: bool) -> Jobs:
+def possible_jobs(build: Build, on_node: bool, cluster: bool = False) -> Jobs:
     """Return the constraints under which only missing files are jobs.
 
     On a cluster's node nothing is checked: the job is given, and thousands of jobs would each read thousands of receipts.
     """
     if on_node:
-        return Jobs(*["[^/]+(/[^/]+)?"] * 6)
+        return Jobs(*["[^/]+(/[^/]+)?"] * 7, key="none")
+    key, together = ("none", []) if cluster else evaluated_with_training(build)
+    later = set(build.to_evaluate) - {f"{run}/{key}" for run in together}
     return Jobs(
         any_of(build.to_prepare),
-        any_of(set(build.to_train) - set(build.to_retrain), build.plan.runs),
+        any_of(set(build.to_train) - set(build.to_retrain) - set(together), build.plan.runs),
+        any_of(together),
         any_of(build.to_retrain),
         any_of(build.to_restore),
-        f"(?!({'|'.join(TITLES)})-)({any_of(build.to_evaluate, build.evaluations)})",  # baselines are in the same folder
+        f"(?!({'|'.join(TITLES)})-)({any_of(later, build.evaluations)})",  # baselines are in the same folder
         any_of(build.to_measure),
+        key,
     )
+
+
+def evaluated_with_training(build: Build) -> tuple[str, list[str]]:
+    """Return the most frequent key of the evaluations that the chosen tables lack, and the new runs of which it is the only one: on one
+    machine their training's job makes it, too, since data, network and libraries are there."""
+    trained, evaluations, _ = build.needs(build.plan.selected)
+    new = {run for run in trained if run not in build.to_retrain and build.plan.runs[run]["gpus"] == 1}
+    lacking = Counter(build.plan.evaluations[name]["run"] for name in build.to_evaluate)
+    entries = [build.plan.evaluations[name] for name in evaluations]
+    entries = [
+        entry for entry in entries if entry["run"] in new and lacking[entry["run"]] == 1 and "dataset" not in entry
+    ]
+    if not entries:
+        return "none", []
+    key, _ = Counter(entry["key"] for entry in entries).most_common(1)[0]
+    return key, [entry["run"] for entry in entries if entry["key"] == key]
 
 
 def trained_from(build: Build, run: str) -> list[str]:

@@ -61,6 +61,10 @@ class Engine:
         """Force the jobs that make these files, whatever times and checksums say."""
         self._workflow.dag.forcefiles.update(files)
 
+    def keep_outputs_of_failed_jobs(self) -> None:
+        """A training's job may fail in its evaluation; its weights are complete then. Incomplete files never get their names."""
+        self._workflow.execution_settings.keep_incomplete = True
+
     def attempts(self, rules: Iterable[str], more: int) -> None:
         """Give the jobs of some rules more attempts than the profile does."""
         for rule in rules:
