@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from chaos import processes, storm
-from projects import TABLE, build, built, edit, say, wait_for
+from projects import TABLE, build, built, edit, planned, say, wait_for
 
 from sslpairs.data.record import BEFORE, record, recorded
 from sslpairs.errors import UserError
@@ -430,6 +430,25 @@ def test_jobs_end_when_their_build_is_killed(project):
     killed.wait()
     wait_for(lambda: not processes(project))
     assert list(project.glob("results/runs/*/last.ckpt")), "no training had come to its end"
+
+
+@pytest.mark.slow
+def test_weights_stay_where_their_evaluation_fails_in_the_same_job(project):
+    edit(project / "config/recipes/digits.yaml", "neighbours: 5", "neighbours: 6")  # of GPS: its two runs a seed are new
+    before, file = set(runs(project)), project / "src/sslpairs/evaluation/evaluate.py"
+    whole = file.read_text()
+    edit(file, '    configure_process(threads)\n', '    raise UserError("made to fail")\n')
+    edit(file, "import torch\n", "import torch\nfrom sslpairs.errors import UserError\n")
+    done = build(project, TABLE)
+    assert done.returncode
+    assert all("made to fail" in line for line in errors(done)), done.stdout + done.stderr
+    new = set(runs(project)) - before
+    assert len(new) == 4
+    assert all(is_whole(run, project) for run in new)
+    file.write_text(whole)
+    assert planned(project, TABLE) == {"evaluate": 4, "table": 1, "figure": 1}
+    done = build(project, TABLE)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.slow

@@ -109,9 +109,9 @@ def train(
     if receipt:
         settle_dates(build, build.training_inputs(run))
         facts = [f"{receipt['spec']['epochs']} epochs in {duration(receipt['timing']['seconds'])}"]
-        facts += [f"loss {receipt['loss']:.4f}", f"online {receipt['online']['last']:.1f} %"]
+        facts += [f"loss {receipt['loss']:.4f}"]
+        facts += [] if evaluation else [f"online {receipt['online']['last']:.1f} %"]
     if evaluation:
-        log.info("trained: %s", ", ".join(facts) or "before")
         facts += [_evaluate(build, f"{run}/{evaluation}", device)]
     if facts:
         _say_done(log_file, f"trained {run}: {', '.join(facts)}")
