@@ -25,6 +25,7 @@ try:
         table_inputs,
         trained_from,
     )
+    from sslpairs.workflow.report import Opening
 except UserError as error:  # a method or strategy without its counterpart
     stop(error)
 
@@ -57,6 +58,9 @@ if build.plan.settings["jobs"] != "all":
 
 
 report: "workflow/report/workflow.rst"
+
+
+config["opening"] = Opening(build)
 
 
 rule all:
