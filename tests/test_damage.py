@@ -434,10 +434,12 @@ def test_jobs_end_when_their_build_is_killed(project):
 
 @pytest.mark.slow
 def test_weights_stay_where_their_evaluation_fails_in_the_same_job(project):
-    edit(project / "config/recipes/digits.yaml", "neighbours: 5", "neighbours: 6")  # of GPS: its two runs a seed are new
+    edit(
+        project / "config/recipes/digits.yaml", "neighbours: 5", "neighbours: 6"
+    )  # of GPS: its two runs a seed are new
     before, file = set(runs(project)), project / "src/sslpairs/evaluation/evaluate.py"
     whole = file.read_text()
-    edit(file, '    configure_process(threads)\n', '    raise UserError("made to fail")\n')
+    edit(file, "    configure_process(threads)\n", '    raise UserError("made to fail")\n')
     edit(file, "import torch\n", "import torch\nfrom sslpairs.errors import UserError\n")
     done = build(project, TABLE)
     assert done.returncode

@@ -167,7 +167,7 @@ def test_status_shows_what_trains_now_with_its_epoch_and_the_time_left(root, mon
     assert (entry["run"], entry["epoch"], entry["epochs"]) == (run, 1, epochs)
     assert entry["seconds_left"] > 0
     (row,) = [row for row in found["rows"] if row["table"] == "clae-main"]
-    assert (row["runs"], row["training"], row["missing"]) == (18, 1, 17)
+    assert (row["runs"], row["training"], row["missing"]) == (30, 1, 29)
     assert "training:" not in said(monkeypatch, "status")[0]
 
 
@@ -182,7 +182,7 @@ def test_failed_evaluations_are_shown_as_failed_trainings_are(root, monkeypatch)
         f"failed: {evaluation} (logs/evals/{evaluation}.log)\n    2026-01-01 00:00:01 ERROR error: batch_size" in text
     )
     (line,) = frames(text)[1:]
-    assert [word.strip() for word in line.split("│")[1:6]] == ["clae-main", "18", "0", "18", "1"]
+    assert [word.strip() for word in line.split("│")[1:6]] == ["clae-main", "30", "0", "30", "1"]
     log.write_text(log.read_text() + "2026-01-01 00:00:02 INFO again\n")
     assert "failed" not in said(monkeypatch, "status")[0]
 

@@ -120,15 +120,13 @@ class Build:
     @cached_property
     def evaluated(self) -> set[str]:
         """Evaluations of the plan that are done for the checkpoint that the receipt names, and baselines that are done."""
-        expected = {name: identity(entry) for name, entry in self.plan.baselines.items()}
-        for name in self.evaluations:
-            if receipt := self.receipts.get(self.plan.evaluations[name]["run"]):
-                expected[name] = receipt["checkpoint"]["sha256"]
         done = set()
-        for name, weights in expected.items():
-            evaluation = self.evaluation(name)
-            if evaluation is None:
+        for name in (*self.evaluations, *self.plan.baselines):
+            evaluation, baseline = self.evaluation(name), self.plan.baselines.get(name)
+            receipt = None if baseline else self.receipts.get(self.plan.evaluations[name]["run"])
+            if evaluation is None or not (baseline or receipt):
                 continue
+            weights = identity(baseline) if baseline else receipt["checkpoint"]["sha256"]
             if (evaluation.key, evaluation.checkpoint) == (name.rpartition("/")[2], weights):
                 done.add(name)
             else:
