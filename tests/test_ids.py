@@ -64,6 +64,7 @@ def test_the_tables_whose_results_come_with_the_repository_need_no_training_and_
         for replicate in cell["replicates"]
     }
     assert len(runs) == len(keys) == 84
+    assert build.to_measure == [], "nor a baseline"
     declared = TypeAdapter(Receipt)
     for run in runs:
         receipt = read_receipt(run, ROOT)
