@@ -3,7 +3,6 @@
 import re
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,9 +16,10 @@ from sslpairs.config.protocols.knn import KNNSettings
 from sslpairs.config.protocols.linear import LinearSettings
 from sslpairs.config.reading import read_config
 from sslpairs.data.arrays import load
+from sslpairs.data.images import Resident
 from sslpairs.data.prepare import prepare
 from sslpairs.errors import UserError
-from sslpairs.evaluation import knn, linear
+from sslpairs.evaluation import baselines, knn, linear
 from sslpairs.evaluation.baselines import measure_baseline, pixels
 from sslpairs.evaluation.encoded import Encoded
 from sslpairs.files import write_record
@@ -79,14 +79,18 @@ def test_a_baseline_is_the_evaluation_of_pixels_or_of_the_network_with_which_eve
 
 def test_large_images_are_averaged_down_before_their_pixels_are_compared():
     images = torch.randint(0, 256, (5, 3, 64, 48), dtype=torch.uint8)
-    found = pixels(32)(SimpleNamespace(shape=images.shape, blocks=lambda size: images.split(2)))
+    found = pixels(32, block=2)(Resident(images))
     assert found.shape == (5, 3 * 32 * 32)
     rows = images.double().div(255).unflatten(2, (32, 2)).mean(3)
     torch.testing.assert_close(found.double().view(5, 3, 32, 32)[..., 0], rows[..., :2].mean(3), atol=1e-6, rtol=0)
     small = images[..., :20, :20]
-    assert torch.equal(
-        pixels(32)(SimpleNamespace(shape=small.shape, blocks=lambda size: [small])), small.flatten(1) / 255
-    )
+    assert torch.equal(pixels(32)(Resident(small)), small.flatten(1) / 255)
+
+
+def test_pixels_that_do_not_fit_are_told_with_a_remedy(monkeypatch):
+    monkeypatch.setattr(baselines, "free_on", lambda device: 100)
+    with pytest.raises(UserError, match=r"the pixels of 5 images take .* leave 'pixels' out of the scale's baselines"):
+        pixels(32)(Resident(torch.zeros(5, 1, 8, 8, dtype=torch.uint8)))
 
 
 # --- planned --------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Measure a baseline: raw pixels, or the untrained network of a seed."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from sslpairs.backbones.features import features
 from sslpairs.config.backbones import Backbone
 from sslpairs.data.arrays import ImageData, load
 from sslpairs.data.images import Images
+from sslpairs.data.memory import free_on, in_bytes
 from sslpairs.distributed.device import configure_process, describe, pick_device
+from sslpairs.errors import UserError
 from sslpairs.evaluation.encoded import Encoded
 from sslpairs.evaluation.evaluate import measure
 from sslpairs.files import write_record
@@ -61,10 +64,17 @@ def untrained(spec: dict[str, Any], data: ImageData, device: torch.device):
 
 
 def pixels(side: int, block: int = 1024):
-    """Pixels on the scale 0 to 1, float32 ``[N, CHW]``; images of more than ``side`` pixels a side are averaged down to it."""
+    """Pixels on the scale 0 to 1, float32 ``[N, CHW]``; images of more than ``side`` pixels a side are averaged down to it. ``UserError``
+    if they do not fit."""
 
     def embed(images: Images) -> Tensor:
         size = [min(length, side) for length in images.shape[2:]]
+        needed, free = 4 * len(images) * images.shape[1] * math.prod(size), free_on(images.device)
+        if needed > free:
+            raise UserError(
+                f"the pixels of {len(images):,} images take {in_bytes(needed)}, but {images.device} has {in_bytes(free)} free; leave "
+                "'pixels' out of the scale's baselines"
+            )
         return torch.cat([F.adaptive_avg_pool2d(part.float() / 255, size).flatten(1) for part in images.blocks(block)])
 
     return embed
