@@ -63,7 +63,7 @@ def _queued(root: Path) -> list[tuple[str, str]]:
 def _output_of(comment: str) -> set[str]:
     """Output files of a job, from the comment set by the executor."""
     rule, _, wildcards = comment.removeprefix("rule_").partition("_wildcards_")
-    if rule == "evaluate":
+    if rule in ("evaluate", "baseline"):
         run, _, key = wildcards.rpartition("_")
         return {str(evaluation_file(f"{run}/{key}"))}
     return {str(checkpoint_file(wildcards))}
