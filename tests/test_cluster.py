@@ -937,8 +937,8 @@ def test_what_a_job_makes_is_read_from_the_comment_that_the_executor_gives_it(ru
         assert slurm._output_of(f"rule_{rule}_wildcards_{words}") == {f"results/runs/{run}/checkpoint.pt"}
     for name in build.plan.evaluations:
         words = get_job_wildcards(SimpleNamespace(wildcards=[name]))
-        for rule in ("evaluate", "baseline"):
-            assert slurm._output_of(f"rule_{rule}_wildcards_{words}") == {f"results/evals/{name}.json"}
+        for evaluating in ("evaluate", "baseline"):
+            assert slurm._output_of(f"rule_{evaluating}_wildcards_{words}") == {f"results/evals/{name}.json"}
 
 
 # --- several processes ----------------------------------------------------------------------------------------------
