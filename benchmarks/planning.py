@@ -81,7 +81,10 @@ def copy_project(project: Path, scale: str, seeds: int) -> None:
 
 def finish(project: Path) -> dict[str, int]:
     """Everything finished, with older files behind newer ones; counts of what there is."""
+    from sslpairs.config.protocols import PROTOCOLS
     from sslpairs.files import sha256_text, write_record
+    from sslpairs.plan.baselines import identity
+    from sslpairs.plan.build import Build
     from sslpairs.plan.paths import ENDINGS, evaluation_file, run_folder
     from sslpairs.plan.written import made_from, seal
     from sslpairs.workflow.builds import make_build
@@ -118,17 +121,17 @@ def finish(project: Path) -> dict[str, int]:
         write_record(folder / "run.json", receipt)
         for path in folder.iterdir():
             dated(path, 400)
-    for name, entry in plan.evaluations.items():
+    weights = {name: sha256_text(entry["run"]) for name, entry in plan.evaluations.items()}
+    weights |= {name: identity(entry) for name, entry in plan.baselines.items()}
+    for name, checkpoint in weights.items():
+        entry = plan.evaluations.get(name) or plan.baselines[name]
         path = project / evaluation_file(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        protocols = {
-            "linear": {"top1": 94.0, "top5": 99.0, "best_top1": 94.5, "best_epoch": 9},
-            "online": {"top1": 93.0, "best_top1": 93.5, "best_epoch": 8},
-            "knn": {"top1": 92.0, "top5": 98.0},
-        }
+        protocols = {protocol: dict.fromkeys(PROTOCOLS[protocol].metrics, 94.0) for protocol in entry["protocols"]}
         settings = {protocol: found for protocol, found in entry["protocols"].items() if found}
-        facts = {"format": 2, "run": entry["run"], "key": entry["key"], "protocols": protocols, "settings": settings}
-        write_record(path, facts | {"checkpoint": sha256_text(entry["run"]), "code": "made up"})
+        run, _, key = name.partition("/")
+        facts = {"format": 2, "run": run, "key": key, "protocols": protocols, "settings": settings}
+        write_record(path, facts | {"checkpoint": checkpoint, "code": "made up"})
         dated(path, 300)
     outputs = [file for table in plan.tables for file in build.outputs(table)]
     for file in (*outputs, build.provenance_file()):
@@ -136,6 +139,7 @@ def finish(project: Path) -> dict[str, int]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("made up")
         dated(path, 100)
+    build = Build(plan, project)  # sees the records
     for kind in ENDINGS:
         for name in getattr(plan, kind):
             seal(build, kind, name, project / build.stem(kind, name), made_from(build, kind, name))

@@ -1082,6 +1082,14 @@ def test_what_a_gpu_took_says_nothing_of_a_processor(root):
     assert estimating.estimate(Build(on_gpu, root), [second]) == (pytest.approx(1.0), 0)
 
 
+def test_which_file_has_a_protocol_is_looked_up_not_searched_for(root, monkeypatch):
+    """With thousands of runs, a list of all evaluations at each of them takes minutes."""
+    build = Build(plan(root), root)
+    _ = build.parts
+    monkeypatch.setattr(Build, "evaluations", property(lambda self: pytest.fail("listed")))
+    assert all(build.sources(name) == [name] for name in build.plan.evaluations)
+
+
 # --- wildcard constraints -----------------------------------------------------------------------------------------
 
 
@@ -1103,6 +1111,16 @@ def test_when_everything_is_to_be_done_the_form_is_enough(names):
     assert all(re.fullmatch(pattern, name) for name in names)
     assert not re.fullmatch(pattern, "a/b/c")
     assert names[0] not in pattern
+
+
+@pytest.mark.parametrize("folder", ["", "/0123"])
+def test_where_nearly_everything_is_to_be_done_the_pattern_names_the_rest(folder):
+    everything = [f"run{number:02}-0a{folder}" for number in range(40)]
+    pattern = any_of(everything[3:], everything)
+    assert [name for name in everything if not re.fullmatch(pattern, name)] == everything[:3]
+    found = re.compile(f"results/(?P<run>{pattern})\\.json")
+    assert [name for name in everything if not found.fullmatch(f"results/{name}.json")] == everything[:3]
+    assert everything[5] not in pattern
 
 
 # --- fingerprints of code -----------------------------------------------------------------------------------------

@@ -102,16 +102,21 @@ class Build:
         return True
 
     @property
-    def evaluations(self) -> list[str]:
-        """Evaluations of the plan that are files, one per job; see ``plan/evaluations.py``."""
+    def parts(self) -> dict[str, dict[str, str]]:
+        """Evaluations that are spread over several files; see ``plan/evaluations.py``."""
         if self.plan.parts is None:
             self.plan.parts = find_parts(self)
-        return [name for name in self.plan.evaluations if name not in self.plan.parts]
+        return self.plan.parts
+
+    @property
+    def evaluations(self) -> list[str]:
+        """Evaluations of the plan that are files, one per job."""
+        parts = self.parts
+        return [name for name in self.plan.evaluations if name not in parts]
 
     def source(self, evaluation: str, protocol: str) -> str:
         """Return the evaluation that contains, or will contain, a protocol of this one."""
-        _ = self.evaluations  # locates the parts
-        return self.plan.parts.get(evaluation, {}).get(protocol, evaluation)
+        return self.parts.get(evaluation, {}).get(protocol, evaluation)
 
     def sources(self, evaluation: str) -> list[str]:
         """Return all evaluations that contain parts of this one."""

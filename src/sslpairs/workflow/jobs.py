@@ -45,7 +45,7 @@ def possible_jobs(build: Build, on_node: bool, cluster: bool = False) -> Jobs:
     return Jobs(
         any_of(build.to_prepare),
         any_of(set(build.to_train) - set(build.to_retrain) - set(together), build.plan.runs),
-        any_of(together),
+        any_of(together, build.plan.runs),
         any_of(build.to_retrain),
         any_of(build.to_restore),
         f"(?!({'|'.join(TITLES)})-)({any_of(later, build.evaluations)})",  # baselines are in the same folder
