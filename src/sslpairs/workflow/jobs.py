@@ -42,22 +42,23 @@ def possible_jobs(build: Build, on_node: bool, cluster: bool = False) -> Jobs:
         return Jobs(*["[^/]+(/[^/]+)?"] * 7, key="none")
     key, together = ("none", []) if cluster else evaluated_with_training(build)
     later = set(build.to_evaluate) - {f"{run}/{key}" for run in together}
+    trained = f"(?!({'|'.join(TITLES)})-)"  # the evaluations of baselines are in the same folder
     return Jobs(
         any_of(build.to_prepare),
         any_of(set(build.to_train) - set(build.to_retrain) - set(together), build.plan.runs),
-        any_of(together, build.plan.runs),
+        f"{trained}({any_of(together, build.plan.runs)})",
         any_of(build.to_retrain),
         any_of(build.to_restore),
-        f"(?!({'|'.join(TITLES)})-)({any_of(later, build.evaluations)})",  # baselines are in the same folder
+        f"{trained}({any_of(later, build.evaluations)})",
         any_of(build.to_measure),
         key,
     )
 
 
 def evaluated_with_training(build: Build) -> tuple[str, list[str]]:
-    """Return the most frequent key of the evaluations that the chosen tables lack, and the new runs of which it is the only one: on one
+    """Return the most frequent key of the evaluations that the plan's tables lack, and the new runs of which it is the only one: on one
     machine their training's job makes it, too, since data, network and libraries are there."""
-    trained, evaluations, _ = build.needs(build.plan.selected)
+    trained, evaluations, _ = build.needs(build.plan.tables)
     new = {run for run in trained if run not in build.to_retrain and build.plan.runs[run]["gpus"] == 1}
     lacking = Counter(build.plan.evaluations[name]["run"] for name in build.to_evaluate)
     entries = [build.plan.evaluations[name] for name in evaluations]
