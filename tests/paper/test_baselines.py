@@ -151,7 +151,9 @@ def test_only_missing_baselines_are_jobs_and_finished_ones_are_staged_and_rows_o
     assert re.fullmatch(jobs.baseline, one)
     assert not re.fullmatch(jobs.evaluate, one), "two rules for one file"
     assert not re.fullmatch(jobs.train_and_evaluate, one.partition("/")[0]), "two rules for one file"
-    assert re.fullmatch(jobs.evaluate, next(iter(build.plan.evaluations)))
+    run, _, key = next(iter(build.plan.evaluations)).partition("/")
+    assert jobs.key == key
+    assert re.fullmatch(jobs.train_and_evaluate, run), "made with its training"
     measure_all(build)
     done = Build(build.plan, root)
     assert done.to_measure == []
