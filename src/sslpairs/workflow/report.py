@@ -1,6 +1,5 @@
 """What Snakemake's report opens with: the sum of the verdicts and the forest plot."""
 
-import base64
 from pathlib import Path
 
 from sslpairs.plan.build import Build
@@ -21,5 +20,4 @@ class Opening:
         plot = Path(f"{build.root / product_stem('figures', build.plan.scale['name'], 'claims')}.svg")
         if not (text and plot.exists()):
             return text
-        image = base64.b64encode(plot.read_bytes()).decode()
-        return f"**{text}** (each under its paper's metric)\n\n.. image:: data:image/svg+xml;base64,{image}\n   :width: 100%\n"
+        return f"**{text}** (each under its paper's metric)\n\n.. raw:: html\n   :file: {plot}\n"
