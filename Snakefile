@@ -111,6 +111,6 @@ onstart:
         announce(root, outputs(engine.to_run()))
     except UserError as error:
         stop(error)
-    engine.keep_outputs_of_failed_jobs()
     if engine.on_one_machine:
+        engine.keep_outputs_of_failed_jobs()
         share_warm_processes()

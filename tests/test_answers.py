@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from test_training import PROTOCOLS
+from tiny import PROTOCOLS
 
 from sslpairs.config.protocols.few_labels import FewLabelsSettings
 from sslpairs.errors import UserError

@@ -13,7 +13,7 @@ import pytest
 import torch
 from kill_points import every_moment
 from test_losses import cosine
-from tiny import METHODS, PLAIN_VIEW, STRATEGIES, tiny_spec
+from tiny import METHODS, PLAIN_VIEW, PROTOCOLS, STRATEGIES, tiny_spec
 
 from sslpairs.backbones import checkpoint
 from sslpairs.backbones.build import build_backbone
@@ -47,16 +47,6 @@ from sslpairs.training.optimization import build_optimizer, rate_factor
 from sslpairs.training.run import train
 from sslpairs.training.trainer import Trainer
 
-PROTOCOLS = {
-    "linear": {
-        "epochs": 40,
-        "batch_size": 128,
-        "optimizer": {"name": "adam", "lr": 0.01, "reference_batch": None, "weight_decay": 0.0},
-        "schedule": {"name": "cosine", "warmup_epochs": 0, "final": 0.0},
-        "standardize": True,
-    },
-    "knn": {"neighbours": 5, "temperature": 0.1},
-}
 CPU = torch.device("cpu")
 
 

@@ -31,6 +31,16 @@ def tiny(settings: dict) -> dict:
     return own | ({"momentum": [0.9, own["momentum"][1]]} if "momentum" in own else {})
 
 
+PROTOCOLS = {
+    "linear": {
+        "epochs": 40,
+        "batch_size": 128,
+        "optimizer": {"name": "adam", "lr": 0.01, "reference_batch": None, "weight_decay": 0.0},
+        "schedule": {"name": "cosine", "warmup_epochs": 0, "final": 0.0},
+        "standardize": True,
+    },
+    "knn": {"neighbours": 5, "temperature": 0.1},
+}
 METHODS = {name: tiny(settings) for name, settings in RECIPE["methods"].items()}
 METHODS["dino"]["clip"] = 3.0  # null there, and then nothing is clipped
 STRATEGIES = {name: tiny(settings) for name, settings in RECIPE["strategies"].items()}

@@ -3,14 +3,16 @@
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from made_up import claim, digest, evaluation, plan
 from projects import ROOT, edit_key
-from tiny import tiny_spec
+from tiny import PROTOCOLS, tiny_spec
 
-from sslpairs.backbones.features import features
+from sslpairs.backbones import features as extracting
+from sslpairs.backbones.features import features, pixels
 from sslpairs.config.datasets import DatasetSettings
 from sslpairs.config.protocols.knn import KNNSettings
 from sslpairs.config.protocols.linear import LinearSettings
@@ -20,7 +22,7 @@ from sslpairs.data.images import Resident
 from sslpairs.data.prepare import prepare
 from sslpairs.errors import UserError
 from sslpairs.evaluation import baselines, knn, linear
-from sslpairs.evaluation.baselines import measure_baseline, pixels
+from sslpairs.evaluation.baselines import measure_baseline
 from sslpairs.evaluation.encoded import Encoded
 from sslpairs.files import write_record
 from sslpairs.methods.build import build_method
@@ -34,18 +36,6 @@ from sslpairs.plan.paths import evaluation_file
 from sslpairs.plan.planner import make_plan
 from sslpairs.store.staging import small_files
 from sslpairs.workflow.jobs import possible_jobs
-
-PROTOCOLS = {
-    "linear": {
-        "epochs": 4,
-        "batch_size": 128,
-        "optimizer": {"name": "adam", "lr": 0.01, "reference_batch": None, "weight_decay": 0.0},
-        "schedule": {"name": "cosine", "warmup_epochs": 0, "final": 0.0},
-        "standardize": True,
-    },
-    "knn": {"neighbours": 5, "temperature": 0.1},
-}
-
 
 # --- measured -------------------------------------------------------------------------------------------------------
 
@@ -79,18 +69,20 @@ def test_a_baseline_is_the_evaluation_of_pixels_or_of_the_network_with_which_eve
 
 def test_large_images_are_averaged_down_before_their_pixels_are_compared():
     images = torch.randint(0, 256, (5, 3, 64, 48), dtype=torch.uint8)
-    found = pixels(32, block=2)(Resident(images))
+    found = pixels(Resident(images), 32, block=2)
     assert found.shape == (5, 3 * 32 * 32)
     rows = images.double().div(255).unflatten(2, (32, 2)).mean(3)
     torch.testing.assert_close(found.double().view(5, 3, 32, 32)[..., 0], rows[..., :2].mean(3), atol=1e-6, rtol=0)
     small = images[..., :20, :20]
-    assert torch.equal(pixels(32)(Resident(small)), small.flatten(1) / 255)
+    assert torch.equal(pixels(Resident(small), 32), small.flatten(1) / 255)
 
 
 def test_pixels_that_do_not_fit_are_told_with_a_remedy(monkeypatch):
-    monkeypatch.setattr(baselines, "free_on", lambda device: 100)
-    with pytest.raises(UserError, match=r"the pixels of 5 images take .* leave 'pixels' out of the scale's baselines"):
-        pixels(32)(Resident(torch.zeros(5, 1, 8, 8, dtype=torch.uint8)))
+    monkeypatch.setattr(extracting, "free_on", lambda device: 100)
+    images = Resident(torch.zeros(5, 1, 8, 8, dtype=torch.uint8))
+    data = SimpleNamespace(train=SimpleNamespace(images=images, labels=None), mean=None, std=None)
+    with pytest.raises(UserError, match=r"the pixels of 5 images .* leave 'pixels' out of the scale's baselines"):
+        baselines._embed({"kind": "pixels", "side": 32}, data, images, torch.device("cpu"))
 
 
 # --- planned --------------------------------------------------------------------------------------------------------

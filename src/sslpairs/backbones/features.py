@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslpairs.data.images import Images
@@ -28,20 +29,31 @@ def features(network: nn.Module, images: Images, mean: Tensor, std: Tensor, bloc
     return torch.cat(parts)
 
 
-def pixels(images: Images, block: int = 1024) -> Tensor:
-    """All images flattened, on the scale 0 to 1: float32 ``[N, CHW]`` on their device.
+def pixels(
+    images: Images,
+    side: int | None = None,
+    remedy: str = "use another guide, such as a random network or a checkpoint",
+    block: int = 1024,
+) -> Tensor:
+    """All images flattened, on the scale 0 to 1: float32 ``[N, CHW]`` on their device. Those of more than ``side`` pixels a side are
+    averaged down to it.
 
-    UserError if they do not fit, as for large photographs.
+    UserError with a remedy if they do not fit, as for large photographs.
     """
-    shape = (len(images), math.prod(images.shape[1:]))
+    size = [min(length, side or length) for length in images.shape[2:]]
+    shape = (len(images), images.shape[1] * math.prod(size))
     needed, free = 4 * math.prod(shape), free_on(images.device)
     if needed > free:
         raise UserError(
             f"the pixels of {len(images):,} images as features take {in_bytes(needed)}, but {images.device} has "
-            f"{in_bytes(free)} free; use another guide, such as a random network or a checkpoint"
+            f"{in_bytes(free)} free; {remedy}"
         )
     made, start = torch.empty(shape, device=images.device), 0
     for part in images.blocks(block):
-        torch.div(part.flatten(1), 255, out=made[start : start + len(part)])
+        rows = made[start : start + len(part)]
+        if size == list(images.shape[2:]):
+            torch.div(part.flatten(1), 255, out=rows)
+        else:
+            rows.copy_(F.adaptive_avg_pool2d(part.float() / 255, size).flatten(1))
         start += len(part)
     return made

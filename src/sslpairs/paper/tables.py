@@ -13,6 +13,7 @@ from sslpairs.errors import UserError
 from sslpairs.paper.claims import Claim, Group, groups, judge
 from sslpairs.paper.statistics import CONTRADICTED, HOLDS, Summary, summarise
 from sslpairs.plan.answers import Answers
+from sslpairs.plan.baselines import TITLES
 from sslpairs.plan.evaluations import Evaluation
 from sslpairs.plan.machines import mixture
 from sslpairs.plan.paths import evaluation_file, receipt_file
@@ -127,10 +128,9 @@ def _scores(
     """``SCORES`` of each cell, metric and seed."""
     read = cache(lambda name: read_evaluation(name, root, with_answers=True))
     metrics = dict.fromkeys([*plan["metrics"], *(claim["metric"] for claim in plan["claims"])])
-    baselines = plan["baselines"]["cells"]
-    for cell, metric in itertools.product([*plan["cells"], *baselines], metrics):
+    for cell, metric in itertools.product([*plan["cells"], *plan["baselines"]["cells"]], metrics):
         protocol, quantity = named(metric)
-        if cell in baselines and PROTOCOLS[protocol].while_training:
+        if cell["row"] in TITLES and PROTOCOLS[protocol].while_training:
             continue
         for replicate in cell["replicates"]:
             name = source(replicate["evaluation"], protocol)

@@ -42,14 +42,14 @@ def possible_jobs(build: Build, on_node: bool, cluster: bool = False) -> Jobs:
         return Jobs(*["[^/]+(/[^/]+)?"] * 7, key="none")
     key, together = ("none", []) if cluster else evaluated_with_training(build)
     later = set(build.to_evaluate) - {f"{run}/{key}" for run in together}
-    trained = f"(?!({'|'.join(TITLES)})-)"  # the evaluations of baselines are in the same folder
+    no_baseline = f"(?!({'|'.join(TITLES)})-)"  # the evaluations of baselines are in the same folder
     return Jobs(
         any_of(build.to_prepare),
         any_of(set(build.to_train) - set(build.to_retrain) - set(together), build.plan.runs),
-        f"{trained}({any_of(together, build.plan.runs)})",
+        f"{no_baseline}({any_of(together, build.plan.runs)})",
         any_of(build.to_retrain),
         any_of(build.to_restore),
-        f"{trained}({any_of(later, build.evaluations)})",
+        f"{no_baseline}({any_of(later, build.evaluations)})",
         any_of(build.to_measure),
         key,
     )

@@ -26,7 +26,7 @@ tbody tr:last-child { border-bottom: 2px solid #222; } tr:has(.end) td { border-
 .best { color: #666; font-size: .85em; }
 .holds { color: #00693e; font-weight: 600; } .contradicted { color: #a3190b; font-weight: 600; }
 .undecided, .notshown { color: #7a5200; font-weight: 600; } .base { color: #7b2d8b; font-weight: 600; }
- .no { color: #1f5a8a; font-weight: 600; }
+.no { color: #1f5a8a; font-weight: 600; }
 code { font-family: ui-monospace, SFMono-Regular, Consolas, monospace; font-size: .86em; }
 details { margin: .2rem 0; } summary { cursor: pointer; } details details { margin-left: 1rem; }
 details:target > summary { background: #fff3c4; } pre { overflow-x: auto; background: #f6f6f6; padding: .6rem; }
