@@ -237,4 +237,5 @@ def test_noise_is_left_to_the_log_file_and_warnings_are_not(original):
         assert say.format(event(None, text)) == ""
     assert say.format(event(LogEvent.RESOURCES_INFO, "Provided cores: 2")) == ""
     assert say.format(event(None, "the disk is nearly full", logging.WARNING)) == "the disk is nearly full"
+    assert say.format(event(None, "--keep-incomplete mode is set, so incomplete ...", logging.WARNING)) == ""
     assert say.format(event(None, "Nothing to be done")) == "Nothing to be done"

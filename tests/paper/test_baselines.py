@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from made_up import claim, digest, evaluation, plan
+from matplotlib.figure import Figure
 from projects import ROOT, edit_key
 from tiny import PROTOCOLS, tiny_spec
 
@@ -17,6 +18,7 @@ from sslpairs.config.datasets import DatasetSettings
 from sslpairs.config.protocols.knn import KNNSettings
 from sslpairs.config.protocols.linear import LinearSettings
 from sslpairs.config.reading import read_config
+from sslpairs.config.site import read_site
 from sslpairs.data.arrays import load
 from sslpairs.data.images import Resident
 from sslpairs.data.prepare import prepare
@@ -26,14 +28,17 @@ from sslpairs.evaluation.baselines import measure_baseline
 from sslpairs.evaluation.encoded import Encoded
 from sslpairs.files import write_record
 from sslpairs.methods.build import build_method
+from sslpairs.paper import figures
 from sslpairs.paper.figures import draw
 from sslpairs.paper.formats.markdown import to_markdown
+from sslpairs.paper.provenance import provenance_page
 from sslpairs.paper.results import frame
 from sslpairs.paper.tables import build_table
 from sslpairs.plan.baselines import identity, plan_baseline
 from sslpairs.plan.build import Build
 from sslpairs.plan.paths import evaluation_file
 from sslpairs.plan.planner import make_plan
+from sslpairs.plan.requests import Requests
 from sslpairs.store.staging import small_files
 from sslpairs.workflow.jobs import possible_jobs
 
@@ -215,3 +220,31 @@ def test_figures_show_baselines_as_dotted_lines(tmp_path):
         texts[metric] = (tmp_path / f"{metric}.svg").read_text()
     assert "untrained network" in texts["linear.top1"]
     assert "untrained network" not in texts["online.top1"]
+
+
+def test_the_lines_are_at_the_means_of_the_baselines(tmp_path):
+    table = build_table(with_untrained(tmp_path, 90), tmp_path)
+    axes = Figure().subplots()
+    figures._draw_baselines(axes, table, "c0", "linear.top1")
+    (line,) = axes.get_lines()
+    assert list(line.get_ydata()) == pytest.approx([90.1] * 2)
+    assert line.get_linestyle() == ":"
+
+
+def test_the_provenance_page_lists_baselines_and_links_only_what_was_trained(tmp_path):
+    text = provenance_page([with_untrained(tmp_path, 80)], tmp_path)
+    assert text.count("<code>untrained-digits-") == 3
+    assert 'href="#untrained' not in text
+    assert 'href="#simclr-digits-' in text
+
+
+# --- on a cluster ---------------------------------------------------------------------------------------------------
+
+
+def test_a_baseline_asks_for_what_an_evaluation_of_the_same_size_does(root):
+    build = planned(root)
+    requests = Requests(build, read_site({}))
+    for name, entry in build.plan.baselines.items():
+        like = build.plan.evaluations[entry["like"]]
+        assert build.plan.runs[like["run"]]["dataset"] == entry["dataset"]
+        assert requests.evaluation(name) == requests.evaluation(entry["like"])

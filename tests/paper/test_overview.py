@@ -4,12 +4,16 @@ import io
 
 import pandas as pd
 import pytest
+from docutils.core import publish_string
 from made_up import claim, column, plan
 
 from sslpairs.paper.forest import draw_forest
 from sslpairs.paper.overview import Overview
 from sslpairs.paper.statistics import holm
 from sslpairs.paper.tables import build_table
+from sslpairs.plan.build import Build
+from sslpairs.plan.plan import Plan
+from sslpairs.workflow.report import Opening
 
 ROWS = ["simclr", "simclr+gps", "byol", "byol+gps"]
 
@@ -50,3 +54,14 @@ def test_the_forest_plot_shows_every_claim_and_the_pooled_gains_and_equal_result
     text = (tmp_path / "one.svg").read_text()
     for part in ("3 claims: 2 hold, 1 is contradicted", "the reverse", "GPS, 2 gains pooled", "holds", "contradicted"):
         assert part in text
+
+
+def test_the_report_opens_with_the_sum_and_the_plot(overview, tmp_path, monkeypatch):
+    monkeypatch.setattr("sslpairs.paper.overview.overview_of", lambda build: overview)
+    opening = Opening(Build(Plan(settings={}, scale={"name": "digits"}, datasets={}), tmp_path))
+    assert str(opening) == "3 claims: 2 hold, 1 is contradicted", "before the plot is drawn"
+    draw_forest(overview, tmp_path / "results/figures/digits/claims")
+    page = publish_string(str(opening), writer="html", settings_overrides={"halt_level": 2}).decode()
+    assert "<strong>3 claims: 2 hold, 1 is contradicted</strong>" in page
+    assert "<svg" in page
+    assert "the reverse" in page
