@@ -183,19 +183,15 @@ import numpy as np
 from sslpairs.data.sources import Opened
 
 
-def source_path(name, source, root):
-    """They are made up."""
-
-
-def open_source(name, source, root):
+def open_source(name, source, path):
     """Two classes, and two splits of the same number."""
     labels = np.repeat(np.arange(2), 200)
 
-    def images():
+    def images(split):
         wave = 127 + 120 * np.sin(np.arange(source.size) + 0.1 * np.arange(400)[:, None])
         upright = np.repeat(wave[:, None], source.size, axis=1)
         found = np.where(labels[:, None, None] == 0, upright, upright.swapaxes(1, 2)).astype(np.uint8)[:, None]
-        return {"train": found, "test": found[:, :, ::-1].copy()}
+        yield found if split == "train" else found[:, :, ::-1]
 
     return Opened(f"data set '{name}'", ["upright", "lying"], {"train": labels, "test": labels}, images)
 ''',

@@ -22,7 +22,13 @@ class DatasetSettings(Model):
     """Name printed in tables, for example 'CIFAR-10 (JPEG)'."""
     source: AnySource
     expected: Expected | None = None
-    """Number of images that ``sslpairs fetch`` must find; any other number is an error. Not part of the content or of a run's name."""
+    """Number of images that ``sslpairs fetch`` must find; any other number is an error. Not part of the content or of a run's name.
+    Published data sets have the authors' numbers without it."""
+
+    @property
+    def heading(self) -> str:
+        """The title, with a remark if the files need not be the authors' own."""
+        return self.title if getattr(self.source, "original", True) else f"{self.title} (not the original files)"
 
 
 class Datasets(Model):

@@ -26,6 +26,7 @@ OPENERS: dict[bytes, Callable[..., IO[bytes]]] = {b"\x1f\x8b": gzip.open, b"BZh"
 """First bytes of a compressed tar archive."""
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm", ".tif", ".tiff"})
 SPLIT_FOLDERS = ("train", "test", "val")
+Wanted = Collection[str] | Callable[[str], bool]
 JUNK = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 DESCRIPTIONS = (
     tarfile.XHDTYPE,
@@ -50,23 +51,42 @@ class Member(NamedTuple):
     """A file's bytes if they were requested."""
 
 
-def members(where: str, path: Path, wanted: Collection[str] = ()) -> Iterator[Member]:
+def members(where: str, path: Path, wanted: Wanted = (), depth: int | None = None) -> Iterator[Member]:
     """All entries in storage order, with the bytes of the ``wanted`` ones, in one sequential pass.
 
+    Folders are searched ``depth`` levels deep, by default as deep as ``wrapper/train/<class>/*``, so that a wrong path, such as ~, is
+    not searched completely.
     ``UserError`` if the source is damaged or cannot be read, or if an image has more than ``MAX_BYTES``: in an archive
     before any is read.
     """
+    with telling_errors(where):
+        for member in _reader(path, depth)(path, wanted if callable(wanted) else wanted.__contains__):
+            if name := _usable(where, member.name):
+                yield member._replace(name=name)
+
+
+def open_members(where: str, path: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
+    """Name, size and opened content of each file of a folder (down to two levels) or archive, in storage order, in one sequential
+    pass; the content can be read until the next one is requested. ``UserError`` as ``members``."""
+    with telling_errors(where):
+        for stored, size, file in _streams(path):
+            if name := _usable(where, stored):
+                yield name, size, file
+
+
+def _usable(where: str, stored: str) -> str | None:
+    """The name of a file or folder, or None if it is of no interest."""
+    parts = PurePosixPath(stored).parts
+    if parts and (parts[0] == "/" or ".." in parts):
+        raise UserError(f"{where}: the name '{shown(stored)}' points outside the archive; pack it again without it")
+    return None if any(part.startswith(".") or part in JUNK for part in parts) else "/".join(parts) or None
+
+
+@contextlib.contextmanager
+def telling_errors(where: str) -> Iterator[None]:
+    """Turn errors of reading a folder or archive into ``UserError``."""
     try:
-        for member in _reader(path)(path, wanted):
-            parts = PurePosixPath(member.name).parts
-            if not parts:
-                continue
-            if parts[0] == "/" or ".." in parts:
-                raise UserError(
-                    f"{where}: the name '{shown(member.name)}' points outside the archive; pack it again without it"
-                )
-            if not any(part.startswith(".") or part in JUNK for part in parts):
-                yield member._replace(name="/".join(parts))
+        yield
     except _TooLarge as error:
         raise UserError(f"{where}: {error}; replace it or remove it") from error
     # RuntimeError and NotImplementedError: zipfile, for a password or an unknown compression.
@@ -98,22 +118,26 @@ def _in_a_split(name: str) -> bool:
     return not set(name.split("/")[:2]).isdisjoint(SPLIT_FOLDERS)
 
 
-def _reader(path: Path) -> Callable[[Path, Collection[str]], Iterator[Member]]:
+def _reader(path: Path, depth: int | None) -> Callable[[Path, Callable[[str], bool]], Iterator[Member]]:
     if path.is_dir():
-        return _read_folder
+        return partial(_read_folder, depth)
+    return partial(_read_tar, opener) if (opener := _opener(path)) else _read_zip
+
+
+def _opener(path: Path) -> Callable[..., IO[bytes]] | None:
+    """What opens an archive as an uncompressed tar; None for a .zip."""
     with open(path, "rb") as file:
         start = file.read(262)
     zipped = start.startswith((b"PK\3\4", b"PK\5\6"))
     if path.name.lower().endswith(".zip") and not start.startswith(tuple(OPENERS)) and start[257:] != b"ustar":
         zipped = True  # a self-extracting archive begins with a program
-    opener = next((opener for magic, opener in OPENERS.items() if start.startswith(magic)), open)
-    return _read_zip if zipped else partial(_read_tar, opener)
+    return None if zipped else next((opener for magic, opener in OPENERS.items() if start.startswith(magic)), open)
 
 
 # --- folders ----------------------------------------------------------------------------------------------------------
 
 
-def _read_folder(path: Path, wanted: Collection[str]) -> Iterator[Member]:
+def _read_folder(depth: int | None, path: Path, wanted: Callable[[str], bool]) -> Iterator[Member]:
     """Links are followed here: a subset made of links to class folders is common, and the user made them."""
 
     def walk(folder: Path, parts: tuple[str, ...]) -> Iterator[Member]:
@@ -121,9 +145,8 @@ def _read_folder(path: Path, wanted: Collection[str]) -> Iterator[Member]:
             inner = (*parts, entry.name)
             name = "/".join(inner)
             kind = _kind(entry)
-            yield Member(name, kind, _bytes(entry.path, name) if name in wanted else None)
-            # Only as deep as wrapper/train/<class>/*, so that a wrong path, such as ~, is not searched completely.
-            near = len(inner) == 1 or (len(inner) <= 3 and _in_a_split(name))
+            yield Member(name, kind, _bytes(entry.path, name) if kind == "file" and wanted(name) else None)
+            near = len(inner) == 1 or (len(inner) <= 3 and _in_a_split(name)) if depth is None else len(inner) < depth
             if kind == "folder" and near and not entry.name.startswith("."):
                 yield from walk(Path(entry.path), inner)
 
@@ -154,7 +177,7 @@ def _bytes(path: str, name: str) -> bytes:
 # --- archives ---------------------------------------------------------------------------------------------------------
 
 
-def _read_zip(path: Path, wanted: Collection[str]) -> Iterator[Member]:
+def _read_zip(path: Path, wanted: Callable[[str], bool]) -> Iterator[Member]:
     with zipfile.ZipFile(path) as archive:
         infos = archive.infolist()
         # Some Windows programs separate with backslashes, against the standard.
@@ -164,10 +187,10 @@ def _read_zip(path: Path, wanted: Collection[str]) -> Iterator[Member]:
             link = stat.S_ISLNK(info.external_attr >> 16)
             kind = "folder" if name.endswith("/") else "a link or a special file" if link else "file"
             name = _plain(name)
-            if kind == "file" and is_image(name) and _in_a_split(name):
+            if kind == "file" and is_image(name):
                 _check_size(name, info.file_size)
             data = None
-            if name in wanted and kind == "file":
+            if wanted(name) and kind == "file":
                 data = archive.read(info)  # checks the CRC, and returns no more than the size
             yield Member(name, kind, data)
 
@@ -180,19 +203,26 @@ def _zip_name(info: zipfile.ZipInfo, windows: bool) -> str:
     return name.replace("\\", "/") if windows else name
 
 
-def _read_tar(opener: Callable[..., IO[bytes]], path: Path, wanted: Collection[str]) -> Iterator[Member]:
-    """One forward pass: seeking in .tar.xz would decompress from the start each time."""
-    with opener(path, "rb") as file:
+def _read_tar(opener: Callable[..., IO[bytes]], path: Path, wanted: Callable[[str], bool]) -> Iterator[Member]:
+    for name, info, archive in walk_tar(opener(path, "rb")):
+        kind = "folder" if info.isdir() else "file" if info.isreg() else "a link or a special file"
+        if kind == "file" and is_image(name):
+            _check_size(name, info.size)
+        data = archive.extractfile(info).read() if kind == "file" and wanted(name) else None
+        yield Member(name, kind, data)
+
+
+def walk_tar(raw: IO[bytes]) -> Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]:
+    """Names and entries of an uncompressed tar archive, with the archive to read the current one from; closes ``raw``.
+
+    One forward pass: seeking in .tar.xz would decompress from the start each time.
+    """
+    with raw as file:
         tail = _Tail(file)
         with tarfile.open(fileobj=tail, mode="r|", tarinfo=_Info) as archive:
             while (info := archive.next()) is not None:
                 archive.members.clear()  # or it would keep a record of every file, about 1 kB each
-                kind = "folder" if info.isdir() else "file" if info.isreg() else "a link or a special file"
-                name = _plain(info.name)
-                if kind == "file" and is_image(name) and _in_a_split(name):
-                    _check_size(name, info.size)
-                data = archive.extractfile(info).read() if name in wanted and kind == "file" else None
-                yield Member(name, kind, data)
+                yield _plain(info.name), info, archive
             # tarfile takes a cut between two files, or a damaged header, for the end. The true end is a block of
             # zeros with only zeros after it. Reading on also makes gzip, bz2 and xz verify their checksums.
             while tail.read(1 << 20):
@@ -200,6 +230,23 @@ def _read_tar(opener: Callable[..., IO[bytes]], path: Path, wanted: Collection[s
             rest = tail.total - archive.offset
             if rest < tarfile.BLOCKSIZE or tail.zeros < rest:
                 raise tarfile.ReadError("it does not end like a tar archive")
+
+
+def _streams(path: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
+    if path.is_dir():
+        for file in sorted(f for pattern in ("*", "*/*") for f in path.glob(pattern) if f.is_file()):
+            with open(file, "rb") as content:
+                yield file.relative_to(path).as_posix(), os.fstat(content.fileno()).st_size, content
+    elif (opener := _opener(path)) is None:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                if not info.is_dir():
+                    with archive.open(info) as content:
+                        yield _plain(info.filename), info.file_size, content
+    else:
+        for name, info, archive in walk_tar(opener(path, "rb")):
+            if info.isreg():
+                yield name, info.size, archive.extractfile(info)
 
 
 class _Info(tarfile.TarInfo):

@@ -33,16 +33,35 @@ def decode(data: bytes, size: int, channels: int) -> np.ndarray:
             if image.format == "PNG":
                 _scale_transparency(image, depth=data[24])
             image = _eight_bits(ImageOps.exif_transpose(image))
-            image = _middle(image.convert("RGB" if channels == 3 else "L"))
-            short = min(image.size)
-            if short != size:
-                # Python rounds halves to even; half up keeps a side from ending below size.
-                width, height = ((2 * side * size + short) // (2 * short) for side in image.size)
-                image = image.resize((width, height), Image.Resampling.BICUBIC)
-            left, top = (image.width - size) // 2, (image.height - size) // 2
-            pixels = np.asarray(image.crop((left, top, left + size, top + size)))
+            return _fitted(image, size, channels)
     except Exception as error:  # on damaged bytes Pillow's readers raise nearly anything
         raise ValueError(_reason(error)) from error
+
+
+def fit(images: np.ndarray, size: int, channels: int) -> np.ndarray:
+    """Images uint8 ``[B, C, H, W]`` with C of 1 or 3 as ``[B, channels, size, size]``, as ``decode`` fits them; the same array if they
+    already are."""
+    if images.shape[1:] == (channels, size, size):
+        return images
+    from PIL import Image
+
+    fitted = np.empty((len(images), channels, size, size), np.uint8)
+    for image, to in zip(images, fitted, strict=True):
+        to[:] = _fitted(Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)), size, channels)
+    return fitted
+
+
+def _fitted(image: "Image.Image", size: int, channels: int) -> np.ndarray:
+    from PIL import Image
+
+    image = _middle(image.convert("RGB" if channels == 3 else "L"))
+    short = min(image.size)
+    if short != size:
+        # Python rounds halves to even; half up keeps a side from ending below size.
+        width, height = ((2 * side * size + short) // (2 * short) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = (image.width - size) // 2, (image.height - size) // 2
+    pixels = np.asarray(image.crop((left, top, left + size, top + size)))
     return pixels.reshape(size, size, channels).transpose(2, 0, 1)
 
 

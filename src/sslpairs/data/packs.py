@@ -5,15 +5,19 @@
 The last one ensures that a training sees the images of its content hash, bit for bit, even with another version of Pillow.
 """
 
+import contextlib
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from sslpairs.data.decoding import decode
-from sslpairs.data.listed import Listed, encoded
+from sslpairs.data.names import same_spelling
+from sslpairs.data.progress import track
+from sslpairs.data.sources import UNLABELLED, Entry
 from sslpairs.errors import Unreadable, UserError
 from sslpairs.files import unwritable
 
@@ -22,22 +26,40 @@ UNKNOWN = -1
 """CRC-32 of the pixels until they are first decoded."""
 
 
-def write_packs(name: str, listed: Listed, folder: Path) -> dict[str, np.ndarray]:
-    """Copy all listed images into ``folder/<split>.pack``, in one sequential pass; returns the index of each split."""
-    indices = {split: np.full((len(files), 4), UNKNOWN, np.int64) for split, files in listed.files.items()}
-    packs = {split: open(folder / f"{split}.pack", "wb") for split in indices}  # noqa: SIM115 - closed below
-    try:
-        for split, index, member in encoded(name, listed, "packing"):
-            pack = packs[split]
-            indices[split][index, :PIXELS_CRC] = pack.tell(), len(member.data), zlib.crc32(member.data)
-            pack.write(member.data)
+@dataclass(frozen=True)
+class Packed:
+    """A split that was packed, in the order of labels and names."""
+
+    index: np.ndarray
+    """int64 ``[N, 4]``."""
+    labels: np.ndarray
+    """int64 ``[N]``."""
+    names: list[str]
+
+
+def write_packs(name: str, entries: Iterable[Entry], count: int | None, folder: Path) -> dict[str, Packed]:
+    """Copy all images into ``folder/<split>.pack``, in one sequential pass, and order them; ``count`` is their number, if known."""
+    seen: dict[str, list[tuple]] = {split: [] for split in ("train", "test")}
+    with contextlib.ExitStack() as stack:
+        packs = {split: stack.enter_context(open(folder / f"{split}.pack", "wb")) for split in seen}
+        for split, label, file, data in track(entries, count, name, "reading"):
+            begin = packs[split].tell()
+            packs[split].write(data)
+            last = label == UNLABELLED
+            seen[split].append((last, label, same_spelling(file), file, begin, len(data), zlib.crc32(data)))
         for pack in packs.values():
             pack.flush()
             os.fsync(pack.fileno())
-    finally:
-        for pack in packs.values():
-            pack.close()
-    return indices
+    return {split: _ordered(found) for split, found in seen.items()}
+
+
+def _ordered(found: list[tuple]) -> Packed:
+    """Images have one order, and so one content hash, regardless of how accents in their names are encoded."""
+    found.sort()
+    index = np.full((len(found), 4), UNKNOWN, np.int64)
+    if found:
+        index[:, :PIXELS_CRC] = [row[4:] for row in found]
+    return Packed(index, np.array([row[1] for row in found], np.int64), [row[3] for row in found])
 
 
 class Pack:

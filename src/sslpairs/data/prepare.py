@@ -7,56 +7,65 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from sslpairs.config.datasets import DatasetSettings
+from sslpairs.config.sources.base import PublishedSource
+from sslpairs.data.decoding import fit
 from sslpairs.data.folders import place
-from sslpairs.data.listed import unusable
-from sslpairs.data.packs import PIXELS_CRC, Pack, decoder, pixel_crc, write_packs
-from sslpairs.data.progress import track
-from sslpairs.data.sources import Opened, open_source, read, say_read
+from sslpairs.data.packs import PIXELS_CRC, Pack, Packed, decoder, pixel_crc, write_packs
+from sslpairs.data.progress import say, track
+from sslpairs.data.sources import UNLABELLED, Opened, open_source, unusable
 from sslpairs.errors import UserError
 from sslpairs.files import canonical, sha256_file, write_record
 
 FORMAT = 1
 ARRAYS_LIMIT = 32 << 30
 """Maximum bytes of decoded images for which ``storage: auto`` keeps arrays. The same on all machines, so that all store alike."""
+FEW = 1000
+"""Up to so many images are decoded in this process: starting others takes longer."""
 
 
-def prepare(name: str, dataset: DatasetSettings, root: Path) -> dict:
+def prepare(name: str, dataset: DatasetSettings, root: Path, given: Path | None = None) -> dict:
     """Read the source and write ``root/data/<name>/``; returns the receipt, which is also ``dataset.json`` there.
 
-    The same source gives the same bytes. UserError for a source that cannot be used; see also ``place``.
+    The source is at ``given``, else where it is found. The same source gives the same bytes. UserError for a source that cannot be
+    used; see also ``place``.
     """
 
     def fill(folder: Path) -> dict:
         start = time.monotonic()
-        opened = open_source(name, dataset, root)
-        check_expected(name, dataset, opened.counts, opened.where)
-        if _storage(dataset, opened) == "files":
-            return _pack(folder, name, dataset, opened, start)
-        return _write(folder, name, dataset, opened, read(name, opened))
+        opened = open_source(name, dataset, root, given)
+        if opened.counts:
+            check_expected(name, dataset, opened.counts, opened.where)
+        receipt = _write(folder, name, dataset, opened)
+        counts, classes = receipt["counts"], len(receipt["classes"])
+        say(
+            f"{name}: read {counts['train']:,} training and {counts['test']:,} test images of {classes} classes, "
+            f"{' x '.join(map(str, receipt['image']))}, in {time.monotonic() - start:.0f} s{opened.form and ' from '}{opened.form}"
+        )
+        return receipt
 
     return place(name, root, fill)
 
 
 def check_expected(name: str, dataset: DatasetSettings, counts: dict[str, int], where: str) -> None:
-    """``UserError`` if the splits do not have as many images as ``config/datasets.yaml`` expects; ``where`` names the source."""
-    for split, expected in dataset.expected or ():
+    """``UserError`` if the splits do not have as many images as ``config/datasets.yaml`` or the data set's authors state; ``where``
+    names the source."""
+    if dataset.expected:
+        stated, key = dict(dataset.expected), f"config/datasets.yaml: datasets.{name}.expected."
+        remedy = "complete the source, or correct the number (or remove 'expected')"
+    else:
+        official = isinstance(dataset.source, PublishedSource) and dataset.source.counts()
+        stated, key = dict(zip(("train", "test"), official or (), strict=False)), f"data set '{name}': "
+        remedy = "get it again, or set 'original: false' under its source in config/datasets.yaml for a part of it"
+    for split, expected in stated.items():
         if counts[split] != expected:
-            raise UserError(
-                f"config/datasets.yaml: datasets.{name}.expected.{split}: {expected:,} images expected, but {where} has "
-                f"{counts[split]:,}; complete the source, or correct the number (or remove 'expected')"
-            )
-
-
-def _storage(dataset: DatasetSettings, opened: Opened) -> str:
-    if opened.storage != "auto":
-        return opened.storage
-    channels, size = dataset.source.image()
-    return "files" if sum(opened.counts.values()) * channels * size**2 > ARRAYS_LIMIT else "arrays"
+            raise UserError(f"{key}{split}: {expected:,} images expected, but {where} has {counts[split]:,}; {remedy}")
 
 
 def content_hash(arrays: dict[str, np.ndarray], classes: list[str]) -> str:
@@ -78,90 +87,102 @@ def _content_start(arrays: dict[str, tuple[str, tuple[int, ...]]], classes: list
     return hashlib.sha256(canonical(header).encode())
 
 
-def _write(folder: Path, name: str, dataset: DatasetSettings, opened: Opened, read: dict[str, np.ndarray]) -> dict:
-    """Write the arrays and, last, the receipt; returns the receipt."""
-    arrays, classes = {}, opened.classes
-    for split, labels in opened.labels.items():
-        arrays[f"{split}_images"], arrays[f"{split}_labels"] = read[split], labels
-    images = read["train"]
-    block = max(1, (1 << 22) // images[0, 0].size)
-    seen = _Histogram(images.shape[1])
-    for start in range(0, len(images), block):
-        seen.add(images[start : start + block])
+def _write(folder: Path, name: str, dataset: DatasetSettings, opened: Opened) -> dict:
+    """Write the images and, last, the receipt, which it returns. Holds only a few images, beyond what the source itself holds.
+
+    Encoded files are first copied in the order of the source, then decoded in the order of the content hash, by the same code that
+    reads them in a training.
+    """
+    shape = (channels, size, size) = (dataset.source.image()[0], *[dataset.source.image()[1]] * 2)
+    packed: dict[str, Packed] = {}
+    if opened.entries:
+        packed = write_packs(name, opened.entries(), opened.counted and sum(opened.counted.values()), folder)
+        labels = {split: one.labels for split, one in packed.items()}
+        blocks = partial(_decoded, folder, opened.where, packed, shape)
+    else:
+        labels, blocks = opened.labels, opened.images
+    counts = {split: len(found) for split, found in labels.items()}
+    check_expected(name, dataset, counts, opened.where)
+    keep = bool(packed) and _keeps_files(opened.storage, sum(counts.values()) * channels * size**2)
+    arrays = {}
+    for split in sorted(labels):
+        arrays |= {f"{split}_images": ("|u1", (counts[split], *shape)), f"{split}_labels": ("<i8", (counts[split],))}
+    digest, seen, files = _content_start(arrays, opened.classes), _Histogram(channels), []
+    for split in sorted(labels):
+        target = None if keep else open(folder / f"{split}_images.npy", "wb")  # noqa: SIM115 - closed below
+        if target:
+            np.lib.format.write_array_header_1_0(target, _header(arrays[f"{split}_images"]))
+        at = 0
+        for block in track(blocks(split), counts[split], name, f"decoding {split}", len):
+            images = np.ascontiguousarray(fit(block, size, channels))
+            digest.update(images.data)
+            if split == "train":
+                seen.add(images)
+            if target:
+                target.write(images.data)
+            else:
+                packed[split].index[at : at + len(images), PIXELS_CRC] = [pixel_crc(image) for image in images]
+            at += len(images)
+        if at != counts[split]:
+            raise UserError(f"{opened.where}: {split}: {at:,} images instead of {counts[split]:,}; get it again")
+        if target:
+            _close(target)
+        digest.update(labels[split].astype("<i8").data)
     facts = {
-        "content": content_hash(arrays, classes),
-        "classes": classes,
-        "image": list(images.shape[1:]),
-        "counts": opened.counts,
+        "content": digest.hexdigest(),
+        "classes": opened.classes,
+        "image": list(shape),
+        "counts": counts,
+        **({"storage": "files", "decoder": decoder()} if keep else {}),
+        **({"form": opened.form} if opened.form else {}),
+        **({"unlabelled": without} if (without := int((labels["train"] == UNLABELLED).sum())) else {}),
     }
     moments = seen.moments(name)
-    for key, array in arrays.items():
-        _save(folder / f"{key}.npy", array)
-    return _finish(folder, name, dataset, facts, moments, [f"{key}.npy" for key in arrays])
+    for split in ("train", "test"):
+        if keep:
+            _save(folder / f"{split}_index.npy", packed[split].index)
+            files += [f"{split}.pack", f"{split}_index.npy"]
+        else:
+            (folder / f"{split}.pack").unlink(missing_ok=True)
+            files += [f"{split}_images.npy"]
+        _save(folder / f"{split}_labels.npy", labels[split])
+        files += [f"{split}_labels.npy"]
+    return _finish(folder, name, dataset, facts, moments, files)
 
 
-def _pack(folder: Path, name: str, dataset: DatasetSettings, opened: Opened, start: float) -> dict:
-    """Write packs of the encoded files and, last, the receipt, which it returns. Never holds more than a few images.
+def _keeps_files(storage: str, decoded: int) -> bool:
+    return storage == "files" or (storage == "auto" and decoded > ARRAYS_LIMIT)
 
-    The files are copied in the order of the source, then decoded in label order, which is that of the content hash, by the
-    same code that reads them in a training.
-    """
+
+def _decoded(
+    folder: Path, where: str, packed: dict[str, Packed], shape: tuple[int, int, int], split: str
+) -> Iterator[np.ndarray]:
     import torch
 
     from sslpairs.data.images import Streamed, decode_workers
 
-    listed, (channels, size) = opened.listed, dataset.source.image()
-    shape = (channels, size, size)
-    indices = write_packs(name, listed, folder)
-    arrays, images = {}, {}
-    for split in sorted(indices):
-        files, labels = listed.files[split], listed.labels[split]
+    def complaint(number: int, reason: str) -> str:
+        return unusable(where, packed[split].names[number], reason)
 
-        def complaint(number: int, reason: str, files: list[str] = files) -> str:
-            return unusable(listed.where, files[number], reason)
+    pack = Pack(folder / f"{split}.pack", packed[split].index, *shape[:2], complaint)
+    images = Streamed(pack, torch.device("cpu"), decode_workers(shape) if len(pack) > FEW else 0)
+    return (block.numpy() for block in images.blocks(images.rows))
 
-        pack = Pack(folder / f"{split}.pack", indices[split], channels, size, complaint)
-        images[split] = Streamed(pack, torch.device("cpu"), decode_workers(shape))
-        arrays |= {f"{split}_images": ("|u1", images[split].shape), f"{split}_labels": ("<i8", labels.shape)}
-    digest, seen = _content_start(arrays, listed.classes), _Histogram(channels)
 
-    def decoded() -> Iterator[tuple[str, int, np.ndarray]]:
-        for split in images:
-            index = 0
-            for block in images[split].blocks(images[split].rows):
-                for image in block.numpy():
-                    yield split, index, image
-                    index += 1
-            digest.update(listed.labels[split].astype("<i8"))
+def _header(array: tuple[str, tuple[int, ...]]) -> dict:
+    return {"descr": array[0], "fortran_order": False, "shape": array[1]}
 
-    for split, index, image in track(decoded(), sum(map(len, images.values())), name, "decoding"):
-        digest.update(image)
-        indices[split][index, PIXELS_CRC] = pixel_crc(image)
-        if split == "train":
-            seen.add(image[None])
-    facts = {
-        "content": digest.hexdigest(),
-        "classes": listed.classes,
-        "image": list(shape),
-        "counts": opened.counts,
-        "storage": "files",
-        "decoder": decoder(),
-    }
-    moments = seen.moments(name)
-    files = []
-    for split in ("train", "test"):
-        _save(folder / f"{split}_index.npy", indices[split])
-        _save(folder / f"{split}_labels.npy", listed.labels[split])
-        files += [f"{split}.pack", f"{split}_index.npy", f"{split}_labels.npy"]
-    say_read(name, facts["counts"], listed.classes, shape, start)
-    return _finish(folder, name, dataset, facts, moments, files)
+
+def _close(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+    file.close()
 
 
 def _save(path: Path, array: np.ndarray) -> None:
-    with open(path, "wb") as file:
-        np.save(file, array, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
+    file = open(path, "wb")  # noqa: SIM115
+    np.save(file, array, allow_pickle=False)
+    _close(file)
 
 
 def _finish(folder: Path, name: str, dataset: DatasetSettings, facts: dict, moments: tuple, files: list[str]) -> dict:
@@ -170,7 +191,7 @@ def _finish(folder: Path, name: str, dataset: DatasetSettings, facts: dict, mome
     receipt = {
         "format": FORMAT,
         "name": name,
-        "title": dataset.title,
+        "title": dataset.heading,
         "content": facts["content"],
         "classes": facts["classes"],
         "mean": mean,
@@ -192,9 +213,11 @@ class _Histogram:
         self.counts = np.zeros((channels, 256), np.int64)
 
     def add(self, images: np.ndarray) -> None:
-        """Add images ``[B, C, H, W]``; only a few at once, since counting takes eight times their memory."""
-        for channel, counts in enumerate(self.counts):
-            counts += np.bincount(images[:, channel].ravel(), minlength=256)
+        """Add images ``[B, C, H, W]``; a few at once, since counting takes eight times their memory."""
+        few = max(1, (1 << 16) // images[0, 0].size)
+        for start in range(0, len(images), few):
+            for channel, counts in enumerate(self.counts):
+                counts += np.bincount(images[start : start + few, channel].ravel(), minlength=256)
 
     def moments(self, name: str) -> tuple[list[float], list[float]]:
         """Mean and standard deviation of each channel, on the scale 0..1."""

@@ -1,77 +1,137 @@
-"""Sources of images, for every kind of data set: opened, then read as uint8 arrays of one size."""
+"""Sources of images, for every kind of data set: found on this machine, then opened."""
 
-import time
-from collections.abc import Callable, Sequence
+import os
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from sslpairs.config.datasets import DatasetSettings
-from sslpairs.config.sources.base import Source
-from sslpairs.data.progress import say
+from sslpairs.config.sources.base import PublishedSource, Source
+from sslpairs.data.names import shown
+from sslpairs.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from sslpairs.data.listed import Listed
+UNLABELLED = -1
+"""Label of training images without a class."""
+
+
+class Entry(NamedTuple):
+    """An image as an encoded file, with its place in the data set."""
+
+    split: str
+    """'train' or 'test'."""
+    label: int
+    name: str
+    """Names order the images of a class, so each form of a data set must give the same ones. Errors show them."""
+    data: bytes
 
 
 @dataclass(frozen=True)
 class Opened:
-    """An inspected source; its images are read on demand."""
+    """An inspected source. It gives either ``labels`` and ``images``, as pixels, or ``entries``, as encoded files."""
 
     where: str
     """How errors name it."""
     classes: list[str]
-    labels: "dict[str, np.ndarray]"
-    """Of the splits ``train`` and ``test``: int64 ``[N]``."""
-    images: "Callable[[], dict[str, np.ndarray]]"
-    """Reads them: uint8 ``[N, C, H, W]`` per split."""
-    listed: "Listed | None" = None
-    """The files, if images are encoded files."""
-    storage: str = "arrays"
-    """'arrays', or for encoded files 'files' or 'auto'."""
+    labels: "dict[str, np.ndarray] | None" = None
+    """Of the splits ``train`` and ``test``: int64 ``[N]``; ``UNLABELLED`` for images without a class, in ``train`` only."""
+    images: "Callable[[str], Iterator[np.ndarray]] | None" = None
+    """Reads a split in order: blocks uint8 ``[B, C, H, W]`` of any size."""
+    entries: Callable[[], Iterator[Entry]] | None = None
+    """Reads both splits in one pass, in any order; images are then ordered by label (those without a class last) and name."""
+    counted: dict[str, int] | None = None
+    """Images per split of ``entries``, if they are known before they are read."""
+    storage: str = "auto"
+    """'arrays', 'files' or 'auto', for ``entries``."""
+    form: str = ""
+    """What was read, and how it was verified, for example 'cifar-10-binary.tar.gz (sha256 verified)'."""
 
     @property
-    def counts(self) -> dict[str, int]:
-        """Images per split."""
+    def counts(self) -> dict[str, int] | None:
+        """Images per split; None if they are not known before they are read."""
+        if self.labels is None:
+            return self.counted
         return {split: len(labels) for split, labels in self.labels.items()}
 
 
-def open_source(name: str, dataset: DatasetSettings, root: Path) -> Opened:
-    """Inspect a source. UserError, naming the data set and the file, if it is absent, damaged, or not laid out as its kind
-    requires."""
-    return _kind(dataset.source).open_source(name, dataset.source, root)
+def open_source(name: str, dataset: DatasetSettings, root: Path, given: Path | None = None) -> Opened:
+    """Inspect a source: at ``given``, else where ``find`` finds it. UserError, naming the data set and the file, if it is absent,
+    damaged, or not laid out as its kind requires."""
+    source = dataset.source
+    path = given or find(name, dataset, root)
+    if path is None and needs_path(source):
+        raise UserError(absent(name, dataset, root))
+    kind = import_module(f"sslpairs.data.kinds.{source.kind.replace('-', '_')}")
+    return kind.open_source(name, source, path)
 
 
-def read(name: str, opened: Opened) -> "dict[str, np.ndarray]":
-    """The images of the splits as arrays. Progress goes to stderr. UserError for a file that is not an image, and for arrays that do
-    not fit in this machine's memory."""
-    start = time.monotonic()
-    images = opened.images()
-    say_read(name, opened.counts, opened.classes, images["train"].shape[1:], start)
-    return images
+def needs_path(source: Source) -> bool:
+    """Whether the images come from a file or folder, rather than with a library."""
+    return "path" in type(source).model_fields
 
 
-def say_read(name: str, counts: dict[str, int], classes: list[str], shape: Sequence[int], start: float) -> None:
-    """Print what was read since ``start`` (``time.monotonic()``) in one line."""
-    say(
-        f"{name}: read {counts['train']:,} training and {counts['test']:,} test images of {len(classes)} classes, "
-        f"{' x '.join(map(str, shape))}, in {time.monotonic() - start:.0f} s"
-    )
+def find(name: str, dataset: DatasetSettings, root: Path) -> Path | None:
+    """Return the file or folder to prepare the data set from; None if it needs none, or if a published data set is not here.
+
+    A ``path`` that is set is returned whether it exists or not.
+    """
+    source = dataset.source
+    if getattr(source, "path", None):
+        return root / _expanded(name, source.path)
+    if not isinstance(source, PublishedSource):
+        return None
+    places = [
+        downloads(source, root),
+        sources(root),
+        *(Path(os.path.expandvars(c)).expanduser() for c in source.caches),
+    ]
+    for place in places:
+        if place.is_dir() and any(next(place.glob(mark), None) for mark in source.marks):
+            return place
+    return None
 
 
-def source_path(name: str, dataset: DatasetSettings, root: Path) -> Path | None:
-    """The path that must exist to prepare the data set, or None if none is needed."""
-    return _kind(dataset.source).source_path(name, dataset.source, root)
+def sources(root: Path) -> Path:
+    """Return the folder of files as others publish them: ``$SSLPAIRS_SOURCES``, by default ``sources/``."""
+    return root / Path(os.environ.get("SSLPAIRS_SOURCES", "sources")).expanduser()
+
+
+def downloads(source: PublishedSource, root: Path) -> Path:
+    """Return the folder to which a published data set is downloaded."""
+    return sources(root) / source.kind
 
 
 def is_here(name: str, dataset: DatasetSettings, root: Path) -> bool:
     """Whether the source to prepare the data set from is here."""
-    path = source_path(name, dataset, root)
-    return path is None or path.exists()
+    path = find(name, dataset, root)
+    return path.exists() if path else not needs_path(dataset.source)
 
 
-def _kind(source: Source) -> Any:
-    return import_module(f"sslpairs.data.kinds.{source.kind.replace('-', '_')}")
+def absent(name: str, dataset: DatasetSettings, root: Path) -> str:
+    """Error message for a published data set that is not on this machine and cannot be downloaded."""
+    source = dataset.source
+    files = ", ".join(file.name for file in source.remote())
+    return (
+        f"data set '{name}': not on this machine; get it from {source.homepage} (terms: {source.terms}), then put "
+        f"{files or 'it'} into {downloads(source, root)}, or: sslpairs fetch {name} --from PATH"
+    )
+
+
+def unusable(where: str, file: str, reason: object) -> str:
+    """Error message for a file of the source that cannot be decoded."""
+    return f"{where}: {shown(file)} cannot be read as an image ({reason}); replace it or remove it"
+
+
+def _expanded(name: str, path: str) -> str:
+    text = os.path.expandvars(path)
+    if unset := re.search(r"\$\w+|\$\{\w+\}", text):
+        raise UserError(
+            f"data set '{name}': path '{path}': the environment variable {unset[0]} is not set; "
+            "set it, or write the path out in config/datasets.yaml"
+        )
+    return os.path.expanduser(text)

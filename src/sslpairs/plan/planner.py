@@ -152,7 +152,7 @@ class _Planner(Runs):
         for name in dict.fromkeys([run["dataset"] for run in draft.runs.values()]) | used:
             dataset = self.config.datasets[name]
             self.plan.datasets[name] = {
-                "title": dataset.title,
+                "title": dataset.heading,
                 "content": self.contents[name],
                 "config": dataset.model_dump(mode="json"),
             }

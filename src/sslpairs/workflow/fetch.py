@@ -83,7 +83,7 @@ def _obtain(name: str, dataset: Any, root: Path, known: dict[str, str]) -> dict:
     """Prepare a data set from its source. If the source is not on this machine, but is the recorded one and was published, restore
     the data set from the remote."""
     from sslpairs.data.prepare import prepare
-    from sslpairs.data.sources import is_here, source_path
+    from sslpairs.data.sources import find, is_here
 
     if is_here(name, dataset, root) or name not in known or changed_sources(root, {name: dataset}):
         return prepare(name, dataset, root)
@@ -93,7 +93,7 @@ def _obtain(name: str, dataset: Any, root: Path, known: dict[str, str]) -> dict:
         receipt = restore_dataset(name, root)
     except UserError as error:
         raise UserError(
-            f"data set '{name}': {source_path(name, dataset, root)} not found, and the data set cannot be restored: {error}"
+            f"data set '{name}': {find(name, dataset, root)} not found, and the data set cannot be restored: {error}"
         ) from None
     return receipt or prepare(name, dataset, root)
 

@@ -1,7 +1,6 @@
 """scikit-learn's 1,797 handwritten digits, enlarged."""
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 
@@ -9,11 +8,7 @@ from sslpairs.config.sources.digits import DigitsSettings
 from sslpairs.data.sources import Opened
 
 
-def source_path(name: str, source: DigitsSettings, root: Path) -> None:
-    """None: the images come with scikit-learn."""
-
-
-def open_source(name: str, source: DigitsSettings, root: Path) -> Opened:
+def open_source(name: str, source: DigitsSettings, path: None) -> Opened:
     """The images, in the library's order."""
     from sklearn.datasets import load_digits
 
@@ -26,7 +21,7 @@ def open_source(name: str, source: DigitsSettings, root: Path) -> Opened:
         where=f"data set '{name}'",
         classes=[str(number) for number in range(10)],
         labels={split: labels[index] for split, index in rows.items()},
-        images=lambda: {split: images[index] for split, index in rows.items()},
+        images=lambda split: iter([images[rows[split]]]),
     )
 
 

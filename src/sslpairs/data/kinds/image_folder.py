@@ -1,46 +1,23 @@
 """A folder, or an archive of it, with a folder of images for each class."""
 
 import os
-import re
 import stat
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from sslpairs.config.sources.image_folder import ImageFolderSettings
-from sslpairs.data.archives import SUFFIXES, Member, members
-from sslpairs.data.decoding import decode
+from sslpairs.data.archives import SUFFIXES, members
 from sslpairs.data.layout import listing
-from sslpairs.data.listed import Listed, encoded, unusable
-from sslpairs.data.memory import free_memory, in_bytes
 from sslpairs.data.names import shown
 from sslpairs.data.progress import say
-from sslpairs.data.sources import Opened
+from sslpairs.data.sources import Entry, Opened
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_file
 
 
-def source_path(name: str, source: ImageFolderSettings, root: Path) -> Path:
-    """The folder or archive at ``source.path``: ~ and $VARIABLES expanded, relative to ``root``."""
-    text = os.path.expandvars(source.path)
-    if unset := re.search(r"\$\w+|\$\{\w+\}", text):
-        raise UserError(
-            f"data set '{name}': path '{source.path}': the environment variable {unset[0]} is not set; "
-            "set it, or write the path out in config/datasets.yaml"
-        )
-    return root / os.path.expanduser(text)
-
-
-def open_source(name: str, source: ImageFolderSettings, root: Path) -> Opened:
-    """First pass over the files: reports every layout error as a UserError. Decoding is the second pass."""
-    listed = _list_images(name, source, root)
-    return Opened(
-        listed.where, listed.classes, listed.labels, lambda: _decoded(name, source, listed), listed, source.storage
-    )
-
-
-def _list_images(name: str, source: ImageFolderSettings, root: Path) -> Listed:
-    path = source_path(name, source, root)
+def open_source(name: str, source: ImageFolderSettings, path: Path) -> Opened:
+    """First pass over the files: reports every layout error as a UserError. The second pass reads them."""
     where = f"data set '{name}': {shown(str(path))}"
     _check_file(where, path, source)
     say(f"{name}: reading the list of files in {shown(path.name)}")
@@ -53,28 +30,25 @@ def _list_images(name: str, source: ImageFolderSettings, root: Path) -> Listed:
         )
     for split, limit in (("train", source.train_per_class), ("test", source.test_per_class)):
         _limit(name, listed[split], split, limit)
-    labels = {
-        split: np.repeat(np.arange(len(classes), dtype=np.int64), [len(by_class[c]) for c in classes])
+    places = {
+        file: (split, label)
         for split, by_class in listed.items()
+        for label, c in enumerate(classes)
+        for file in by_class[c]
     }
-    files = {split: [file for c in classes for file in by_class[c]] for split, by_class in listed.items()}
-    return Listed(where, path, classes, files, labels)
+    counts = {split: sum(map(len, by_class.values())) for split, by_class in listed.items()}
+    entries = partial(_entries, where, path, places)
+    return Opened(where, classes, entries=entries, counted=counts, storage=source.storage)
 
 
-def _decoded(name: str, source: ImageFolderSettings, listed: Listed) -> dict[str, np.ndarray]:
-    needed = sum(map(len, listed.labels.values())) * source.channels * source.size**2
-    if needed > (free := free_memory()):
-        raise UserError(
-            f"{listed.where}: its images take {in_bytes(needed)} of memory while they are prepared, but only {in_bytes(free)} are free; "
-            "set 'storage: files' under its source in config/datasets.yaml to keep them encoded"
-        )
-    images = {
-        split: np.empty((len(labels), source.channels, source.size, source.size), np.uint8)
-        for split, labels in listed.labels.items()
-    }
-    for split, index, member in encoded(name, listed, "decoding"):
-        images[split][index] = _decode(listed.where, member, source.size, source.channels)
-    return images
+def _entries(where: str, path: Path, places: dict[str, tuple[str, int]]) -> Iterator[Entry]:
+    unread = set(places)
+    for member in members(where, path, places):
+        if member.data is not None:
+            yield Entry(*places[member.name], member.name, member.data)
+            unread.discard(member.name)
+    if unread:
+        raise UserError(f"{where}: {shown(min(unread))} disappeared while it was being read; run the command again")
 
 
 def _check_file(where: str, path: Path, source: ImageFolderSettings) -> None:
@@ -115,10 +89,3 @@ def _limit(name: str, by_class: dict[str, list[str]], split: str, limit: int | N
         say(f"{name}: {split}: fewer than {limit} images in {', '.join(short[:5])}{more}; all of them are used")
     for c in by_class:
         by_class[c] = by_class[c][:limit]
-
-
-def _decode(where: str, member: Member, size: int, channels: int) -> np.ndarray:
-    try:
-        return decode(member.data, size, channels)
-    except ValueError as error:
-        raise UserError(unusable(where, member.name, error)) from error

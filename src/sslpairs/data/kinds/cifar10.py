@@ -1,0 +1,35 @@
+"""CIFAR-10."""
+
+from pathlib import Path
+
+from sslpairs.config.sources.cifar10 import BINARY, PYTHON, CIFAR10Settings
+from sslpairs.data.cifar import Forms, open_cifar
+from sslpairs.data.sources import Opened
+
+FORMS = Forms(
+    title="CIFAR-10",
+    classes=["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
+    binary=BINARY,
+    python=PYTHON,
+    binary_folder="cifar-10-batches-bin",
+    python_folder="cifar-10-batches-py",
+    members={"train": {f"data_batch_{n}.bin": None for n in range(1, 6)}, "test": {"test_batch.bin": None}},
+    batches={
+        "train": {
+            "data_batch_1": "c99cafc152244af753f735de768cd75f",
+            "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+            "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+            "data_batch_4": "634d18415352ddfa80567beed471001a",
+            "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+        },
+        "test": {"test_batch": "40351d587109b95175f43aff81a1287e"},
+    },
+    images={"train": 50_000, "test": 10_000},
+    label_bytes=1,
+    label_key="labels",
+)
+
+
+def open_source(name: str, source: CIFAR10Settings, path: Path) -> Opened:
+    """Any of its forms, in the order of labels and pixels."""
+    return open_cifar(name, source, path, FORMS)
