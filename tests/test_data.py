@@ -25,7 +25,7 @@ from projects import wait_for
 
 from sslpairs.config.datasets import Datasets, DatasetSettings, Expected
 from sslpairs.data import prepare as preparing
-from sslpairs.data import progress, sources
+from sslpairs.data import progress
 from sslpairs.data import record as recording
 from sslpairs.data.arrays import load
 from sslpairs.data.folders import locked, read_receipt, verify
@@ -103,7 +103,7 @@ def pixels(data: bytes, mode="RGB") -> np.ndarray:
 def one_image(tmp_path: Path, data: bytes, suffix=".png", **settings) -> np.ndarray:
     """The image as the source gives it."""
     shutil.rmtree(tmp_path / "one", ignore_errors=True)
-    write(tmp_path / "one", {f"train/a/0{suffix}": data, "test/a/0.png": png(1)})
+    write(tmp_path / "one", {f"train/a/0{suffix}": data, "train/a/1.png": png("two"), "test/a/0.png": png(1)})
     return read("one", folder(tmp_path / "one", **settings), tmp_path)[0]["train"][0][0]
 
 
@@ -112,7 +112,8 @@ def read(name: str, dataset: DatasetSettings, root: Path) -> tuple[dict, list[st
     receipt = prepare(name, dataset, root)
     folder = root / "data" / name
     return {
-        split: tuple(np.load(folder / f"{split}_{kind}.npy") for kind in ("images", "labels")) for split in ("train", "test")
+        split: tuple(np.load(folder / f"{split}_{kind}.npy") for kind in ("images", "labels"))
+        for split in ("train", "test")
     }, receipt["classes"]
 
 
@@ -404,8 +405,9 @@ def test_a_log_gets_a_line_at_the_start_every_ten_seconds_and_at_the_end(tmp_pat
     out, err = capsys.readouterr()
     assert out == ""
     lines = err.splitlines()
-    assert lines[:2] == ["small: reading the list of files in raw.tar", "small: decoding 10 images"]
-    assert lines[2:-1] == ["small: 2 of 10 images", "small: 5 of 10 images", "small: 8 of 10 images"]
+    assert lines[:2] == ["small: reading the list of files in raw.tar", "small: reading 10 images"]
+    assert lines[2:-2] == ["small: 3 of 10 images", "small: 6 of 10 images", "small: 9 of 10 images"]
+    assert lines[-2] == "small: preparing 10 images"
     assert lines[-1].startswith("small: read 6 training and 4 test images of 2 classes, 3 x 8 x 8, in ")
 
 
@@ -415,8 +417,8 @@ def test_a_terminal_gets_a_bar(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     read("small", folder(write(tmp_path / "raw.tar", files())), tmp_path)
-    assert "small: images" in terminal.getvalue()
-    assert "decoding" not in terminal.getvalue()
+    assert "10/10" in terminal.getvalue()
+    assert "images\n" not in terminal.getvalue()
 
 
 # ----------------------------------------------------------------------------------------------------- preparation
@@ -489,11 +491,21 @@ def fail(error):
 @pytest.mark.parametrize(
     ("place", "error", "expected", "said"),
     [
-        ("numpy.save", KeyboardInterrupt(), KeyboardInterrupt, None),
-        ("numpy.save", OSError(errno.ENOSPC, "No space left on device"), UserError, "No space left on device.; make"),
-        ("numpy.save", OSError("9 requested and 2 written"), UserError, "9 requested and 2 written.; make"),
+        ("numpy.lib.format.write_array_header_1_0", KeyboardInterrupt(), KeyboardInterrupt, None),
+        (
+            "numpy.lib.format.write_array_header_1_0",
+            OSError(errno.ENOSPC, "No space left on device"),
+            UserError,
+            "No space left on device.; make",
+        ),
+        (
+            "numpy.lib.format.write_array_header_1_0",
+            OSError("9 requested and 2 written"),
+            UserError,
+            "9 requested and 2 written.; make",
+        ),
         ("sslpairs.data.prepare.write_record", PermissionError(13, "Permission denied"), UserError, "check the permis"),
-        ("sslpairs.data.kinds.image_folder._decode", UserError("image"), UserError, "image"),
+        ("sslpairs.data.packs.decode", UserError("image"), UserError, "image"),
         ("sslpairs.data.prepare.sha256_file", lambda *_: os.kill(os.getpid(), signal.SIGTERM), SystemExit, "143"),
     ],
     ids=["ctrl-c", "disk full", "disk full, NumPy", "permission", "bad image", "sigterm"],

@@ -29,7 +29,6 @@ from sslpairs.data import arrays, images, packs
 from sslpairs.data.arrays import load
 from sslpairs.data.folders import read_receipt, stored_as, verify
 from sslpairs.data.images import Hosted, Resident, Streamed, decode_workers
-from sslpairs.data.kinds import image_folder
 from sslpairs.data.memory import free_memory, in_bytes
 from sslpairs.data.prepare import prepare
 from sslpairs.errors import Unreadable, UserError
@@ -362,13 +361,14 @@ def test_large_data_sets_are_kept_as_files_unless_told_otherwise(tmp_path, monke
     assert stored_as(prepare("small", folder(source, storage="arrays"), tmp_path)) == "arrays"
 
 
-def test_preparing_files_never_holds_them_all(tmp_path):
+@pytest.mark.parametrize("storage", ["files", "arrays"])
+def test_preparing_images_never_holds_them_all(tmp_path, storage):
     """Peaks of two sources, one of five times the images: they differ by names and indices, not by images."""
     peaks = []
     noise = {f"{split}/a/{n}.png": png(f"{split}{n}", 96, 96) for split in ("train", "test") for n in range(100)}
     for part in (20, 100):
         chosen = {name: data for name, data in noise.items() if int(Path(name).stem) < part}
-        source = folder(write(tmp_path / f"{part}.tar", chosen), size=96, storage="files")
+        source = folder(write(tmp_path / f"{part}.tar", chosen), size=96, storage=storage)
         tracemalloc.start()
         prepare(f"set-{part}", source, tmp_path)
         peaks.append(tracemalloc.get_traced_memory()[1])
@@ -411,16 +411,6 @@ def test_packing_that_is_killed_at_any_touch_of_a_file_leaves_all_or_nothing(tmp
         prepare("small", source, tmp_path)
         assert sorted(os.listdir(tmp_path / "data")) == ["small"], moment
     assert moments > 8
-
-
-def test_arrays_that_memory_cannot_hold_are_refused_before_they_are_read(tmp_path, monkeypatch):
-    source = write(tmp_path / "raw.tar", files())
-    monkeypatch.setattr(image_folder, "free_memory", lambda: 1919)
-    with pytest.raises(
-        UserError, match=r"its images take 0\.0 MB of memory while .*; set 'storage: files' under its source"
-    ):
-        prepare("small", folder(source, storage="arrays"), tmp_path)
-    prepare("small", folder(source, storage="files"), tmp_path)
 
 
 def test_fetch_follows_the_storage_that_is_asked_for_and_the_content_stays(tmp_path):

@@ -343,7 +343,7 @@ def renamed(content: dict, old: str, new: str) -> dict:
     ],
 )
 def test_a_class_that_no_receipt_can_name_is_told_before_any_image_is_decoded(tmp_path, monkeypatch, kind, word, said):
-    monkeypatch.setattr("sslpairs.data.kinds.image_folder._decode", None)
+    monkeypatch.setattr("sslpairs.data.packs.decode", None)
     path = write(tmp_path / f"raw{kind}", renamed(files(), "/cat/", f"/{word}/"))
     text = refusal(tmp_path, folder(path))
     assert f"the name of the class train/{said}" in text

@@ -3,6 +3,7 @@
 They are complete or absent. How a data set is stored changes neither its pixels nor its content hash.
 """
 
+import contextlib
 import hashlib
 import os
 import time
@@ -18,7 +19,7 @@ from sslpairs.config.sources.base import PublishedSource
 from sslpairs.data.decoding import fit
 from sslpairs.data.folders import place
 from sslpairs.data.packs import PIXELS_CRC, Pack, Packed, decoder, pixel_crc, write_packs
-from sslpairs.data.progress import say, track
+from sslpairs.data.progress import Count, say
 from sslpairs.data.sources import UNLABELLED, Opened, open_source, unusable
 from sslpairs.errors import UserError
 from sslpairs.files import canonical, sha256_file, write_record
@@ -108,26 +109,24 @@ def _write(folder: Path, name: str, dataset: DatasetSettings, opened: Opened) ->
     for split in sorted(labels):
         arrays |= {f"{split}_images": ("|u1", (counts[split], *shape)), f"{split}_labels": ("<i8", (counts[split],))}
     digest, seen, files = _content_start(arrays, opened.classes), _Histogram(channels), []
-    for split in sorted(labels):
-        target = None if keep else open(folder / f"{split}_images.npy", "wb")  # noqa: SIM115 - closed below
-        if target:
-            np.lib.format.write_array_header_1_0(target, _header(arrays[f"{split}_images"]))
-        at = 0
-        for block in track(blocks(split), counts[split], name, f"decoding {split}", len):
-            images = np.ascontiguousarray(fit(block, size, channels))
-            digest.update(images.data)
-            if split == "train":
-                seen.add(images)
-            if target:
-                target.write(images.data)
-            else:
-                packed[split].index[at : at + len(images), PIXELS_CRC] = [pixel_crc(image) for image in images]
-            at += len(images)
-        if at != counts[split]:
-            raise UserError(f"{opened.where}: {split}: {at:,} images instead of {counts[split]:,}; get it again")
-        if target:
-            _close(target)
-        digest.update(labels[split].astype("<i8").data)
+    with Count(name, "preparing", sum(counts.values())) as progress:
+        for split in sorted(labels):
+            key, at = f"{split}_images", 0
+            with contextlib.nullcontext() if keep else _array_file(folder / f"{key}.npy", *arrays[key]) as target:
+                for block in blocks(split):
+                    images = np.ascontiguousarray(fit(block, size, channels))
+                    digest.update(images.data)
+                    if split == "train":
+                        seen.add(images)
+                    if target:
+                        target.write(images.data)
+                    else:
+                        packed[split].index[at : at + len(images), PIXELS_CRC] = [pixel_crc(image) for image in images]
+                    at += len(images)
+                    progress.add(len(images))
+            if at != counts[split]:
+                raise UserError(f"{opened.where}: {split}: {at:,} images instead of {counts[split]:,}; get it again")
+            digest.update(labels[split].astype("<i8").data)
     facts = {
         "content": digest.hexdigest(),
         "classes": opened.classes,
@@ -169,20 +168,19 @@ def _decoded(
     return (block.numpy() for block in images.blocks(images.rows))
 
 
-def _header(array: tuple[str, tuple[int, ...]]) -> dict:
-    return {"descr": array[0], "fortran_order": False, "shape": array[1]}
-
-
-def _close(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-    file.close()
+@contextlib.contextmanager
+def _array_file(path: Path, kind: str, shape: tuple[int, ...]) -> Iterator[IO[bytes]]:
+    """A .npy file, as ``numpy.save`` writes it, whose content is written piece by piece."""
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": shape})
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _save(path: Path, array: np.ndarray) -> None:
-    file = open(path, "wb")  # noqa: SIM115
-    np.save(file, array, allow_pickle=False)
-    _close(file)
+    with _array_file(path, array.dtype.str, array.shape) as file:
+        file.write(np.ascontiguousarray(array).data)
 
 
 def _finish(folder: Path, name: str, dataset: DatasetSettings, facts: dict, moments: tuple, files: list[str]) -> dict:
