@@ -193,6 +193,63 @@ def test_folder_and_every_archive_give_the_same_images(tmp_path, kind, wrapper):
         assert np.array_equal(images, np.stack([pixels(content[name]) for name in names]))
 
 
+@pytest.mark.parametrize("kind", ["", ".tar", ".zip"])
+def test_one_of_test_and_val_is_tested_on_as_set(tmp_path, capsys, kind):
+    content = files() | {f"val/{c}/9.png": png(f"{c} 9") for c in ("cat", "dog")}
+    path = write(tmp_path / f"small{kind}", content)
+    for choice, number, unused in ({}, 4, "val/"), ({"test": "test"}, 4, "val/"), ({"test": "val"}, 2, "test/"):
+        splits, _ = read("small", folder(path, **choice), tmp_path)
+        assert len(splits["test"][0]) == number
+        assert f"small: {unused} not used" in capsys.readouterr().err
+    assert np.array_equal(splits["test"][0][1], pixels(content["val/dog/9.png"]))
+
+
+def test_held_out_parts_are_folds_of_each_class_that_no_other_image_changes(tmp_path):
+    names = [f"train/{c}/{n}.png" for c in ("cat", "dog") for n in range(10)]
+    content = {name: png(name) for name in names}
+    parts = []
+    for part in range(5):
+        splits, _ = read("small", folder(write(tmp_path / f"{part}", content), held_out=0.2, part=part), tmp_path)
+        (train, _), (test, labels) = splits["train"], splits["test"]
+        assert labels.tolist() == [0, 0, 1, 1]
+        parts.append({image.tobytes() for image in test})
+        assert len(train) == 16
+        assert not parts[-1] & {image.tobytes() for image in train}
+    assert len(set.union(*parts)) == 20
+    wrapped = write(tmp_path / "wrapped.tar", {f"around/{name}": data for name, data in content.items()})
+    again, _ = read("small", folder(wrapped, held_out=0.2, part=4), tmp_path)
+    assert {image.tobytes() for image in again["test"][0]} == parts[4]
+
+
+def test_unlabeled_images_are_trained_on_without_a_class_if_asked_for(tmp_path, capsys):
+    content = files() | {f"unlabeled/{name}.png": png(name) for name in ("x", "deep/y")}
+    path = write(tmp_path / "small", content)
+    splits, classes = read("small", folder(path), tmp_path)
+    assert len(splits["train"][1]) == 6
+    assert "unlabeled/ is not used" in capsys.readouterr().err
+    splits, classes = read("small", folder(path, unlabeled=True, train_per_class=2), tmp_path)
+    assert splits["train"][1].tolist() == [0, 0, 1, 1, -1, -1]
+    assert classes == ["cat", "dog"]
+    assert np.array_equal(splits["train"][0][-1], pixels(content["unlabeled/x.png"]))
+    assert read_receipt("small", tmp_path)["unlabelled"] == 2
+    assert "there is no unlabeled/ in it" in refusal(tmp_path, folder(write(tmp_path / "no", files()), unlabeled=True))
+
+
+def test_classes_that_test_lacks_are_trained_on_and_named(tmp_path, capsys):
+    splits, classes = read("small", folder(write(tmp_path / "small", without("test/dog"))), tmp_path)
+    assert classes == ["cat", "dog"]
+    assert splits["test"][1].tolist() == [0, 0]
+    assert "no test images of dog: " in capsys.readouterr().err
+
+
+def test_settings_of_splits_change_the_record_only_if_they_are_used(tmp_path):
+    plain = {"kind", "path", "size", "channels", "train_per_class", "test_per_class", "sha256"}
+    assert folder("x").source.record().keys() == plain
+    assert folder("x", held_out=0.2, part=1).source.record().keys() == plain | {"held_out", "part"}
+    with pytest.raises(ValueError, match="there is no such part"):
+        folder("x", held_out=0.5, part=2)
+
+
 def test_names_in_a_tar_may_begin_with_a_dot(tmp_path):
     path = write(tmp_path / "small.tar", {f"./{name}": data for name, data in files().items()})
     assert len(read("small", folder(path), tmp_path)[0]["train"][0]) == 6
@@ -309,10 +366,8 @@ def without(*gone):
         ({"a/b.png": png(1)}, "there is no train/ in it (found: a)"),
         (without("train/"), "there is no train/ in it; training images belong in train/<class>/"),
         (without("test/"), "there is neither test/ nor val/; add one"),
-        (files() | {"val/cat/0.png": png(1)}, "there are both test/ and val/; leave only the one"),
         (files() | {"train/fox/": b"", "test/fox/1.png": png(1)}, "train/fox/ has no images; add some"),
         (files() | {"test/dogg/0.png": png(1)}, "the class 'dogg' is in test/ but not in train/; did you mean 'dog'?"),
-        (without("test/dog"), "the class 'dog' is in train/ but not in test/; add it there"),
         (files() | {"train/cat/a.json": b"{}"}, "train/cat/a.json is not an image (.bmp"),
         (files() | {"train/x.png": png(1)}, "train/x.png is in no class; put it into train/<class>/"),
         (files() | {"train/cat/deep/x.png": png(1)}, "is nested too deeply; images belong directly in train/<class>/"),

@@ -25,7 +25,7 @@ SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", "
 OPENERS: dict[bytes, Callable[..., IO[bytes]]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 """First bytes of a compressed tar archive."""
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm", ".tif", ".tiff"})
-SPLIT_FOLDERS = ("train", "test", "val")
+SPLIT_FOLDERS = ("train", "test", "val", "unlabeled")
 Wanted = Collection[str] | Callable[[str], bool]
 JUNK = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 DESCRIPTIONS = (

@@ -140,7 +140,8 @@ def _folders(where: str, path: Path, source: PublishedSource, forms: Forms) -> A
             "set 'original: false' under its source in config/datasets.yaml to use them as they are"
         )
     listed = listing(where, members(where, path))
-    if list(listed["train"]) != forms.classes:
+    listed = {"train": listed["train"], "test": listed.get("test") or listed.get("val") or {}}
+    if any(list(by_class) != forms.classes for by_class in listed.values()):
         raise UserError(f"{where}: its classes are not those of {forms.title}; use kind: image-folder for other data")
     places = {
         file: (split, label) for split, c in listed.items() for label, files in enumerate(c.values()) for file in files

@@ -1,4 +1,4 @@
-"""How a folder or archive of images is laid out: ``train/<class>/*`` and ``test/<class>/*`` (or ``val/<class>/*``)."""
+"""How a folder or archive of images is laid out: ``train/<class>/*``, ``test/<class>/*`` or ``val/<class>/*``, ``unlabeled/*``."""
 
 from collections.abc import Collection, Iterable, Sequence
 
@@ -8,10 +8,15 @@ from sslpairs.errors import UserError, nearest
 
 Listing = dict[str, dict[str, list[str]]]
 """Split -> class (accents normalised) -> sorted names of its images (spelt as stored)."""
+NO_CLASS = ""
+"""The class of images in ``unlabeled/``."""
 
 
 def listing(where: str, members: Iterable[Member]) -> Listing:
-    """Sort the entries into splits and classes; every departure from the layout is a UserError that names it."""
+    """Sort the entries into splits and classes; every departure from the layout is a UserError that names it.
+
+    All splits that are there, ``train`` first, each with the classes of ``train`` that it has.
+    """
     kinds = {member.name: member.kind for member in members}
     prefix = _prefix(where, kinds)
     splits: Listing = {}
@@ -27,6 +32,10 @@ def listing(where: str, members: Iterable[Member]) -> Listing:
             raise UserError(f"{where}: {shown(name)} is {kind}; put {what} there, or remove it")
         classes = splits.setdefault(split, {})
         if not inner:
+            continue
+        if split == "unlabeled":
+            if kind == "file" and is_image(name):
+                classes.setdefault(NO_CLASS, []).append(name)
             continue
         if len(inner) == 1 and is_image(name) and kind == "file":
             raise UserError(f"{where}: {shown(name)} is in no class; put it into {split}/<class>/")
@@ -70,39 +79,30 @@ def _prefix(where: str, names: Collection[str]) -> str:
 
 
 def _checked(where: str, prefix: str, splits: Listing) -> Listing:
-    """Train and test with the same classes, none empty, all sorted by name."""
+    """The splits: no class empty, none that only a held-out split has, all sorted by name."""
     around = shown(prefix)
-    held_out = [split for split in ("test", "val") if split in splits]
     if "train" not in splits:
         raise UserError(f"{where}: there is no {around}train/ in it; training images belong in {around}train/<class>/")
-    if not held_out:
-        raise UserError(f"{where}: there is neither {around}test/ nor {around}val/; add one, with the classes of train")
-    if len(held_out) == 2:
-        raise UserError(f"{where}: there are both {around}test/ and {around}val/; leave only the one to test on")
-    train, test = splits["train"], splits[held_out[0]]
-    for split, by_class in (("train", train), (held_out[0], test)):
+    splits = {split: splits[split] for split in sorted(splits, key=lambda split: (split != "train", split))}
+    train = splits["train"]
+    for split, by_class in splits.items():
         for c in sorted(by_class):
             if reason := unusable_as_class(c):
                 raise UserError(
                     f"{where}: the name of the class {around}{split}/{shown(c)} {reason}; rename that folder, and the same "
                     "class in the other split (an archive: before it is packed)"
                 )
-    if extra := sorted(test.keys() - train.keys()):
-        hint = nearest(extra[0], sorted(train))
-        spelt = "" if not hint or (extra[0] + hint).isascii() else f" ({ascii(extra[0])[1:-1]})"
-        raise UserError(f"{where}: the class '{shown(extra[0])}'{spelt} is in {held_out[0]}/ but not in train/{hint}")
-    if absent := sorted(train.keys() - test.keys()):
-        raise UserError(f"{where}: the class '{absent[0]}' is in train/ but not in {held_out[0]}/; add it there")
+        if extra := sorted(by_class.keys() - train.keys() - {NO_CLASS}):
+            hint = nearest(extra[0], sorted(train))
+            spelt = "" if not hint or (extra[0] + hint).isascii() else f" ({ascii(extra[0])[1:-1]})"
+            raise UserError(f"{where}: the class '{shown(extra[0])}'{spelt} is in {split}/ but not in train/{hint}")
     if not train:
         raise UserError(f"{where}: {around}train/ has no classes; images belong in {around}train/<class>/")
-    for split, by_class in (("train", train), (held_out[0], test)):
+    for split, by_class in splits.items():
         for c in sorted(by_class):
             if not by_class[c]:
                 raise UserError(f"{where}: {around}{split}/{c}/ has no images; add some, or remove the class")
-    return {
-        split: {c: sorted(by_class[c], key=_order) for c in sorted(train)}
-        for split, by_class in (("train", train), ("test", test))
-    }
+    return {split: {c: sorted(by_class[c], key=_order) for c in sorted(by_class)} for split, by_class in splits.items()}
 
 
 def _order(name: str) -> tuple[str, str]:

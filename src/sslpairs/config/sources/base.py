@@ -104,7 +104,7 @@ class PublishedSource(Source):
         return self.model_dump(exclude={"path", "storage"})
 
 
-LATER = {"test": "auto", "held_out": None, "part": 0}
+LATER = {"test": "auto", "held_out": None, "part": 0, "unlabeled": False}
 """Settings that came later, with the values that change nothing: records without them stay what they were."""
 
 

@@ -2,16 +2,20 @@
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from sslpairs.config.sources.image_folder import ImageFolderSettings
 from sslpairs.data.archives import SUFFIXES, members
-from sslpairs.data.layout import listing
+from sslpairs.data.layout import NO_CLASS, Listing, listing
 from sslpairs.data.names import shown
 from sslpairs.data.progress import say
-from sslpairs.data.sources import Entry, Opened
+from sslpairs.data.sources import UNLABELLED, Entry, Opened
+from sslpairs.data.splits import held_out, test_split
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_file
 
@@ -28,17 +32,52 @@ def open_source(name: str, source: ImageFolderSettings, path: Path) -> Opened:
             f"warning: {where} has only one class, '{classes[0]}': every accuracy will be 100 % and mean nothing; "
             "put the images of each class into a folder of its own"
         )
+    chosen = _splits(name, where, source, listed)
     for split, limit in (("train", source.train_per_class), ("test", source.test_per_class)):
-        _limit(name, listed[split], split, limit)
+        _limit(name, chosen[split], split, limit)
+    numbers = {c: label for label, c in enumerate(classes)} | {NO_CLASS: UNLABELLED}
     places = {
-        file: (split, label)
-        for split, by_class in listed.items()
-        for label, c in enumerate(classes)
-        for file in by_class[c]
+        file: (split, numbers[c])
+        for split, by_class in chosen.items()
+        for c, files in by_class.items()
+        for file in files
     }
-    counts = {split: sum(map(len, by_class.values())) for split, by_class in listed.items()}
+    if source.unlabeled:
+        places |= dict.fromkeys(listed["unlabeled"][NO_CLASS], ("train", UNLABELLED))
+    counts = Counter(split for split, _ in places.values())
     entries = partial(_entries, where, path, places)
-    return Opened(where, classes, entries=entries, counted=counts, storage=source.storage)
+    return Opened(where, classes, entries=entries, counted=dict(counts), storage=source.storage)
+
+
+def _splits(name: str, where: str, source: ImageFolderSettings, listed: Listing) -> Listing:
+    """The images to train on and those to test on; says which splits and classes are left out."""
+    tested_on = test_split(where, source, listed)
+    if tested_on:
+        chosen = {"train": listed["train"], "test": listed[tested_on]}
+    else:
+        files = [file for by_class in listed["train"].values() for file in by_class]
+        labels = np.repeat(np.arange(len(listed["train"])), [len(by_class) for by_class in listed["train"].values()])
+        names = [file[file.index("train/") :] for file in files]  # without the name of a folder around it
+        held = dict(zip(files, held_out(names, labels, source.held_out, source.part), strict=True))
+        chosen = {
+            split: {
+                c: [file for file in by_class if held[file] == (split == "test")]
+                for c, by_class in listed["train"].items()
+            }
+            for split in ("train", "test")
+        }
+    if unused := [f"{split}/" for split in listed if split not in ("train", tested_on) and split != "unlabeled"]:
+        say(f"{name}: {' and '.join(unused)} not used ('test' and 'held_out' choose the images to test on)")
+    if source.unlabeled and "unlabeled" not in listed:
+        raise UserError(f"{where}: there is no unlabeled/ in it; add it, or remove 'unlabeled' under its source")
+    if "unlabeled" in listed and not source.unlabeled:
+        say(f"{name}: unlabeled/ is not used ('unlabeled: true' trains on it)")
+    if absent := [c for c in listed["train"] if not chosen["test"].get(c)]:
+        more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+        say(
+            f"{name}: no test images of {', '.join(absent[:5])}{more}: these classes are trained on, but never asked for"
+        )
+    return chosen
 
 
 def _entries(where: str, path: Path, places: dict[str, tuple[str, int]]) -> Iterator[Entry]:
