@@ -361,6 +361,20 @@ def test_large_data_sets_are_kept_as_files_unless_told_otherwise(tmp_path, monke
     assert stored_as(prepare("small", folder(source, storage="arrays"), tmp_path)) == "arrays"
 
 
+@pytest.mark.parametrize("residence", ["device", "host", "stream"])
+def test_images_without_a_label_are_left_out_of_evaluations_wherever_they_are(tmp_path, residence):
+    content = files() | {f"unlabeled/{n}.png": png(f"without {n}") for n in range(3)}
+    source = folder(write(tmp_path / "raw.tar", content), unlabeled=True, storage="files")
+    prepare("small", source, tmp_path)
+    data = load("small", tmp_path, residence=residence, workers=0)
+    assert data.train.labels.tolist() == [0, 0, 0, 1, 1, 1, -1, -1, -1]
+    part = data.train.labelled()
+    assert part.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    every = torch.cat(list(data.train.images.blocks(4)))
+    assert torch.equal(torch.cat(list(part.images.blocks(4))), every[:6])
+    assert data.test.labelled() is data.test
+
+
 @pytest.mark.parametrize("storage", ["files", "arrays"])
 def test_preparing_images_never_holds_them_all(tmp_path, storage):
     """Peaks of two sources, one of five times the images: they differ by names and indices, not by images."""

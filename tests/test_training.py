@@ -580,16 +580,19 @@ def test_each_view_teaches_the_online_classifier_its_own_sources_label(data, roo
         assert [part.tolist() for part in both] == [data.train.labels[batch[:, v]].tolist() for v in (0, 1)]
 
 
-def test_the_online_classifier_learns_as_by_autograd_and_adam():
+@pytest.mark.parametrize("unlabelled", [False, True])
+def test_the_online_classifier_learns_as_by_autograd_and_adam_from_images_with_a_label(unlabelled):
     draws = torch.Generator().manual_seed(0)
     how = recipes.OnlineClassifierSettings(lr=0.01, weight_decay=0.1, every=1)
-    made = OnlineClassifier(how, 6, 4, 0, CPU)
+    made = OnlineClassifier(how, 6, 4, 0, CPU, unlabelled)
     layer = copy.deepcopy(made.layer).requires_grad_()
     reference = torch.optim.Adam(layer.parameters(), 0.01, weight_decay=0.1)
     for _ in range(5):
         h, y = torch.randn(2, 8, 6, generator=draws), torch.randint(4, (2, 8), generator=draws)
+        if unlabelled:
+            y[:, ::3] = -1
         made.learn([Embeddings(features=h[0]), Embeddings(features=h[1])], list(y))
-        loss = torch.nn.functional.cross_entropy(layer(h.flatten(0, 1)), y.flatten())
+        loss = torch.nn.functional.cross_entropy(layer(h.flatten(0, 1)), y.flatten(), ignore_index=-1)
         reference.zero_grad()
         loss.backward()
         reference.step()

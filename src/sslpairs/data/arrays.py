@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sslpairs.data.folders import again, read_receipt, stored_as
-from sslpairs.data.images import Hosted, Images, Resident, Streamed, decode_workers
+from sslpairs.data.images import Hosted, Images, Part, Resident, Streamed, decode_workers
 from sslpairs.data.memory import free_memory, free_on, in_bytes
 from sslpairs.data.packs import Pack
 from sslpairs.errors import Unreadable, UserError
@@ -34,6 +34,15 @@ class Split:
 
     images: Images
     labels: Tensor
+    has_unlabelled: bool = False
+    """Whether some labels are ``UNLABELLED``."""
+
+    def labelled(self) -> "Split":
+        """The images with a label, for evaluations."""
+        if not self.has_unlabelled:
+            return self
+        rows = (self.labels >= 0).nonzero()[:, 0]
+        return Split(Part(self.images, rows.cpu()), self.labels[rows])
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,7 @@ def load(
         make = _packed if packed else _decoded
         images = make(name, root, receipt, which, device, residence, workers)
         labels = _array(name, root, receipt, f"{which}_labels.npy", np.int64, (count,))
-        return Split(images, torch.from_numpy(labels).to(device))
+        return Split(images, torch.from_numpy(labels).to(device), bool(labels.min() < 0))
 
     return ImageData(
         train=split("train"),

@@ -164,6 +164,17 @@ class Streamed(Images):
         return loader
 
 
+class Part(Images):
+    """Some images of others, in the order of ``rows`` (int64 ``[N]``, on the CPU)."""
+
+    def __init__(self, images: Images, rows: Tensor):
+        super().__init__((len(rows), *images.shape[1:]), images.device)
+        self.images, self.rows = images, rows
+
+    def batches(self, indices: Iterable[Tensor]) -> Iterator[Tensor]:  # noqa: D102
+        return self.images.batches(self.rows[batch] for batch in indices)
+
+
 class _Decoder(Dataset):
     """A pack as expected by ``DataLoader``: many indices in, one tensor or an error out (if raised, it would come as a traceback)."""
 

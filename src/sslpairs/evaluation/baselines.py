@@ -30,7 +30,8 @@ def measure_baseline(name: str, entry: PlannedBaseline, root: Path, device: str,
     configure_process(threads)
     torch_device, spec = pick_device(device), entry["spec"]
     data = load(entry["dataset"], root, torch_device, spec["dataset"])
-    train, test = ((_embed(spec, data, split.images, torch_device), split.labels) for split in (data.train, data.test))
+    splits = (data.train.labelled(), data.test)
+    train, test = ((_embed(spec, data, split.images, torch_device), split.labels) for split in splits)
     run, _, key = name.partition("/")
     results, answers = measure(entry["protocols"], Encoded(train, test, len(data.classes), spec["seed"]))
     result = {

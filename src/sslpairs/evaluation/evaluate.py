@@ -71,7 +71,8 @@ def evaluate(
     network = load_backbone(path, data.train.images.shape[1]).to(torch_device)
     before = weights_digest(network)
     train, test = (
-        (features(network, split.images, data.mean, data.std), split.labels) for split in (data.train, data.test)
+        (features(network, split.images, data.mean, data.std), split.labels)
+        for split in (data.train.labelled(), data.test)
     )
     encoded = Encoded(train, test, len(data.classes), receipt["seed"], receipt)
     results, answers = measure(protocols, encoded)

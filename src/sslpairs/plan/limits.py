@@ -22,6 +22,13 @@ class Images:
     test: int
     size: int
     channels: int
+    unlabelled: int = 0
+    """Training images without a label."""
+
+    @property
+    def labelled(self) -> int:
+        """Training images that evaluations use."""
+        return self.train - self.unlabelled
 
     @property
     def bytes(self) -> int:
@@ -37,12 +44,13 @@ def known_images(root: Path, name: str, config: dict[str, Any], content: str | N
         receipt = read_json(root / "data" / name / "dataset.json")
     if receipt and content in (None, receipt.get("content")):
         channels, size = receipt["image"][0], receipt["image"][-1]
-        return Images(receipt["counts"]["train"], receipt["counts"]["test"], size, channels)
+        counts = receipt["counts"]
+        return Images(counts["train"], counts["test"], size, channels, receipt.get("unlabelled", 0))
     dataset = DatasetSettings.model_validate(config)
     (channels, size), counts = dataset.source.image(), dataset.source.counts()
     if dataset.expected:
         counts = dataset.expected.train, dataset.expected.test
-    return Images(*counts, size, channels) if counts else None
+    return Images(*counts, size, channels, dataset.source.unlabelled()) if counts else None
 
 
 def check_evaluation(
@@ -50,7 +58,7 @@ def check_evaluation(
 ) -> None:
     """Raise ``UserError`` for a protocol that is impossible with so few images, such as kNN with more neighbours."""
     for name, settings in protocols if images else ():
-        if problem := settings.problem(images.train):
+        if problem := settings.problem(images.labelled):
             raise UserError(
                 f"{recipe_file}: evaluation.{name}.{problem[0]}: {problem[1]} of {data}; write a smaller number"
             )

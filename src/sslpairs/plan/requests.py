@@ -147,14 +147,14 @@ class Requests:
         seconds, basis = 600.0, "recipe"
         if images:
             spec = self.plan.runs[run]["spec"]
-            both = images.train + images.test
+            both = images.labelled + images.test
             speed = self._speed(run)
             basis = "other runs" if speed else "recipe"
             seconds = features_flops(spec, both, images.size, images.channels) / (speed or self._guess())
             chosen = Protocols.model_validate(
                 {name: settings for name, settings in entry["protocols"].items() if settings}
             ).chosen()
-            seconds += sum(settings.seconds(images.train, images.test) for settings in chosen.values())
+            seconds += sum(settings.seconds(images.labelled, images.test) for settings in chosen.values())
         shares = self.on_gpu and bool(site.share_request) and site.gpu_shares > 1
         if shares:
             seconds *= site.gpu_shares

@@ -15,7 +15,17 @@ from sslpairs.random_streams import stream_seed
 class OnlineClassifier:
     """The linear layer and its optimiser. It never touches the backbone: features are detached."""
 
-    def __init__(self, settings: OnlineClassifierSettings, width: int, classes: int, seed: int, device: torch.device):
+    def __init__(
+        self,
+        settings: OnlineClassifierSettings,
+        width: int,
+        classes: int,
+        seed: int,
+        device: torch.device,
+        unlabelled: bool = False,
+    ):
+        """``unlabelled``: some images have no label (``UNLABELLED``). The layer never learns from these."""
+        self.unlabelled = unlabelled
         with torch.random.fork_rng():
             torch.manual_seed(stream_seed(seed, "online"))
             self.layer = nn.Linear(width, classes).to(device)
@@ -35,7 +45,12 @@ class OnlineClassifier:
         h, y = (torch.cat(parts) for parts in zip(*seen, strict=True))
         # Classes first: the softmax takes a seventh of the time in this layout.
         grad = torch.addmm(self.layer.bias[:, None], self.layer.weight, h.T).softmax(0)
-        grad.scatter_add_(0, y[None], grad.new_full((1, len(y)), -1.0)).div_(len(y))
+        if self.unlabelled:
+            known = (y >= 0).to(grad.dtype)
+            grad.scatter_add_(0, y.clamp(min=0)[None], grad.new_full((1, len(y)), -1.0))
+            grad.mul_(known).div_(known.sum().clamp(min=1))
+        else:
+            grad.scatter_add_(0, y[None], grad.new_full((1, len(y)), -1.0)).div_(len(y))
         self.layer.weight.grad, self.layer.bias.grad = grad @ h, grad.sum(1)
         self.optimizer.step()
 

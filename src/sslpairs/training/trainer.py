@@ -89,7 +89,9 @@ class Trainer:
         extremes = torch.tensor([0.0, 1.0], device=device).view(2, 1, 1, 1).expand(2, channels, 1, 1)
         self.bounds = tuple(normalize(extremes, data.mean, data.std).flatten(1))
         width = self._width(channels)
-        self.online = OnlineClassifier(spec.online, width, len(data.classes), spec.seed, device)
+        self.online = OnlineClassifier(
+            spec.online, width, len(data.classes), spec.seed, device, data.train.has_unlabelled
+        )
         self._begin_step: Callable[[], None] = nothing
 
     def compile(self, backend: str = "inductor") -> None:
