@@ -791,7 +791,7 @@ def test_the_content_of_a_known_source_is_known_before_its_images_are_here_until
     tmp_path, monkeypatch
 ):
     mini = Datasets.model_validate(yaml.safe_load((PROJECT / "config/datasets.yaml").read_text())).datasets[
-        "cifar10-mini"
+        "cifar10-jpeg-mini"
     ]
     known = contents(tmp_path, {"any name": mini})["any name"]
     assert known.startswith("a69812a5550d")

@@ -20,7 +20,7 @@ from sslpairs.plan.planner import make_plan
 from sslpairs.plan.records import Receipt, read_receipt
 
 KNOWN = Path(__file__).with_name("ids.json")
-SCALES = ("digits", "cifar10-mini", "paper")
+SCALES = ("digits", "cifar10-mini", "cifar10-jpeg-mini", "paper")
 
 
 def digest(names: set[str]) -> str:
@@ -53,7 +53,11 @@ if __name__ == "__main__":
 
 
 def test_the_tables_whose_results_come_with_the_repository_need_no_training_and_no_evaluation():
-    choices = {"scale": "cifar10-mini", "seeds": 3, "tables": ["clae-main", "dimcl-frameworks", "mixco-tinyimagenet"]}
+    choices = {
+        "scale": "cifar10-jpeg-mini",
+        "seeds": 3,
+        "tables": ["clae-main", "dimcl-frameworks", "mixco-tinyimagenet"],
+    }
     config = read_config(ROOT, choices)
     build = Build(make_plan(config, contents(ROOT, config.datasets)), ROOT)
     runs = {run for table in build.plan.selected for run in build.runs_of(table)}

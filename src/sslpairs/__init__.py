@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 def results(root: str = ".", **choices: Any) -> "pd.DataFrame":
     """Results measured so far in a project: one row per run x protocol x metric x seed (see ``sslpairs.paper.results``).
 
-    ``choices`` are those of ``config/config.yaml``, such as ``scale="cifar10-mini"`` or ``tables=["gps-weak"]``. Raises
+    ``choices`` are those of ``config/config.yaml``, such as ``scale="cifar10-jpeg-mini"`` or ``tables=["gps-weak"]``. Raises
     ``sslpairs.errors.UserError`` for a configuration that cannot be read, or for damaged records.
     """
     from pathlib import Path

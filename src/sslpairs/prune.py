@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sslpairs.config.reading import read_config
-from sslpairs.data.record import recorded
+from sslpairs.data.record import contents
 from sslpairs.errors import UserError
 from sslpairs.files import read_record
 from sslpairs.locks import exclusive
@@ -46,16 +46,14 @@ class UnusedRun:
 def current_runs(root: Path, overrides: dict[str, Any]) -> tuple[dict[str, PlannedRun], list[str]]:
     """All runs of all tables at all scales, with the chosen seeds; and the errors of scales that could not be planned.
 
-    A run of another scale is not garbage just because ``config.yaml`` names this one. A data set that was never prepared
-    has no runs.
+    A run of another scale is not garbage just because ``config.yaml`` names this one.
     """
     runs: dict[str, PlannedRun] = {}
     mistakes = []
-    known = recorded(root)
     for file in sorted((root / "config" / "scales").glob("*.yaml")):
         try:
             config = read_config(root, overrides | {"scale": file.stem, "papers": "every", "tables": "every"})
-            runs |= make_plan(config, dict.fromkeys(config.datasets, "never prepared") | known, strict=True).runs
+            runs |= make_plan(config, contents(root, config.datasets), strict=True).runs
         except UserError as error:
             mistakes.append(f"scale {file.stem} cannot be planned, so its runs would count as garbage: {error}")
     return runs, mistakes

@@ -60,6 +60,7 @@ def plan(
             out.say(f"{run}  {build.to_train[run] if run in to_train else idle}")
     for note in build.plan.notes:
         out.say(f"note: {note}")
+    _say_missing(build, tables)
     if profile:
         _say_requests(build, profile, to_train, to_evaluate)
     for line in build.damaged:
@@ -70,6 +71,19 @@ def plan(
         first = "\n".join(f"  {run}: {build.to_train[run]}" for run in to_train[:10])
         more = f"\n  and {len(to_train) - 10} more" if len(to_train) > 10 else ""
         raise UserError(f"{counted(len(to_train), 'run')} would have to be trained:\n{first}{more}")
+
+
+def _say_missing(build, tables: list[str]) -> None:
+    from sslpairs.config.datasets import DatasetSettings
+    from sslpairs.terminal.datasets import missing
+    from sslpairs.workflow.fetch import availability
+
+    names = [name for name in build.plan.datasets_of(tables) if name in build.plan.unprepared]
+    if not names:
+        return
+    wanted = {name: DatasetSettings.model_validate(build.plan.datasets[name]["config"]) for name in names}
+    for line in missing(availability(build.root, wanted)):
+        out.say(line)
 
 
 def _say_requests(build, profile: str, to_train: list[str], to_evaluate: list[str]) -> None:

@@ -46,14 +46,30 @@ def fetch(
     unknown: Annotated[
         bool, typer.Option("--unknown", help="Only data sets whose content is not recorded in data.dvc.")
     ] = False,
+    given: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="PATH", help="Where the files of the one data set are, in any form (docs/data.md)."
+        ),
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--list", help="List all data sets: images, size, terms, what is here; fetch nothing.")
+    ] = False,
     log_file: LogFile = None,
 ) -> None:
-    """Prepare data sets once and record their content in data.dvc."""
-    from sslpairs.workflow.fetch import fetch_datasets
+    """Download data sets where needed, prepare them once, and record their content in data.dvc."""
+    from sslpairs.workflow.fetch import availability, fetch_datasets
 
     start_log(log_file)
     root = find_root()
-    for line in fetch_datasets(root, names or [], overrides(sets), frozen, force, unknown):
+    if show:
+        from sslpairs.config.reading import read_config
+        from sslpairs.terminal.datasets import listing
+        from sslpairs.terminal.screen import out
+
+        out.print(listing(availability(root, read_config(root, overrides(sets)).datasets)))
+        return
+    for line in fetch_datasets(root, names or [], overrides(sets), frozen, force, unknown, given):
         print(line, file=sys.stderr)
 
 

@@ -30,7 +30,7 @@ def recorded(root: Path) -> dict[str, str]:
 
 
 KNOWN = {
-    # cifar10-mini, from the archive of JPEG files that config/datasets.yaml names
+    # cifar10-jpeg-mini, from the archive of JPEG files that config/datasets.yaml names
     "afbc5b38b7b7b2288fe260817f80ee286db221e0f220bd38b4e8a07414aed360": "a69812a5550d02f5345fe40befc55e58d288c698703c698a3668a71ffb18fff4",
 }
 """Digest of a source's settings -> its content hash where its results were produced: these can be shown without the images."""

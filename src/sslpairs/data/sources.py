@@ -113,8 +113,11 @@ def is_here(name: str, dataset: DatasetSettings, root: Path) -> bool:
 
 
 def absent(name: str, dataset: DatasetSettings, root: Path) -> str:
-    """Error message for a published data set that is not on this machine and cannot be downloaded."""
+    """Error message for a data set that is not on this machine and cannot be downloaded."""
     source = dataset.source
+    if not isinstance(source, PublishedSource):
+        path = find(name, dataset, root)
+        return f"data set '{name}': {path}: there is no such file or folder; put the data there, or correct 'path' in config/datasets.yaml"
     files = ", ".join(file.name for file in source.remote())
     return (
         f"data set '{name}': not on this machine; get it from {source.homepage} (terms: {source.terms}), then put "

@@ -265,7 +265,7 @@ class Build:
                 raise
             except UserError:
                 raise UserError(f"{path}: damaged; `sslpairs fetch {name} --force` prepares it again") from None
-            if receipt is None:
+            if receipt is None or name in self.plan.unprepared:
                 missing.append(name)
             elif receipt.get("content") != entry["content"]:
                 raise UserError(

@@ -1,5 +1,6 @@
 """The plan of a build, as plain values."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,11 @@ from sslpairs.plan.records import (
     PlannedFigure,
     PlannedRun,
     PlannedTable,
+    replicates,
 )
+
+NOT_PREPARED = "not prepared: "
+"""Beginning of what stands for the content hash of a data set that is unknown until it is prepared."""
 
 
 @dataclass
@@ -39,3 +44,17 @@ class Plan:
     """Optional tables that were not requested; they are not planned, which saves time."""
     notes: list[str] = field(default_factory=list)
     """Possible mistakes, which are valid but rarely intended; one line each."""
+
+    @property
+    def unprepared(self) -> list[str]:
+        """Data sets whose content is unknown: the ids of their runs are provisional, and nothing can be trained on them yet."""
+        return [name for name, entry in self.datasets.items() if entry["content"].startswith(NOT_PREPARED)]
+
+    def datasets_of(self, tables: Iterable[str]) -> list[str]:
+        """Data sets on which the tables' runs are trained and evaluated."""
+        names: dict[str, None] = {}
+        for replicate in (one for table in tables for one in replicates(self.tables[table])):
+            names[self.runs[replicate["run"]]["dataset"]] = None
+            if other := self.evaluations[replicate["evaluation"]].get("dataset"):
+                names[other] = None
+        return list(names)

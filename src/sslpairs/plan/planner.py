@@ -28,9 +28,9 @@ from sslpairs.plan.spec import digest
 def make_plan(config: Config, contents: dict[str, str], strict: bool = False) -> Plan:
     """Plan every table that can be planned, except optional tables that were not requested.
 
-    ``contents`` maps prepared data sets to their content hash. Requested tables must be possible; others are skipped silently, and
-    so are optional ones that the scale does not cover, unless they were named. ``strict`` skips only tables that the scale does not
-    cover, requested or not.
+    ``contents`` maps prepared data sets to their content hash; runs on others are planned with a placeholder. Requested tables must
+    be possible; others are skipped silently, and so are optional ones that the scale does not cover, unless they were named.
+    ``strict`` skips only tables that the scale does not cover, requested or not.
     """
     settings = config.settings
     plan = Plan(
@@ -153,7 +153,7 @@ class _Planner(Runs):
             dataset = self.config.datasets[name]
             self.plan.datasets[name] = {
                 "title": dataset.heading,
-                "content": self.contents[name],
+                "content": self._content(name),
                 "config": dataset.model_dump(mode="json"),
             }
 

@@ -9,7 +9,7 @@ from sslpairs.config.recipes import Recipe
 from sslpairs.errors import UserError, listed, nearest, shown
 from sslpairs.plan.fingerprint import paper_code
 from sslpairs.plan.limits import Images, known_images
-from sslpairs.plan.plan import Plan
+from sslpairs.plan.plan import NOT_PREPARED, Plan
 
 
 class NotAtThisScale(UserError):
@@ -54,11 +54,7 @@ class SettingResolver:
         self.recipe, self.recipe_file = self.config.recipe_of(paper_id)
 
     def _content(self, dataset: str) -> str:
-        if dataset not in self.contents:
-            raise UserError(
-                f"data set '{dataset}' is not prepared, so its content is unknown: run `sslpairs fetch {dataset}`"
-            )
-        return self.contents[dataset]
+        return self.contents.get(dataset, NOT_PREPARED + dataset)
 
     def _resolve(self, *settings: ColumnSettings) -> ResolvedSetting:
         """Merge the settings (the last one that names a value wins), then map the values to the scale."""

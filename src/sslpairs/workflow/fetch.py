@@ -1,115 +1,213 @@
-"""Prepare data sets or restore them from the remote, and record their content."""
+"""Prepare data sets: from what is on this machine, from the remote, or downloaded; and record their content."""
 
+import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sslpairs.config.datasets import DatasetSettings
 from sslpairs.config.reading import Config, read_config
+from sslpairs.config.sources.base import PublishedSource
+from sslpairs.data.folders import read_receipt, stored_as
 from sslpairs.data.record import changed_sources, contents, record, recorded
+from sslpairs.data.sources import absent, downloads, find, is_here, needs_path
 from sslpairs.errors import UserError, nearest
 from sslpairs.plan.frozen import thaw
 from sslpairs.plan.planner import make_plan
-from sslpairs.plan.records import replicates
 
 
 def fetch_datasets(
-    root: Path, names: list[str], overrides: dict[str, Any], frozen: Path | None, force: bool, unknown: bool
+    root: Path,
+    names: list[str],
+    overrides: dict[str, Any],
+    frozen: Path | None,
+    force: bool,
+    unknown: bool,
+    given: Path | None = None,
 ) -> Iterator[str]:
     """Prepare data sets and record their content; yield one line for each.
 
     Without names, use those that the selected tables need. ``unknown`` skips data sets whose content is known, ``force`` prepares
-    existing ones again. With a ``frozen`` plan the content must be the planned one.
+    existing ones again, ``given`` is where the files of the one data set are. With a ``frozen`` plan the content must be the planned
+    one. Before anything is downloaded or prepared, ``UserError`` names all data sets that must be obtained by hand.
     """
-    from sslpairs.config.datasets import DatasetSettings
-    from sslpairs.data.folders import read_receipt
-    from sslpairs.data.prepare import check_expected
-
-    known = recorded(root)
     if frozen:
         planned = thaw(frozen).datasets
         datasets = {name: DatasetSettings.model_validate(entry["config"]) for name, entry in planned.items()}
     else:
         config = read_config(root, overrides)
         planned, datasets = {}, config.datasets
-        names = names or _needed(config)
-    left = contents(root, datasets) if unknown else {}
+        names = names or needed(config)
     for name in names:
         if name not in datasets:
             hint = nearest(name, list(datasets))
             raise UserError(f"config/datasets.yaml: no data set '{name}'{hint} ({', '.join(datasets)})")
-        if name in left:
-            continue
-        receipt = None if force else read_receipt(name, root)
-        source = json.loads(json.dumps(datasets[name].source.record()))
-        in_place = (
-            receipt is not None
-            and receipt.get("content") == known.get(name)
-            and receipt.get("source") == source
-            and _stored_as_wanted(receipt, datasets[name], name, root)
-        )
-        if not in_place:
-            receipt = _obtain(name, datasets[name], root, known)
-        check_expected(name, datasets[name], receipt["counts"], f"data/{name}")
-        content = receipt["content"]
-        if name in planned and content != planned[name]["content"]:
-            raise UserError(
-                f"data/{name}: the images from the source differ from the recorded ones ({content[:12]}, not "
-                f"{planned[name]['content'][:12]}); if that is intended, run `sslpairs fetch {name}` and build again"
-            )
-        record(name, content, root, datasets)
-        counts = receipt["counts"]
-        if in_place:
-            yield f"{name}: in place ({counts['train']:,} training and {counts['test']:,} test images)"
-        else:
-            changed = (
-                " (its content has changed: its runs will be trained again)"
-                if known.get(name, content) != content
-                else ""
-            )
-            yield f"{name}: prepared {counts['train']:,} training and {counts['test']:,} test images{changed}"
-
-
-def _stored_as_wanted(receipt: dict, dataset: Any, name: str, root: Path) -> bool:
-    """Whether the data are stored as arrays or files as set in ``storage``; data from a remote are accepted either way."""
-    from sslpairs.data.folders import stored_as
-    from sslpairs.data.sources import is_here
-
-    wanted = getattr(dataset.source, "storage", "auto")
-    return wanted in ("auto", stored_as(receipt)) or not is_here(name, dataset, root)
-
-
-def _obtain(name: str, dataset: Any, root: Path, known: dict[str, str]) -> dict:
-    """Prepare a data set from its source. If the source is not on this machine, but is the recorded one and was published, restore
-    the data set from the remote."""
-    from sslpairs.data.prepare import prepare
-    from sslpairs.data.sources import find, is_here
-
-    if is_here(name, dataset, root) or name not in known or changed_sources(root, {name: dataset}):
-        return prepare(name, dataset, root)
-    from sslpairs.store.restore import restore_dataset
-
-    try:
-        receipt = restore_dataset(name, root)
-    except UserError as error:
+    if given and len(names) != 1:
         raise UserError(
-            f"data set '{name}': {find(name, dataset, root)} not found, and the data set cannot be restored: {error}"
-        ) from None
-    return receipt or prepare(name, dataset, root)
-
-
-def _needed(config: Config) -> list[str]:
-    """Return the data sets of the selected tables; planning works without their real content."""
-    plan = make_plan(config, dict.fromkeys(config.datasets, "not prepared"))
-    return list(
-        dict.fromkeys(
-            name
-            for table in plan.selected
-            for replicate in replicates(plan.tables[table])
-            for name in (
-                plan.runs[replicate["run"]]["dataset"],
-                plan.evaluations[replicate["evaluation"]].get("dataset"),
-            )
-            if name
+            "--from is where the files of one data set are; name that data set: sslpairs fetch NAME --from PATH"
         )
-    )
+    left = contents(root, datasets) if unknown else {}
+    known = recorded(root)
+    todo = {name: _in_place(name, datasets[name], root, known) for name in names if name not in left}
+    if force or given:
+        todo = dict.fromkeys(todo)
+    if not given:
+        _check_by_hand([name for name, receipt in todo.items() if receipt is None], datasets, root, known)
+    for name, receipt in todo.items():
+        done = receipt or _obtain(name, datasets[name], root, known, given)
+        content, counts = done["content"], done["counts"]
+        _check(name, datasets[name], done, planned)
+        record(name, content, root, datasets)
+        images = f"{counts['train']:,} training and {counts['test']:,} test images"
+        if receipt:
+            yield f"{name}: in place ({images})"
+        else:
+            changed = known.get(name, content) != content
+            yield f"{name}: prepared {images}" + " (its content has changed: its runs will be trained again)" * changed
+
+
+def _in_place(name: str, dataset: DatasetSettings, root: Path, known: Mapping[str, str]) -> dict | None:
+    """The receipt of a data set that is prepared as recorded and configured; None if it must be prepared."""
+    receipt = read_receipt(name, root)
+    if receipt is None or receipt.get("content") != known.get(name):
+        return None
+    if receipt.get("source") != json.loads(json.dumps(dataset.source.record())):
+        return None
+    # Data from a remote are accepted, however they are stored.
+    wanted = getattr(dataset.source, "storage", "auto")
+    as_wanted = wanted in ("auto", stored_as(receipt)) or not is_here(name, dataset, root)
+    return receipt if as_wanted else None
+
+
+def _check(name: str, dataset: DatasetSettings, receipt: dict, planned: Mapping[str, Any]) -> None:
+    from sslpairs.data.prepare import check_expected
+
+    check_expected(name, dataset, receipt["counts"], f"data/{name}")
+    if name in planned and receipt["content"] != planned[name]["content"]:
+        raise UserError(
+            f"data/{name}: the images from the source differ from the recorded ones ({receipt['content'][:12]}, not "
+            f"{planned[name]['content'][:12]}); if that is intended, run `sslpairs fetch {name}` and build again"
+        )
+
+
+def _check_by_hand(
+    names: list[str], datasets: Mapping[str, DatasetSettings], root: Path, known: Mapping[str, str]
+) -> None:
+    """``UserError`` with one line for each data set that can be neither prepared, restored nor downloaded."""
+    lines = [
+        absent(name, datasets[name], root)
+        for name in names
+        if name not in known and state(name, datasets[name], root, known) == BY_HAND
+    ]
+    if lines:
+        raise UserError("\n".join(lines))
+
+
+def _obtain(name: str, dataset: DatasetSettings, root: Path, known: Mapping[str, str], given: Path | None) -> dict:
+    """Prepare a data set: from ``given``, from what is on this machine, from the remote if it is the recorded one and was published, or
+    from what is downloaded now."""
+    from sslpairs.data.prepare import prepare
+
+    if given and not needs_path(dataset.source):
+        raise UserError(f"data set '{name}': its images come with a library; leave out --from")
+    if given and not given.exists():
+        raise UserError(f"--from {given}: there is no such file or folder")
+    if given:
+        return prepare(name, dataset, root, given.absolute())
+    published = isinstance(dataset.source, PublishedSource)
+    if is_here(name, dataset, root) and not (published and _unfinished(dataset.source, root)):
+        return prepare(name, dataset, root)
+    problem = None
+    if name in known and not changed_sources(root, {name: dataset}):
+        from sslpairs.store.restore import restore_dataset
+
+        try:
+            if receipt := restore_dataset(name, root):
+                return receipt
+        except UserError as error:
+            problem = error
+    if published and not dataset.source.path and not dataset.source.by_hand:
+        _download(dataset.source, root)
+    elif problem:
+        raise UserError(
+            f"data set '{name}': {find(name, dataset, root) or 'its source'} not found, and the data set cannot be restored: {problem}"
+        )
+    return prepare(name, dataset, root)
+
+
+def _download(source: PublishedSource, root: Path) -> None:
+    from sslpairs.data.download import download
+
+    for file in source.remote():
+        download(file, downloads(source, root))
+
+
+def _unfinished(source: PublishedSource, root: Path) -> bool:
+    """Whether some, but not all, of the files to download are in their folder, and nowhere else is anything."""
+    folder = downloads(source, root)
+    there = [(folder / file.name).exists() for file in source.remote()]
+    return any(there) and not all(there) and not source.path
+
+
+# --- what is here ----------------------------------------------------------------------------------------------------
+
+PREPARED, RECORDED, HERE, DOWNLOAD, BY_HAND = "prepared", "recorded", "files here", "to download", "by hand"
+
+
+@dataclass(frozen=True)
+class Availability:
+    """What is known about a data set on this machine."""
+
+    name: str
+    state: str
+    """'prepared', 'recorded' (its content is known, and may be restored from the remote), 'files here', 'to download' or 'by hand'."""
+    images: tuple[int, int] | None
+    """Training and test images, if they are known."""
+    download: int
+    """Bytes still to download; 0 if their number is not on record."""
+    homepage: str
+    terms: str
+
+
+def availability(root: Path, datasets: Mapping[str, DatasetSettings]) -> list[Availability]:
+    """What is known about each data set here, in the order of the configuration."""
+    known, found = recorded(root), []
+    for name, dataset in datasets.items():
+        source, now = dataset.source, state(name, dataset, root, known)
+        counts = source.counts()
+        if dataset.expected:
+            counts = dataset.expected.train, dataset.expected.test
+        with contextlib.suppress(UserError):
+            if receipt := read_receipt(name, root):
+                counts = receipt["counts"]["train"], receipt["counts"]["test"]
+        published = isinstance(source, PublishedSource)
+        folder = downloads(source, root) if published else root
+        missing = source.remote() if published and now in (DOWNLOAD, BY_HAND, RECORDED) else ()
+        size = sum(file.bytes or 0 for file in missing if not (folder / file.name).exists())
+        homepage, terms = (source.homepage, source.terms) if published else (getattr(source, "path", ""), "")
+        found.append(Availability(name, now, counts, size, homepage, terms))
+    return found
+
+
+def state(name: str, dataset: DatasetSettings, root: Path, known: Mapping[str, str]) -> str:
+    """One of the words of ``Availability.state``."""
+    receipt = None
+    with contextlib.suppress(UserError):
+        receipt = read_receipt(name, root)
+    if receipt and receipt["content"] == known.get(name, receipt["content"]):
+        return PREPARED
+    if is_here(name, dataset, root):
+        return HERE
+    if name in known:
+        return RECORDED
+    source = dataset.source
+    fetched = isinstance(source, PublishedSource) and source.remote() and not source.by_hand and not source.path
+    return DOWNLOAD if fetched else BY_HAND
+
+
+def needed(config: Config) -> list[str]:
+    """Return the data sets of the selected tables; planning works without their content."""
+    plan = make_plan(config, {})
+    return plan.datasets_of(plan.selected)

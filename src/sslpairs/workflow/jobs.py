@@ -88,6 +88,12 @@ def trained_from(build: Build, run: str) -> list[str]:
 def table_inputs(build: Build, table: str, engine: Engine) -> list[str]:
     """Return the inputs of a table; called for each table while Snakemake builds its DAG. If the files on disk are out of date,
     Snakemake is forced to run the job, whatever times and checksums say."""
+    lacking = [name for name in build.plan.datasets_of([*build.plan.selected, table]) if name in build.plan.unprepared]
+    if lacking and not engine.dry_run:
+        stop(
+            f"not prepared yet: {', '.join(lacking)}; run: sslpairs fetch {' '.join(lacking)}\n(`make tables` does that first; "
+            "`sslpairs plan` shows what is downloaded, and what must be obtained by hand)"
+        )
     engine.run_anyway(outdated(build, "tables", table))
     return build.evaluation_files(table)
 

@@ -20,6 +20,11 @@ class Engine:
         return self._workflow.remote_exec
 
     @property
+    def dry_run(self) -> bool:
+        """Whether jobs are only listed."""
+        return self._workflow.dryrun
+
+    @property
     def on_one_machine(self) -> bool:
         """Whether jobs are processes of this machine."""
         return self._workflow.local_exec
