@@ -184,7 +184,9 @@ def _packed(
     def complaint(number: int, reason: str) -> str:
         return f"data set '{name}': {path}: image {number:,} is damaged ({reason}); {again(name)}"
 
-    streamed = Streamed(Pack(path, index, channels, size, complaint, receipt["decoder"]), device, workers)
+    streamed = Streamed(
+        Pack(path, index, channels, size, complaint, receipt["decoder"], receipt.get("upright", True)), device, workers
+    )
     if residence == "stream":
         return streamed
     tensor = torch.empty(streamed.shape, dtype=torch.uint8, device=device if residence == "device" else "cpu")

@@ -19,9 +19,12 @@ LONGEST = 64
 """Images with one side longer than this many times the other are cropped before they are resized, else afterwards."""
 
 
-def decode(data: bytes, size: int, channels: int) -> np.ndarray:
-    """Decode an image to uint8 ``[channels, size, size]``: turned upright, shorter side resized to ``size`` (bicubic),
-    centre cropped. ValueError, with the reason, if the bytes are not a complete image, or if its pixel values are not defined."""
+def decode(data: bytes, size: int, channels: int, upright: bool = True) -> np.ndarray:
+    """Decode an image to uint8 ``[channels, size, size]``: turned ``upright`` as its EXIF says, shorter side resized to ``size``
+    (bicubic), centre cropped.
+
+    ValueError, with the reason, if the bytes are not a complete image, or if its pixel values are not defined.
+    """
     from PIL import Image, ImageOps
 
     try:
@@ -32,7 +35,7 @@ def decode(data: bytes, size: int, channels: int) -> np.ndarray:
                 raise ValueError(f"{reason}: save it with 8 bits per channel, or with unsigned 16 bits")
             if image.format == "PNG":
                 _scale_transparency(image, depth=data[24])
-            image = _eight_bits(ImageOps.exif_transpose(image))
+            image = _eight_bits(ImageOps.exif_transpose(image) if upright else image)
             return _fitted(image, size, channels)
     except Exception as error:  # on damaged bytes Pillow's readers raise nearly anything
         raise ValueError(_reason(error)) from error

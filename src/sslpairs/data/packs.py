@@ -73,11 +73,12 @@ class Pack:
         size: int,
         complaint: Callable[[int, str], str],
         prepared_with: str = "",
+        upright: bool = True,
     ):
         """``complaint`` makes an error message from an image's number and what is wrong with it; ``prepared_with`` is the
-        ``decoder`` of the pixel checksums."""
+        ``decoder`` of the pixel checksums; ``upright`` turns images as their EXIF says."""
         self.path, self.index, self.channels, self.size = path, index, channels, size
-        self.complaint, self.prepared_with = complaint, prepared_with
+        self.complaint, self.prepared_with, self.upright = complaint, prepared_with, upright
         self.shape = (len(index), channels, size, size)
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed with the object
 
@@ -94,7 +95,7 @@ class Pack:
         if zlib.crc32(data) != bytes_crc:
             raise UserError(self.complaint(number, "its bytes were altered"))
         try:
-            pixels = decode(data, self.size, self.channels)
+            pixels = decode(data, self.size, self.channels, self.upright)
         except ValueError as error:
             raise UserError(self.complaint(number, str(error))) from error
         if pixels_crc != UNKNOWN and pixel_crc(pixels) != pixels_crc:

@@ -99,7 +99,7 @@ def _write(folder: Path, name: str, dataset: DatasetSettings, opened: Opened) ->
     if opened.entries:
         packed = write_packs(name, opened.entries(), opened.counted and sum(opened.counted.values()), folder)
         labels = {split: one.labels for split, one in packed.items()}
-        blocks = partial(_decoded, folder, opened.where, packed, shape)
+        blocks = partial(_decoded, folder, opened.where, packed, shape, dataset.source.upright)
     else:
         labels, blocks = opened.labels, opened.images
     counts = {split: len(found) for split, found in labels.items()}
@@ -133,6 +133,7 @@ def _write(folder: Path, name: str, dataset: DatasetSettings, opened: Opened) ->
         "image": list(shape),
         "counts": counts,
         **({"storage": "files", "decoder": decoder()} if keep else {}),
+        **({"upright": False} if keep and not dataset.source.upright else {}),
         **({"form": opened.form} if opened.form else {}),
         **({"unlabelled": without} if (without := int((labels["train"] == UNLABELLED).sum())) else {}),
     }
@@ -154,7 +155,7 @@ def _keeps_files(storage: str, decoded: int) -> bool:
 
 
 def _decoded(
-    folder: Path, where: str, packed: dict[str, Packed], shape: tuple[int, int, int], split: str
+    folder: Path, where: str, packed: dict[str, Packed], shape: tuple[int, int, int], upright: bool, split: str
 ) -> Iterator[np.ndarray]:
     import torch
 
@@ -163,7 +164,7 @@ def _decoded(
     def complaint(number: int, reason: str) -> str:
         return unusable(where, packed[split].names[number], reason)
 
-    pack = Pack(folder / f"{split}.pack", packed[split].index, *shape[:2], complaint)
+    pack = Pack(folder / f"{split}.pack", packed[split].index, *shape[:2], complaint, upright=upright)
     images = Streamed(pack, torch.device("cpu"), decode_workers(shape) if len(pack) > FEW else 0)
     return (block.numpy() for block in images.blocks(images.rows))
 

@@ -36,6 +36,8 @@ class Source(Model):
     """
 
     kind: str
+    upright: ClassVar[bool] = True
+    """Whether photographs are turned as their EXIF says."""
 
     @abstractmethod
     def image(self) -> tuple[int, int]:
@@ -69,6 +71,7 @@ class PublishedSource(Source):
     original: bool = True
     """Accept the authors' own files only. false: also re-encoded or partial copies; their title says so, and they are not counted."""
 
+    upright = False  # neither the papers' code nor torchvision turns them
     homepage: ClassVar[str]
     terms: ClassVar[str]
     """The licence, or what the authors say about the use, in a few words."""
