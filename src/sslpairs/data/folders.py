@@ -39,7 +39,7 @@ def place(name: str, root: Path, fill: Callable[[Path], T]) -> T:
         )
     data = root / "data"
     work = data / f".preparing-{name}-{os.getpid()}"
-    with locked(root), _sigterm_raises():
+    with locked(root), sigterm_raises():
         _remove_leftovers(data)
         try:
             (work / "new").mkdir(parents=True)
@@ -132,7 +132,7 @@ def _remove_leftovers(data: Path) -> None:
 
 
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
+def sigterm_raises() -> Iterator[None]:
     """Let SIGTERM (a scheduler's time limit) raise SystemExit, so that clean-up runs as after Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers

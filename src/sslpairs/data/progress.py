@@ -1,10 +1,16 @@
 """Progress of data preparation on stderr."""
 
+import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from sslpairs.data.memory import in_bytes
+from sslpairs.words import duration
+
+EVERY = 10.0
+"""Seconds between two lines where stderr is not a terminal."""
 T = TypeVar("T")
 
 
@@ -44,7 +50,7 @@ class Count:
         self._done += count
         if self._bar:
             self._bar.advance(self._task, count)
-        elif time.monotonic() - self._said >= 10:
+        elif time.monotonic() - self._said >= EVERY:
             say(f"{self._name}: {self._done:,}{'' if self._total is None else f' of {self._total:,}'} images")
             self._said = time.monotonic()
 
@@ -59,3 +65,51 @@ def track(items: Iterable[T], total: int | None, name: str, doing: str) -> Itera
         for item in items:
             yield item
             count.add(1)
+
+
+@contextlib.contextmanager
+def amount(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A function that shows how many bytes are done, of how many (None: unknown), the rate and the time that is left: in a
+    progress bar in a terminal, else in a line every 10 s. It may be called often."""
+    with _bar(name) if sys.stderr.isatty() else _lines(name) as show:
+        yield show
+
+
+@contextlib.contextmanager
+def _bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+
+        def show(done: int, total: int | None) -> None:
+            if not bar.tasks:  # only now, so that what was done before does not count for the rate
+                bar.add_task(name, total=total, completed=done)
+            bar.update(bar.task_ids[0], total=total, completed=done)
+
+        yield show
+
+
+@contextlib.contextmanager
+def _lines(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    said, before = time.monotonic(), None
+
+    def show(done: int, total: int | None) -> None:
+        nonlocal said, before
+        before = done if before is None or done < before else before
+        now = time.monotonic()
+        passed = now - said
+        if passed < EVERY:
+            return
+        rate = (done - before) / passed
+        size = "" if total is None else f" of {in_bytes(total)}"
+        left = f", {duration((total - done) / rate)} left" if total is not None and rate else ""
+        say(f"{name}: {in_bytes(done)}{size}, {_rate(rate)}{left}")
+        said, before = now, done
+
+    yield show
+
+
+def _rate(rate: float) -> str:
+    return f"{in_bytes(rate)}/s" if rate >= 1e6 else f"{rate / 1e3:.0f} kB/s"

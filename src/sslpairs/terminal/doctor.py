@@ -95,7 +95,10 @@ def _data(build: Build, say: Say) -> None:
     for name in build.plan.datasets:
         try:
             if name in build.plan.unprepared:
-                say(True, f"data set {name}: not here yet; `sslpairs fetch {name}` gets it (`sslpairs fetch --list` says how)")
+                say(
+                    True,
+                    f"data set {name}: not here yet; `sslpairs fetch {name}` gets it (`sslpairs fetch --list` says how)",
+                )
             elif name in build.to_prepare:
                 say(True, f"data set {name}: not prepared yet; a build prepares it")
             else:
