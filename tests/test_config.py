@@ -657,9 +657,13 @@ def test_a_table_name_may_not_stand_in_two_papers(root):
     assert "'gps-weak' is defined in two papers" in error(root)
 
 
-def test_a_data_set_whose_content_is_unknown_names_the_command_that_prepares_it():
-    with pytest.raises(UserError, match=r"run `sslpairs fetch digits`"):
-        make_plan(read_config(PROJECT, {"scale": "digits"}), {})
+def test_a_plan_needs_no_data_and_says_which_are_lacking():
+    config = read_config(PROJECT, {"scale": "digits"})
+    before, after = make_plan(config, {}), make_plan(config, {"digits": "d" * 64})
+    assert (before.unprepared, after.unprepared) == (["digits"], [])
+    assert before.datasets_of(before.selected) == ["digits"]
+    assert len(before.runs) == len(after.runs)
+    assert not before.runs.keys() & after.runs.keys(), "provisional ids are never those of a training"
 
 
 def test_chosen_tables_that_belong_to_other_papers_are_a_contradiction(root):
