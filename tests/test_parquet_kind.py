@@ -261,7 +261,7 @@ def test_columns_that_cannot_be_used_are_told(tmp_path):
     assert "the column 'label' holds list<" in text
     assert "not whole numbers or words" in text
     text = refusal(tmp_path, dataset(one_file(tmp_path, table(rows).drop_columns(["label"]))))
-    assert "raw/test.parquet has no column of labels (it has image)" in text
+    assert "raw/train.parquet has no column of labels (it has image)" in text
     text = refusal(tmp_path, dataset(one_file(tmp_path, table(rows), table(rows, classes=("dog", "cat")))))
     assert "raw/train.parquet and raw/test.parquet differ in their columns or in the names of their classes" in text
 
