@@ -54,17 +54,26 @@ def find(where: str, path: Path, suffixes: Sequence[str]) -> Splits:
 
 
 def braces(pattern: str) -> list[str]:
-    """Names that a pattern stands for: ``{000..123}`` counts, with leading zeros, and ``{a,b}`` are alternatives; also nested."""
-    inner = re.search(r"\{([^{}]*)\}", pattern)
-    if not inner:
-        return [pattern]
-    if counted := re.fullmatch(r"(\d+)\.\.(\d+)", inner[1]):
-        first, last = counted.groups()
-        words = [f"{number:0{len(first)}}" for number in range(int(first), min(int(last), int(first) + MOST) + 1)]
+    """Names that a pattern stands for, at most ``MOST``: ``{000..123}`` counts, with leading zeros, and ``{a,b}`` are alternatives, which
+    may have braces too."""
+    start, depth, words = pattern.find("{"), 0, []
+    begin = start + 1
+    for at in range(start, len(pattern) if start >= 0 else start):
+        depth += {"{": 1, "}": -1}.get(pattern[at], 0)
+        if depth == 0 or (depth == 1 and pattern[at] == ","):
+            words.append(pattern[begin:at])
+            begin = at + 1
+        if depth == 0:
+            break
     else:
-        words = inner[1].split(",")
-    made = (name for word in words for name in braces(f"{pattern[: inner.start()]}{word}{pattern[inner.end() :]}"))
-    return list(dict.fromkeys(itertools.islice(made, MOST)))
+        return [pattern]
+    if len(words) == 1 and (counted := re.fullmatch(r"(\d+)\.\.(\d+)", words[0])):
+        low, high = map(int, counted.groups())
+        words = [f"{number:0{len(counted[1])}}" for number in range(low, min(high + 1, low + MOST))]
+    else:
+        words = [name for word in words for name in braces(word)]
+    pairs = itertools.product(words, braces(pattern[begin:]))
+    return [pattern[:start] + word + rest for word, rest in itertools.islice(pairs, MOST)]
 
 
 def label(file: Path) -> str:
@@ -93,6 +102,8 @@ def _files(where: str, path: Path, suffixes: Sequence[str]) -> tuple[Path, list[
 
 
 def _named(where: str, files: list[Path]) -> tuple[Path, list[Path]]:
+    if len(files) >= MOST:
+        raise UserError(f"{where} stands for too many files; correct 'path' in config/datasets.yaml")
     if absent := [file for file in files if not file.is_file()]:
         raise UserError(f"{where}: {label(absent[0])} is missing ({len(absent)} of {len(files)} files are); get it")
     return Path(os.path.commonpath([file.parent for file in files])), files
