@@ -96,9 +96,12 @@ def _write(folder: Path, name: str, dataset: DatasetSettings, opened: Opened) ->
     """
     shape = (channels, size, size) = (dataset.source.image()[0], *[dataset.source.image()[1]] * 2)
     packed: dict[str, Packed] = {}
+    classes = opened.classes
     if opened.entries:
         packed = write_packs(name, opened.entries(), opened.counted and sum(opened.counted.values()), folder)
         labels = {split: one.labels for split, one in packed.items()}
+        if opened.settle:
+            classes, labels = opened.settle(labels)
         blocks = partial(_decoded, folder, opened.where, packed, shape, dataset.source.upright)
     else:
         labels, blocks = opened.labels, opened.images
@@ -108,7 +111,7 @@ def _write(folder: Path, name: str, dataset: DatasetSettings, opened: Opened) ->
     arrays = {}
     for split in sorted(labels):
         arrays |= {f"{split}_images": ("|u1", (counts[split], *shape)), f"{split}_labels": ("<i8", (counts[split],))}
-    digest, seen, files = _content_start(arrays, opened.classes), _Histogram(channels), []
+    digest, seen, files = _content_start(arrays, classes), _Histogram(channels), []
     with Count(name, "preparing", sum(counts.values())) as progress:
         for split in sorted(labels):
             key, at = f"{split}_images", 0
@@ -129,7 +132,7 @@ def _write(folder: Path, name: str, dataset: DatasetSettings, opened: Opened) ->
             digest.update(labels[split].astype("<i8").data)
     facts = {
         "content": digest.hexdigest(),
-        "classes": opened.classes,
+        "classes": classes,
         "image": list(shape),
         "counts": counts,
         **({"storage": "files", "decoder": decoder()} if keep else {}),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sslpairs.config.datasets import DatasetSettings
 from sslpairs.config.sources.base import PublishedSource, Source
 from sslpairs.data.names import shown
+from sslpairs.data.shards import braces
 from sslpairs.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ class Opened:
     """Reads both splits in one pass, in any order; images are then ordered by label (those without a class last) and name."""
     counted: dict[str, int] | None = None
     """Images per split of ``entries``, if they are known before they are read."""
+    settle: "Callable[[dict[str, np.ndarray]], tuple[list[str], dict[str, np.ndarray]]] | None" = None
+    """If the classes of ``entries`` are known only after they are read: from their labels to the classes and the final labels, in the
+    same order."""
     storage: str = "auto"
     """'arrays', 'files' or 'auto', for ``entries``."""
     form: str = ""
@@ -109,7 +113,9 @@ def downloads(source: PublishedSource, root: Path) -> Path:
 def is_here(name: str, dataset: DatasetSettings, root: Path) -> bool:
     """Whether the source to prepare the data set from is here."""
     path = find(name, dataset, root)
-    return path.exists() if path else not needs_path(dataset.source)
+    if path is None:
+        return not needs_path(dataset.source)
+    return path.exists() or any(Path(file).exists() for file in braces(str(path)))
 
 
 def absent(name: str, dataset: DatasetSettings, root: Path) -> str:

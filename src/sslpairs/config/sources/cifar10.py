@@ -19,7 +19,7 @@ class CIFAR10Settings(PublishedSource):
 
     homepage = "https://www.cs.toronto.edu/~kriz/cifar.html"
     terms = "none stated; cite Krizhevsky 2009"
-    marks = ("cifar-10-*", "cifar10", "plain_text")
+    marks = ("cifar-10-*", "cifar10", "plain_text", "snapshots", "datasets--uoft-cs--cifar10")
     caches = (
         "~/.keras/datasets",
         "$HF_HUB_CACHE/datasets--uoft-cs--cifar10",
@@ -53,3 +53,16 @@ PYTHON = RemoteFile(
     "c58f30108f718f92721af3b95e74349a",
     CONNECTIONS,
 )
+PARQUET = {
+    "train": RemoteFile(
+        "train-00000-of-00001.parquet",
+        (),
+        sha256="8428b53a88a11ac374111006708df51469e315a22ac6d66470afd9c78d2ae883",
+    ),
+    "test": RemoteFile(
+        "test-00000-of-00001.parquet",
+        (),
+        sha256="841389e6f2d64f28bf17310e430aebac20ec3ba611a3c5e231dc93c645ce84de",
+    ),
+}
+"""Of ``uoft-cs/cifar10`` on the Hugging Face Hub, at revision 0b2714987fa478483af9968de7c934580d0bb9a2."""
