@@ -722,7 +722,10 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "name", "data", "said"), BAD)
+# MATLAB files hold the time at which they were written: their bytes cannot be part of a test's name
+@pytest.mark.parametrize(
+    ("kind", "name", "data", "said"), BAD, ids=lambda value: "" if isinstance(value, bytes) else None
+)
 def test_lists_of_another_kind_are_refused(tmp_path, made, kind, name, data, said):
     content, _, _ = made(kind)
     path = write(tmp_path / "raw", content | {name: data})
