@@ -365,7 +365,7 @@ def without(*gone):
     [
         ({"a/b.png": png(1)}, "there is no train/ in it (found: a)"),
         (without("train/"), "there is no train/ in it; training images belong in train/<class>/"),
-        (without("test/"), "there is neither test/ nor val/; add one"),
+        (without("test/"), "there is neither a test nor a val split; add one"),
         (files() | {"train/fox/": b"", "test/fox/1.png": png(1)}, "train/fox/ has no images; add some"),
         (files() | {"test/dogg/0.png": png(1)}, "the class 'dogg' is in test/ but not in train/; did you mean 'dog'?"),
         (files() | {"train/cat/a.json": b"{}"}, "train/cat/a.json is not an image (.bmp"),

@@ -28,7 +28,7 @@ def test_split(where: str, source: OwnSource, splits: Collection[str]) -> str | 
         return source.test
     if not there:
         raise UserError(
-            f"{where}: there is neither test/ nor val/; add one, or set 'held_out: 0.2' under its source in "
+            f"{where}: there is neither a test nor a val split; add one, or set 'held_out: 0.2' under its source in "
             "config/datasets.yaml to test on a fifth of each class"
         )
     return there[0]
