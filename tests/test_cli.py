@@ -141,7 +141,16 @@ def test_the_project_is_found_from_a_folder_below(root, inside, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["plan", "--runs"], ["status"], ["plan", "nothing"], ["train", "nothing"], ["schema", "--check"]]
+    "arguments",
+    [
+        ["plan", "--runs"],
+        ["status"],
+        ["plan", "nothing"],
+        ["train", "nothing"],
+        ["schema", "--check"],
+        ["new", "scale", "mine", "--data", "digits", "--recipe", "digits"],
+        ["new", "paper", "mine"],
+    ],
 )
 def test_looking_and_failing_never_import_torch_or_what_draws(root, arguments):
     code = (

@@ -1232,7 +1232,8 @@ def test_gc_leaves_the_state_of_a_training_that_is_at_work(project, remote, caps
 def test_gc_is_not_hindered_by_a_scale_that_is_made_for_some_tables_only(project, remote, capsys):
     text = (project / "config/scales/digits.yaml").read_text()
     assert "datasets: {default: pictures}" in text
-    (project / "config/scales/mine.yaml").write_text(text.replace("{default: pictures}", "{other: pictures}"))
+    text = text.replace("{default: pictures}", "{other: pictures}").replace("title: ", "title: Mine, ", 1)
+    (project / "config/scales/mine.yaml").write_text(text)
     assert command(capsys, "gc", "--yes")[0] == 0
 
 
@@ -1318,10 +1319,15 @@ def test_gc_waits_for_no_build_but_refuses_beside_one(project, remote, capsys):
 # --- what a clone would lack ------------------------------------------------------------------------------------------
 
 
+def add_scale(project):
+    text = (project / "config/scales/digits.yaml").read_text()
+    (project / "config/scales/mine.yaml").write_text(text.replace("title: ", "title: Mine, ", 1))
+
+
 def test_changes_that_a_clone_would_not_have_are_named_with_the_command_that_adds_them(project, remote, capsys):
     assert publish_all(project).uncommitted == []
     edit(project / "config/config.yaml", "device: auto", "device: cpu")
-    shutil.copy(project / "config/scales/digits.yaml", project / "config/scales/mine.yaml")
+    add_scale(project)
     (project / "requirements-more.txt").write_text("x")
     (project / "notes.txt").write_text("nobody needs them")
     edit(project / "config/recipes/digits.yaml", "neighbours: 5 ", "neighbours: 5  ")
@@ -1349,7 +1355,7 @@ def test_changes_that_a_clone_would_not_have_are_named_with_the_command_that_add
 
 def test_files_that_git_is_told_not_to_see_are_named_too(project, remote):
     (project / ".git/info/exclude").write_text("mine.yaml\nconfig/more/\n")
-    shutil.copy(project / "config/scales/digits.yaml", project / "config/scales/mine.yaml")
+    add_scale(project)
     for name in ("config.yaml", "datasets.yaml"):
         git(project, "update-index", "--assume-unchanged", f"config/{name}")
     edit(project / "config/config.yaml", "device: auto", "device: cpu")

@@ -16,7 +16,7 @@ from sslpairs.terminal.screen import accept_any_encoding
 from sslpairs.words import redact
 
 # isort: off
-from sslpairs.cli import plan, look, work, share, bench, write  # noqa: F401 - in the order of the help
+from sslpairs.cli import plan, look, work, new, share, bench, write  # noqa: F401 - in the order of the help
 # isort: on
 
 

@@ -88,26 +88,28 @@ def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Config:
         key: read_value(value, f"command line: {shown(key)}") if isinstance(value, str) else value
         for key, value in (overrides or {}).items()
     }
-    settings = _read(Settings, folder / "config.yaml", root, given)
+    settings = read_file(Settings, folder / "config.yaml", root, given)
 
     def where(key: str) -> str:
         return f"command line: {key}" if key in given else _where(folder / "config.yaml", key)
 
-    scale_file = _choice(folder / "scales", where("scale"), settings.scale)
-    scale = _read(Scale, scale_file, root)
+    scale_file = choose_file(folder / "scales", where("scale"), settings.scale)
+    scale = read_file(Scale, scale_file, root)
+    scales = scale_contents(root)
+    _check_title(scale.title, scale_file, scales)
     settings = settings.model_copy(update={"seeds": settings.seeds or scale.seeds})
     recipes = {
-        name: _read(Recipe, _choice(folder / "recipes", _where(scale_file, "recipes", paper), name), root)
+        name: read_file(Recipe, choose_file(folder / "recipes", _where(scale_file, "recipes", paper), name), root)
         for paper, name in scale.recipes.items()
     }
-    datasets = _read(Datasets, folder / "datasets.yaml", root).datasets
-    papers = {name: _read(Paper, file, root) for name, file in _files(folder / "papers").items()}
+    datasets = read_file(Datasets, folder / "datasets.yaml", root).datasets
+    papers = {name: read_file(Paper, file, root) for name, file in files_in(folder / "papers").items()}
     for name in scale.recipes:
         if name != "default" and name not in papers:
             hint = nearest(name, ["default", *papers])
             raise UserError(f"{_where(scale_file, 'recipes')}: '{shown(name)}' is not a file in config/papers{hint}")
     notes = check_scale(scale, papers, partial(_where, scale_file))
-    known = _known_to_scales(folder / "scales", root)
+    known = _known_to_scales(scales)
     for name, paper in papers.items():
         check_paper(
             paper, known, partial(_where, folder / "papers" / f"{name}.yaml"), f"config/scales/{settings.scale}.yaml"
@@ -160,28 +162,52 @@ def _where(path: Path, *keys: Any) -> str:
     return f"{name}{line_of(path, list(keys))}: {'.'.join(map(shown, keys))}"
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def files_in(folder: Path) -> dict[str, Path]:
     """Files of a folder by name, without hidden ones (backups and locks of editors and file managers)."""
     return {file.stem: file for file in sorted(folder.glob("*.yaml")) if not file.name.startswith(".")}
 
 
-def _choice(folder: Path, where: str, name: str) -> Path:
-    known = _files(folder)
+def choose_file(folder: Path, where: str, name: str) -> Path:
+    """Return the file of this name. Raise ``UserError`` that begins with ``where`` if there is none."""
+    known = files_in(folder)
     if name not in known:
         hint = nearest(name, known)
         raise UserError(f"{where}: {shown(repr(name))} is not a file in config/{folder.name}{hint} ({listed(known)})")
     return known[name]
 
 
-def _known_to_scales(folder: Path, root: Path) -> dict[str, set[str]]:
-    """Names in the maps of all scales. Errors in scales that are not selected are ignored."""
-    known: dict[str, set[str]] = {kind: set() for kind in MAPS}
-    for file in _files(folder).values():
+def scale_contents(root: Path) -> dict[Path, dict[str, Any]]:
+    """Return the files of all scales that are YAML, with their keys and values, which are not checked."""
+    contents = {}
+    for file in files_in(root / "config/scales").values():
         with contextlib.suppress(UserError):
             content = load_yaml(file, root)
-            for kind in known if isinstance(content, dict) else ():
-                names = content.get(kind)
-                known[kind] |= set(names) if isinstance(names, dict) else set()
+            if isinstance(content, dict):
+                contents[file] = content
+    return contents
+
+
+def titled(title: str, contents: dict[Path, dict[str, Any]]) -> list[Path]:
+    """Return the files that have this title."""
+    return [file for file, content in contents.items() if " ".join(str(content.get("title")).split()) == title]
+
+
+def _check_title(title: str, file: Path, contents: dict[Path, dict[str, Any]]) -> None:
+    """Raise ``UserError`` if another scale has the same title: a copy that kept it could not be told apart in tables."""
+    if others := [other for other in titled(title, contents) if other != file]:
+        raise UserError(
+            f"{_where(file, 'title')}: '{shown(title)}' is also the title of {_where(others[0], 'title').removesuffix(': title')}; "
+            "tables of both would look alike: change one"
+        )
+
+
+def _known_to_scales(contents: dict[Path, dict[str, Any]]) -> dict[str, set[str]]:
+    """Names in the maps of all scales."""
+    known: dict[str, set[str]] = {kind: set() for kind in MAPS}
+    for content in contents.values():
+        for kind in known:
+            names = content.get(kind)
+            known[kind] |= set(names) if isinstance(names, dict) else set()
     return known
 
 
@@ -190,7 +216,8 @@ def _check_once(what: str, names: list[str]) -> None:
         raise UserError(f"config/papers: {what} '{min(doubled)}' is defined in two papers; rename one")
 
 
-def _read(model: type[M], path: Path, root: Path, overrides: dict[str, Any] | None = None) -> M:
+def read_file(model: type[M], path: Path, root: Path, overrides: dict[str, Any] | None = None) -> M:
+    """Read one file of ``root/config``. Raise ``UserError`` if it does not fit the model."""
     name = str(path.relative_to(root))
     if not re.fullmatch(NAME, path.stem):
         raise UserError(f"{name}: rename the file: use only letters, digits, '-', '_' and '.'")

@@ -13,7 +13,7 @@ from sslpairs.plan.plan import NOT_PREPARED, Plan
 
 
 class NotAtThisScale(UserError):
-    """A table has a setting for which the scale has no entry."""
+    """A table has a setting, or belongs to a paper, for which the scale has no entry."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,10 @@ class SettingResolver:
 
     def _begin(self, paper_id: str, table_id: str) -> None:
         self.where, self.paper_id = f"config/papers/{paper_id}.yaml: tables.{table_id}", paper_id
-        self.recipe, self.recipe_file = self.config.recipe_of(paper_id)
+        try:
+            self.recipe, self.recipe_file = self.config.recipe_of(paper_id)
+        except UserError as error:
+            raise NotAtThisScale(error) from None
 
     def _content(self, dataset: str) -> str:
         return self.contents.get(dataset, NOT_PREPARED + dataset)
