@@ -1,9 +1,9 @@
-"""CIFAR-10 and CIFAR-100 in all their forms: the authors' archives and their folders, parquet files, folders of PNGs.
+"""CIFAR-10 and CIFAR-100 in all their forms: the authors' archives, their unpacked folders, folders of PNGs.
 
 The order of a class is that of the sha256 of its images' pixels, since every form has its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,14 @@ import numpy as np
 from sslpairs.config.remote import RemoteFile
 from sslpairs.config.sources.base import PublishedSource
 from sslpairs.data import parquet
-from sslpairs.data.archives import members
+from sslpairs.data.archives import SPLIT_FOLDERS, Member, is_image, members
 from sslpairs.data.columns import columns
 from sslpairs.data.decoding import decode
 from sslpairs.data.layout import listing
 from sslpairs.data.names import shown
-from sslpairs.data.official import blocks, by_pixels, check_md5, first, first_per_class, read_exact, verified_by, verify
+from sslpairs.data.official import check_md5, first, read_exact, verified_by, verify
+from sslpairs.data.pixels import Arrays, in_order_of_pixels
+from sslpairs.data.progress import say
 from sslpairs.data.shards import find, label
 from sslpairs.data.sources import UNLABELLED, Opened, unusable
 from sslpairs.data.unpickle import unpickle
@@ -25,8 +27,8 @@ from sslpairs.errors import UserError
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
-Arrays = dict[str, tuple[np.ndarray, np.ndarray]]
-"""Split -> images uint8 ``[N, 3, 32, 32]`` and labels int64 ``[N]``."""
+LARGEST = 200_000_000
+"""Maximum bytes of a pickle; the largest has 155,249,918."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,10 @@ class Forms:
     python: RemoteFile
     binary_folder: str
     python_folder: str
-    members: dict[str, dict[str, str | None]]
-    """Split -> the members of the binary archive, with the md5 on record."""
+    folder: str
+    """Name of the folder that holds folders of PNGs."""
+    members: dict[str, dict[str, str]]
+    """Split -> the members of the binary archive, with their md5."""
     batches: dict[str, dict[str, str]]
     """Split -> the members of the Python archive, with their md5."""
     images: dict[str, int]
@@ -68,79 +72,94 @@ class Forms:
 
 
 def open_cifar(name: str, source: PublishedSource, path: Path, forms: Forms) -> Opened:
-    """Find the form in which the data lie at ``path``, and read it."""
-    where = f"data set '{name}': {shown(str(path))}"
+    """Find the form in which the data lie at ``path``, and read it. UserError if there is none, or if it cannot be used."""
+
+    def named(found: Path) -> str:
+        return f"data set '{name}': {shown(str(found))}"
+
     if path.suffix in parquet.SUFFIXES and path.is_file():
-        raise UserError(f"{where}: this is one of the files of a copy; give the path of the folder that has them all")
-    if path.is_file():
-        arrays, form = _archive(f"data set '{name}': {shown(str(path))}", path, source, forms)
-    elif archive := first(path, (forms.binary.name, forms.python.name, f"{forms.python_folder}-target_archive")):
-        arrays, form = _archive(f"data set '{name}': {shown(str(archive))}", archive, source, forms)
-    elif folder := first(path, (forms.binary_folder,)):
-        arrays, form = _binary(where, folder, source, forms), f"{folder.name}/ ({_digests(source, forms.members)})"
-    elif folder := first(path, (forms.python_folder,)):
-        arrays, form = _python(where, folder, source, forms), f"{folder.name}/ ({_digests(source, forms.batches)})"
-    elif forms.hub and (folder := _hub_folder(path, forms.hub)):
-        arrays, form = _parquet(f"data set '{name}': {shown(str(folder))}", folder, source, forms.hub)
-    elif first(path, ("trainLabels.csv",)):
         raise UserError(
-            f"{where}: this is Kaggle's copy, whose test images have no labels; get {forms.binary.name}: sslpairs fetch {name}"
+            f"{named(path)}: this is one of the files of a copy; give the path of the folder that has them all"
         )
-    elif first(path, ("*.mat",)):
-        raise UserError(f"{where}: the .mat files are not read; get {forms.binary.name}: sslpairs fetch {name}")
-    elif first(path, ("train",)):
-        arrays, form = _folders(where, path, source, forms), "class folders"
+    digests = "md5 verified" if source.original else "not verified"
+    _refuse(named(path), name, path, forms)
+    if path.is_file():
+        arrays, form = _archive(named(path), path, source, forms)
+    elif archive := first(path, (forms.binary.name, forms.python.name, f"{forms.python_folder}-target_archive")):
+        arrays, form = _archive(named(archive), archive, source, forms)
+    elif folder := first(path, (forms.binary_folder,)):
+        arrays, form = _binary(named(folder), folder, source, forms), f"{folder.name}/ ({digests})"
+    elif folder := first(path, (forms.python_folder,)):
+        arrays, form = _python(named(folder), folder, source, forms), f"{folder.name}/ ({digests})"
+    elif forms.hub and (folder := _hub_folder(path, forms.hub)):
+        arrays, form = _parquet(named(folder), folder, source, forms.hub)
+    elif first(folder := first(path, (forms.folder,)) or path, ("train",)):
+        arrays, form = _folders(named(folder), folder, source, forms), "class folders (not verified)"
     else:
         raise UserError(
-            f"{where}: none of the forms of {forms.title} is in it; give the path of {forms.binary.name}, {forms.python.name}, "
+            f"{named(path)}: none of the forms of {forms.title} is in it; give the path of {forms.binary.name}, {forms.python.name}, "
             f"{forms.binary_folder}/, {forms.python_folder}/ or of a folder that holds one of them (docs/data.md)"
         )
-    return _ordered(where, source, forms, arrays, form)
+    return in_order_of_pixels(named(path), source, forms.classes, arrays, form)
 
 
-def _digests(source: PublishedSource, members: dict[str, dict[str, str | None]]) -> str:
-    if not source.original:
-        return "not verified"
-    stated = all(digest for split in members.values() for digest in split.values())
-    return "md5 verified" if stated else "sizes verified, no digests on record"
+def _refuse(where: str, name: str, path: Path, forms: Forms) -> None:
+    """UserError for forms that are recognised but not read, unless one that is read lies beside them."""
+    read = (forms.binary.name, forms.python.name, f"{forms.python_folder}-target_archive")
+    if first(path, (*read, forms.binary_folder, forms.python_folder)):
+        return
+    path = first(path, (forms.folder,)) or path
+    if first(path, ("trainLabels.csv",)):
+        what = "this is Kaggle's copy, whose test images have no labels"
+    elif first(path, ("cifar-10*-matlab*", "cifar-10-batches-mat", "data_batch_1.mat")):
+        what = "the .mat files are not read"
+    else:
+        return
+    raise UserError(f"{where}: {what}; get {forms.binary.name}: sslpairs fetch {name}")
 
 
 def _archive(where: str, path: Path, source: PublishedSource, forms: Forms) -> tuple[Arrays, str]:
     if source.original:
         file = verify(where, path, [forms.binary, forms.python])
         read = _binary if file is forms.binary else _python
-        return read(where, path, source.model_copy(update={"original": False}), forms), verified_by(file)
-    binary = any(member.name.endswith(".bin") for member in members(where, path))
-    return (_binary if binary else _python)(where, path, source, forms), f"{path.name} (not verified)"
+        return read(where, path, source, forms, inside=False), verified_by(file)
+    names = [member.name for member in members(where, path) if member.kind == "file"]
+    binary, pictures = any(name.endswith(".bin") for name in names), any(map(is_image, names))
+    read = _binary if binary else _folders if pictures else _python
+    return read(where, path, source, forms), f"{path.name} (not verified)"
 
 
-def _binary(where: str, path: Path, source: PublishedSource, forms: Forms) -> Arrays:
-    """Records of label bytes, then 1,024 red, green and blue bytes, row by row."""
+def _binary(where: str, path: Path, source: PublishedSource, forms: Forms, inside: bool = True) -> Arrays:
+    """Records of label bytes, then 1,024 red, green and blue bytes, row by row; ``inside``: compare the digests of the members."""
     record = forms.label_bytes + PIXELS
     sizes = {
         name: forms.images[split] // len(names) * record for split, names in forms.members.items() for name in names
     }
-    found = read_exact(where, path, sizes)
+    found = read_exact(where, path, sizes if source.original else dict.fromkeys(sizes), LARGEST)
     arrays = {}
     for split, names in forms.members.items():
         for name, md5 in names.items():
-            if source.original and md5:
+            if source.original and inside:
                 check_md5(where, name, found[name], md5)
+            if len(found[name]) % record:
+                raise UserError(
+                    f"{where}: {name} has {len(found[name]):,} bytes, no whole number of images of {record:,}; get it again"
+                )
         records = np.concatenate([found.pop(name) for name in names]).reshape(-1, record)
         labels = records[:, forms.label_bytes - 1].astype(np.int64)
         arrays[split] = records[:, forms.label_bytes :].reshape(-1, 3, SIDE, SIDE), labels
     return arrays
 
 
-def _python(where: str, path: Path, source: PublishedSource, forms: Forms) -> Arrays:
-    """Pickled batches: a map with pixels uint8 ``[N, 3072]``, in the order of the binary form, and a list of labels."""
-    found = read_exact(where, path, {name: None for names in forms.batches.values() for name in names})
+def _python(where: str, path: Path, source: PublishedSource, forms: Forms, inside: bool = True) -> Arrays:
+    """Pickled batches: a map with pixels uint8 ``[N, 3072]``, channels as in the binary form, and a list of labels."""
+    found = read_exact(where, path, {name: None for names in forms.batches.values() for name in names}, LARGEST)
     arrays = {}
     for split, names in forms.batches.items():
         images, labels = [], []
         for name, md5 in names.items():
             data = found.pop(name)
-            if source.original:
+            if source.original and inside:
                 check_md5(where, name, data, md5)
             try:
                 batch = unpickle(data.tobytes())
@@ -205,15 +224,20 @@ def _folders(where: str, path: Path, source: PublishedSource, forms: Forms) -> A
             f"{where}: these are class folders, not the authors' files, and there is no digest to compare them with\n"
             "set 'original: false' under its source in config/datasets.yaml to use them as they are"
         )
-    listed = listing(where, members(where, path))
+    stored = dict(_flat(list(members(where, path, depth=5)), set(forms.classes)))
+    listed = listing(where, (member._replace(name=name) for name, member in stored.items()))
     listed = {"train": listed["train"], "test": listed.get("test") or listed.get("val") or {}}
     if any(list(by_class) != forms.classes for by_class in listed.values()):
         raise UserError(f"{where}: its classes are not those of {forms.title}; use kind: image-folder for other data")
     places = {
-        file: (split, label) for split, c in listed.items() for label, files in enumerate(c.values()) for file in files
+        stored[file].name: (split, label)
+        for split, by_class in listed.items()
+        for label, files in enumerate(by_class.values())
+        for file in files
     }
+    say(f"{where}: decoding {len(places):,} images")
     images, labels = ({split: [] for split in listed} for _ in range(2))
-    for member in members(where, path, places):
+    for member in members(where, path, places, depth=5):
         if member.data is not None:
             split, label = places[member.name]
             try:
@@ -224,13 +248,14 @@ def _folders(where: str, path: Path, source: PublishedSource, forms: Forms) -> A
     return {split: (np.stack(images[split]), np.array(labels[split], np.int64)) for split in listed}
 
 
-def _ordered(where: str, source: PublishedSource, forms: Forms, arrays: Arrays, form: str) -> Opened:
-    limits = {"train": source.train_per_class, "test": source.test_per_class}
-    rows, labels = {}, {}
-    for split, (images, found) in arrays.items():
-        if len(found) and (found.min() < 0 or found.max() >= len(forms.classes)):
-            raise UserError(f"{where}: {split}: labels from {found.min()} to {found.max()}; get it again")
-        order = by_pixels(found, images)
-        rows[split] = order[first_per_class(found[order], limits[split])]
-        labels[split] = found[rows[split]]
-    return Opened(where, forms.classes, labels, lambda split: blocks(arrays[split][0], rows[split]), form=form)
+def _flat(found: list[Member], classes: set[str]) -> Iterator[tuple[str, Member]]:
+    """The members by their names, without superclasses: fast.ai's CIFAR-100 has ``train/<superclass>/<class>/*``."""
+    above = {member.name.rpartition("/")[0] for member in found if member.name.rpartition("/")[2] in classes}
+    for member in found:
+        parts = member.name.split("/")
+        at = next((i for i, part in enumerate(parts[:2]) if part in SPLIT_FOLDERS), len(parts)) + 1
+        if parts[at + 1 : at + 2] and parts[at + 1] in classes and parts[at] not in classes:
+            del parts[at]
+        elif len(parts) == at + 1 and member.name in above:
+            continue
+        yield "/".join(parts), member

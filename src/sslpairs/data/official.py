@@ -67,11 +67,13 @@ def check_md5(where: str, name: str, data: bytes | np.ndarray, expected: str) ->
         )
 
 
-def read_exact(where: str, path: Path, sizes: Mapping[str, int | None]) -> dict[str, np.ndarray]:
+def read_exact(
+    where: str, path: Path, sizes: Mapping[str, int | None], largest: int = 64_000_000
+) -> dict[str, np.ndarray]:
     """The bytes (uint8) of the files with these names in a folder or archive, in any folder inside it.
 
-    ``sizes`` are their exact sizes, compared before anything is read; None for small files of any size (at most 64 MB). UserError if a
-    file is missing, has another size, or does not fit into memory.
+    ``sizes`` are their exact sizes, compared before anything is read; None for any size up to ``largest``. UserError if a file is
+    missing, has another size, or does not fit into memory.
     """
     found: dict[str, np.ndarray] = {}
     for name, size, file in open_members(where, path):
@@ -79,8 +81,8 @@ def read_exact(where: str, path: Path, sizes: Mapping[str, int | None]) -> dict[
         if base not in sizes or base in found:
             continue
         expected = sizes[base]
-        if size != expected and (expected is not None or size > 64_000_000):
-            stated = f"{expected:,}" if expected is not None else "at most 64,000,000"
+        if size != expected and (expected is not None or size > largest):
+            stated = f"{expected:,}" if expected is not None else f"at most {largest:,}"
             raise UserError(f"{where}: {shown(name)} has {size:,} bytes instead of {stated}; get it again")
         if size > (free := free_memory()):
             raise UserError(
@@ -102,7 +104,7 @@ def read_exact(where: str, path: Path, sizes: Mapping[str, int | None]) -> dict[
 
 def by_pixels(labels: np.ndarray, images: np.ndarray) -> np.ndarray:
     """Indices that order images by label and, within a label, by the sha256 of their pixels: an order that every copy has."""
-    digests = np.array([hashlib.sha256(image).digest() for image in np.ascontiguousarray(images)], dtype="S32")
+    digests = np.array([hashlib.sha256(np.ascontiguousarray(image)).digest() for image in images], dtype="S32")
     raw = np.frombuffer(digests.tobytes(), np.uint8).reshape(len(images), 32)
     return np.lexsort((*(raw[:, byte] for byte in reversed(range(32))), labels))
 

@@ -13,7 +13,17 @@ FORMS = Forms(
     python=PYTHON,
     binary_folder="cifar-10-batches-bin",
     python_folder="cifar-10-batches-py",
-    members={"train": {f"data_batch_{n}.bin": None for n in range(1, 6)}, "test": {"test_batch.bin": None}},
+    folder="cifar10",
+    members={  # as public downloaders state them (CMake files of two projects and a Go library); not verified by a download
+        "train": {
+            "data_batch_1.bin": "5dd7e06a14cb22eb9f671a540d1b7c25",
+            "data_batch_2.bin": "5ea93a67294ea407fff1d09f752e9692",
+            "data_batch_3.bin": "942cd6a4bcdd0dd3c604fbe906cb4421",
+            "data_batch_4.bin": "ae636b3ba5c66a11e91e8cb52e771fcb",
+            "data_batch_5.bin": "53f37980c15c3d472c316c40844f3f0d",
+        },
+        "test": {"test_batch.bin": "803d5f7f4d78ea53de84dbe85f74fb6d"},
+    },
     batches={
         "train": {
             "data_batch_1": "c99cafc152244af753f735de768cd75f",
