@@ -23,6 +23,7 @@ from sslpairs.config.sources.cifar10 import CIFAR10Settings
 from sslpairs.data import parquet
 from sslpairs.data.kinds import cifar10 as cifar10_kind
 from sslpairs.data.prepare import prepare
+from sslpairs.data.sources import find, is_here
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_file
 
@@ -106,7 +107,9 @@ def test_every_layout_shard_and_format_has_the_same_content(tmp_path, storage):
         with pa.ipc.new_stream(str(arrow / f"small-{split}.arrow"), made.schema) as stream:
             stream.write_table(made, max_chunksize=2)
         (arrow / f"cache-{split}.arrow").write_bytes(b"of an intermediate step")
-    layouts.append(tmp_path / "arrow/org___small")
+        with pa.ipc.new_file(str(arrow.parents[3] / f"{split}.arrow"), made.schema) as other:
+            other.write_table(made, max_chunksize=2)
+    layouts += [tmp_path / "arrow/org___small", tmp_path / "arrow"]
     (whole / "README.md").write_text("train")
     found = {prepare("small", dataset(path, storage=storage), tmp_path)["content"] for path in layouts}
     found.add(
@@ -114,12 +117,17 @@ def test_every_layout_shard_and_format_has_the_same_content(tmp_path, storage):
             "small", dataset(whole / "data" / "{train-{00000..00001}-of-00002,test-00000-of-00001}.parquet"), tmp_path
         )["content"]
     )
-    assert len(found) == 1
+    content = {
+        f"{split}/{('cat', 'dog')[c]}/{name}": data
+        for split, each in (("train", 3), ("test", 2))
+        for c, name, data in samples(split, each)
+    }
+    source = {"kind": "image-folder", "path": str(write(tmp_path / "folders", content)), "size": 8}
+    folders = DatasetSettings.model_validate({"title": "Small", "source": source})
+    assert found == {prepare("small", folders, tmp_path)["content"]}
 
 
 def test_a_pattern_counts_as_being_there(tmp_path):
-    from sslpairs.data.sources import is_here
-
     repository(tmp_path / "raw")
     assert is_here("small", dataset(tmp_path / "raw/data/train-{00000..00001}-of-00002.parquet"), tmp_path)
     assert not is_here("small", dataset(tmp_path / "raw/data/val-{00000..00001}-of-00002.parquet"), tmp_path)
@@ -294,7 +302,7 @@ def test_classes_without_training_images_are_left_out_and_told(tmp_path, capsys)
     assert splits["train"][1].tolist() == [0, 0, 0, 1, 1, 1]
     told = capsys.readouterr().err
     assert "1 classes without training images are left out: bee" in told
-    assert "not in the test split: " in told
+    assert "the test split has no images of " in told
 
 
 @pytest.mark.parametrize(
@@ -480,7 +488,7 @@ NAMES = cifar10_kind.FORMS.classes
 
 def cifar(path, **settings) -> DatasetSettings:
     return DatasetSettings.model_validate(
-        {"title": "CIFAR-10", "source": {"kind": "cifar10", "path": str(path), **settings}}
+        {"title": "CIFAR-10", "source": {"kind": "cifar10", "path": path and str(path), **settings}}
     )
 
 
@@ -521,18 +529,31 @@ def small(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_hubs_cifar_has_the_content_of_the_binary_form(small):
+def test_the_hubs_cifar_has_the_content_of_the_binary_form(small, monkeypatch):
     whole = prepare("cifar10", cifar(small / "binary"), small)
     cache = small / "datasets--uoft-cs--cifar10/snapshots/0b27"
     cache.parent.mkdir(parents=True)
     cache.symlink_to(small / "hub")
-    sources = small / "sources"
-    sources.mkdir()
-    (sources / "cifar10").symlink_to(small / "hub")
-    for path in (small / "hub", small / "hub/plain_text", cache.parents[1], cache, sources):
+    (small / "mine").mkdir()
+    (small / "mine/cifar10").symlink_to(small / "hub")
+    for path in (small / "hub", small / "hub/plain_text", cache.parents[1], cache, small / "mine"):
         receipt = prepare("cifar10", cifar(path), small)
         assert receipt["content"] == whole["content"]
         assert receipt["form"] == "uoft-cs/cifar10's parquet files (sha256 verified)"
+    monkeypatch.setenv("HOME", str(small))
+    monkeypatch.delenv("SSLPAIRS_SOURCES", raising=False)
+    for variable, value in (("HF_HUB_CACHE", small), ("HF_HOME", small)):
+        monkeypatch.setenv(variable, str(value))
+        if variable == "HF_HOME":
+            monkeypatch.delenv("HF_HUB_CACHE")
+            (small / "hub").rename(small / "files")
+            (small / "hub").mkdir()
+            cache.unlink()
+            cache.symlink_to(small / "files")
+            (small / "datasets--uoft-cs--cifar10").rename(small / "hub/datasets--uoft-cs--cifar10")
+            cache = small / "hub/datasets--uoft-cs--cifar10/snapshots/0b27"
+        assert find("cifar10", cifar(None), small) == cache.parents[1]
+        assert prepare("cifar10", cifar(None), small)["content"] == whole["content"]
     few = prepare("cifar10", cifar(cache, train_per_class=2, test_per_class=1), small)
     assert few["counts"] == {"train": 20, "test": 10}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sslpairs.data.names import shown
-from sslpairs.data.parquet import schema
+from sslpairs.data.parquet import schema, telling
 from sslpairs.data.shards import label as named
 from sslpairs.errors import UserError, listed, nearest
 
@@ -34,14 +34,8 @@ def columns(where: str, files: Sequence[Path], image: str | None = None, label: 
     names, or the only one of a fitting type. UserError if that does not determine them, or if the files name their classes differently."""
     found = None
     for file in files:
-        table = schema(where, file)
-        data = _find(_Wanted("image", image, "Image", IMAGES, _image_type), f"{where}: {named(file)}", table)
-        labels = _find(
-            _Wanted("label", label, "ClassLabel", LABELS, _label_type), f"{where}: {named(file)}", table, data
-        )
-        inner = _image_type(table.field(data).type)
-        pathed = inner and any(field.name == "path" for field in table.field(data).type)
-        one = Columns(data + inner, f"{data}.path" if pathed else None, labels, _class_names(_noted(table).get(labels)))
+        with telling(where, file):
+            one = _columns(f"{where}: {named(file)}", schema(where, file), image, label)
         if found and one != found:
             raise UserError(
                 f"{where}: {named(files[0])} and {named(file)} differ in their columns or in the names of their classes; give the path of "
@@ -49,6 +43,14 @@ def columns(where: str, files: Sequence[Path], image: str | None = None, label: 
             )
         found = one
     return found
+
+
+def _columns(where: str, table: "pa.Schema", image: str | None, label: str | None) -> Columns:
+    data = _find(_Wanted("image", image, "Image", IMAGES, _image_type), where, table)
+    labels = _find(_Wanted("label", label, "ClassLabel", LABELS, _label_type), where, table, data)
+    inner = _image_type(table.field(data).type)
+    pathed = inner and any(field.name == "path" for field in table.field(data).type)
+    return Columns(data + inner, f"{data}.path" if pathed else None, labels, _class_names(_noted(table).get(labels)))
 
 
 class _Wanted(NamedTuple):

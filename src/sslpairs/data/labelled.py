@@ -52,7 +52,7 @@ def numbered(
                 f"{where}: the class '{shown(name(extra[0]))}' is in the {split} split, but not in train; add it there"
             )
         if len(untested := np.setdiff1d(known, found)):
-            say(f"{where}: not in the {split} split: {listed([name(label) for label in untested], 5)}")
+            say(f"{where}: the {split} split has no images of {listed([name(label) for label in untested], 5)}")
     classes = [name(label) for label in known]
     for c in classes:
         if reason := unusable_as_class(c):

@@ -27,6 +27,8 @@ PIECE = 32 << 20
 BUFFER = 1 << 20
 """Bytes read at once of each column."""
 POINTER = b"version https://git-lfs"
+ARROW_FILE = b"ARROW1"
+"""First bytes of Arrow's other format, with an index of the batches at the end."""
 
 
 def library(where: str) -> ModuleType:
@@ -42,10 +44,29 @@ def library(where: str) -> ModuleType:
     return pyarrow
 
 
+@contextlib.contextmanager
+def telling(where: str, file: Path) -> Iterator[None]:
+    """Turn errors of reading a file into ``UserError``."""
+    pa = library(where)
+    try:
+        yield
+    except MemoryError as error:
+        raise UserError(
+            f"{where}: {named(file)} cannot be read: this machine's memory is too small for its rows"
+        ) from error
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+        reason = shown(" ".join(str(error).split()))
+        if isinstance(error, OSError) and error.errno is not None:
+            raise UserError(
+                f"{where}: {named(file)} cannot be read ({reason}); check the disk and the permissions"
+            ) from error
+        raise UserError(f"{where}: {named(file)} is damaged or cut off ({reason}); get it again") from error
+
+
 def schema(where: str, file: Path) -> "pa.Schema":
     """The columns of a file, with what ``datasets`` notes about them."""
-    with _telling(where, file), _opened(where, file) as table:
-        return table.schema if file.suffix == ".arrow" else table.schema_arrow
+    with telling(where, file), _opened(where, file) as table:
+        return table.schema if file.suffix.lower() == ".arrow" else table.schema_arrow
 
 
 def rows(
@@ -86,8 +107,10 @@ def _rows(
     at = 0
     for file in files:
         first = at
-        with _telling(where, file), _opened(where, file) as table:
-            for count, batches in (_arrow if file.suffix == ".arrow" else _parquet)(where, file, table, columns):
+        with telling(where, file), _opened(where, file) as table:
+            for count, batches in (_arrow if file.suffix.lower() == ".arrow" else _parquet)(
+                where, file, table, columns
+            ):
                 begin, at = at, at + count
                 if wanted is not None and at > len(wanted):
                     raise UserError(f"{where}: {named(file)} changed while it was being read; run the command again")
@@ -113,10 +136,10 @@ def _parquet(
     """Number of rows of each group, and what reads them."""
     _check_columns(where, file, table.schema_arrow, columns)
     for group in range(table.num_row_groups):
-        facts = table.metadata.row_group(group)
-        parts = (facts.column(number) for number in range(facts.num_columns))
-        size = sum(part.total_uncompressed_size for part in parts if part.path_in_schema in columns)
-        at_once = _at_once(facts.num_rows, size)
+        facts = table.metadata.row_group(
+            group
+        )  # not its columns: with a damaged footer, pyarrow 26 ends the process there
+        at_once = _at_once(facts.num_rows, facts.total_byte_size)
         yield (
             facts.num_rows,
             partial(table.iter_batches, at_once, row_groups=[group], columns=list(columns), use_threads=False),
@@ -126,9 +149,10 @@ def _parquet(
 def _arrow(
     where: str, file: Path, table, columns: Sequence[str]
 ) -> Iterator[tuple[int, Callable[[], Iterable["pa.RecordBatch"]]]]:
-    """The same for a stream of batches, which are mapped into memory."""
+    """The same for Arrow's batches, which are mapped into memory."""
     _check_columns(where, file, table.schema, columns)
-    for batch in table:
+    numbers = range(getattr(table, "num_record_batches", 0))  # a stream has no such number
+    for batch in map(table.get_batch, numbers) if numbers else table:
         batch.validate(full=True)  # else a damaged file could end the process
         step = _at_once(batch.num_rows, batch.nbytes)
         yield batch.num_rows, partial(map, partial(batch.slice, length=step), range(0, batch.num_rows, step))
@@ -157,32 +181,14 @@ def _values(batch: "pa.RecordBatch", column: str) -> list:
 
 
 def _opened(where: str, file: Path):
-    """A parquet file of which little is in memory at once, or a stream of Arrow batches."""
+    """A parquet file of which little is in memory at once, or Arrow batches."""
     pa = library(where)
-    with open(file, "rb") as start:
-        if start.read(len(POINTER)) == POINTER:
+    with open(file, "rb") as content:
+        start = content.read(len(POINTER))
+        if start == POINTER:
             raise UserError(
                 f"{where}: {named(file)} is a pointer of Git LFS, not the file itself; get it: git lfs pull"
             )
-    if file.suffix == ".arrow":
-        return pa.ipc.open_stream(pa.memory_map(str(file)))
+    if file.suffix.lower() == ".arrow":
+        return (pa.ipc.open_file if start.startswith(ARROW_FILE) else pa.ipc.open_stream)(pa.memory_map(str(file)))
     return pa.parquet.ParquetFile(str(file), buffer_size=BUFFER, pre_buffer=False, page_checksum_verification=True)
-
-
-@contextlib.contextmanager
-def _telling(where: str, file: Path) -> Iterator[None]:
-    """Turn errors of reading a file into ``UserError``."""
-    pa = library(where)
-    try:
-        yield
-    except MemoryError as error:
-        raise UserError(
-            f"{where}: {named(file)} cannot be read: this machine's memory is too small for its rows"
-        ) from error
-    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-        reason = shown(" ".join(str(error).split()))
-        if isinstance(error, OSError) and error.errno is not None:
-            raise UserError(
-                f"{where}: {named(file)} cannot be read ({reason}); check the disk and the permissions"
-            ) from error
-        raise UserError(f"{where}: {named(file)} is damaged or cut off ({reason}); get it again") from error

@@ -23,6 +23,7 @@ class CIFAR10Settings(PublishedSource):
     caches = (
         "~/.keras/datasets",
         "$HF_HUB_CACHE/datasets--uoft-cs--cifar10",
+        "$HF_HOME/hub/datasets--uoft-cs--cifar10",
         "~/.cache/huggingface/hub/datasets--uoft-cs--cifar10",
     )
     classes = 10
