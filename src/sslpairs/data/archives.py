@@ -74,6 +74,37 @@ def open_members(where: str, path: Path) -> Iterator[tuple[str, int, IO[bytes]]]
                 yield name, size, file
 
 
+def stored_as(path: Path) -> str:
+    """How members are stored: 'folder', 'zip', 'tar' or 'compressed tar'. Only a tar is read without its other members."""
+    if path.is_dir():
+        return "folder"
+    opener = _opener(path)
+    return "zip" if opener is None else "tar" if opener is open else "compressed tar"
+
+
+def open_tar(path: Path) -> IO[bytes]:
+    """A tar archive as it is without compression, opened for reading."""
+    return (_opener(path) or open)(path, "rb")
+
+
+def tar_members(where: str, raw: IO[bytes]) -> Iterator[tuple[str, int, IO[bytes]]]:
+    """As ``open_members``, for an opened tar archive without compression, also one inside another; closes ``raw``."""
+    with telling_errors(where):
+        for stored, info, archive in walk_tar(raw):
+            if info.isreg() and (name := _usable(where, stored)):
+                yield name, info.size, archive.extractfile(info)
+
+
+def skimmed_members(where: str, path: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
+    """As ``open_members``, for a tar archive without compression: what is not read is skipped, so that a cut inside a skipped file, or
+    between two files, is not noticed."""
+    with telling_errors(where), tarfile.open(path, "r:", tarinfo=_Info) as archive:
+        while (info := archive.next()) is not None:
+            archive.members.clear()
+            if info.isreg() and (name := _usable(where, _plain(info.name))):
+                yield name, info.size, archive.extractfile(info)
+
+
 def _usable(where: str, stored: str) -> str | None:
     """The name of a file or folder, or None if it is of no interest."""
     parts = PurePosixPath(stored).parts

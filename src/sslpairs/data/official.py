@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -49,6 +50,40 @@ def verify(where: str, path: Path, known: Sequence[RemoteFile]) -> RemoteFile:
     raise UserError(
         f"{where} is not the authors' file: {actual}, expected {expected or f'{known[0].bytes:,} bytes'}\n"
         "get it again, or set 'original: false' under its source in config/datasets.yaml to use it as it is"
+    )
+
+
+class Hashed:
+    """A stream whose bytes are hashed as they are read, so that a large file is verified in the pass that reads it."""
+
+    def __init__(self, file: IO[bytes], algorithm: str):
+        self.file, self.hash = file, hashlib.new(algorithm, usedforsecurity=False)
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        block = self.file.read(size)
+        self.hash.update(block)
+        return block
+
+    def compare(self, where: str, known: RemoteFile) -> None:
+        """UserError with both digests if what was read to its end is not the ``known`` file."""
+        algorithm, expected = known.digest
+        if (actual := self.hash.hexdigest()) != expected:
+            raise UserError(
+                not_original(f"{where} is not the authors' file: {algorithm} {actual}, expected {expected}")
+            )
+
+    def __enter__(self) -> "Hashed":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.file.close()
+
+
+def not_original(reason: str) -> str:
+    """Error message for files that may be used, but not as the authors' own."""
+    return (
+        f"{reason}\nget it again, or set 'original: false' under its source in config/datasets.yaml to use it as it is"
     )
 
 

@@ -91,6 +91,7 @@ def find(name: str, dataset: DatasetSettings, root: Path) -> Path | None:
         return None
     places = [
         downloads(source, root),
+        *(sources(root) / kind for kind in source.within),
         sources(root),
         *(Path(os.path.expandvars(c)).expanduser() for c in source.caches),
     ]

@@ -59,7 +59,8 @@ class PublishedSource(Source):
     """A data set that others have published: it is found where it lies on this machine, or downloaded.
 
     Facts are attributes of the class. What ``open_source`` gets as ``path`` is a file or a folder that holds the data in any of its
-    forms: what the user names, or the first of ``sources/<kind>/``, ``sources/`` and ``caches`` in which one of ``marks`` is found.
+    forms: what the user names, or the first of ``sources/<kind>/``, those of ``within``, ``sources/`` and ``caches`` in which one of
+    ``marks`` is found.
     """
 
     path: SourcePath | None = None
@@ -81,6 +82,8 @@ class PublishedSource(Source):
     """Names of files and folders (patterns), one of which is in any folder that holds the data set."""
     caches: ClassVar[tuple[str, ...]] = ()
     """Folders in which other libraries keep it; ~ and $VARIABLES are expanded."""
+    within: ClassVar[tuple[str, ...]] = ()
+    """Kinds of which it is a part, so that it is also looked for in their folders ``sources/<kind>/``."""
     classes: ClassVar[int]
     official: ClassVar[tuple[int, int] | None] = None
     """Training and test images according to the authors."""
