@@ -250,7 +250,7 @@ def walk_tar(raw: IO[bytes]) -> Iterator[tuple[str, tarfile.TarInfo, tarfile.Tar
     """
     with raw as file:
         tail = _Tail(file)
-        with tarfile.open(fileobj=tail, mode="r|", tarinfo=_Info) as archive:
+        with tarfile.open(fileobj=tail, mode="r|", tarinfo=_Info, bufsize=1 << 16) as archive:
             while (info := archive.next()) is not None:
                 archive.members.clear()  # or it would keep a record of every file, about 1 kB each
                 yield _plain(info.name), info, archive

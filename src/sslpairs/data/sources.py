@@ -96,9 +96,14 @@ def find(name: str, dataset: DatasetSettings, root: Path) -> Path | None:
         *(Path(os.path.expandvars(c)).expanduser() for c in source.caches),
     ]
     for place in places:
-        if place.is_dir() and any(next(place.glob(mark), None) for mark in source.marks):
+        if place.is_dir() and any(_lies_in(place, mark) for mark in source.marks):
             return place
     return None
+
+
+def _lies_in(place: Path, mark: str) -> bool:
+    """Whether the place has something of this name that is not an unfinished download."""
+    return any(not {".part", ".lock"} & set(found.suffixes) for found in place.glob(mark))
 
 
 def sources(root: Path) -> Path:

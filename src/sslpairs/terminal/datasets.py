@@ -1,6 +1,7 @@
 """Data sets in the terminal: which are here, and where the others come from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from rich.table import Table
 
@@ -18,8 +19,14 @@ def listing(found: Iterable[Availability]) -> Table:
         )
     for one in found:
         images = [f"{count:,}" for count in one.images] if one.images else ["-", "-"]
-        size = in_bytes(one.download) if one.download else "-"
-        view.add_row(one.name, *images, size, one.state, one.homepage or "comes with a library", one.terms or "-")
+        view.add_row(
+            one.name,
+            *images,
+            _size(one.files) or "-",
+            one.state,
+            one.homepage or "comes with a library",
+            one.terms or "-",
+        )
     return view
 
 
@@ -29,13 +36,20 @@ def missing(found: Iterable[Availability]) -> list[str]:
     if not wanted:
         return []
     automatic = [one for one in wanted if one.state == DOWNLOAD]
-    total = sum(one.download for one in automatic)
+    files = {path: size for one in automatic for path, size in one.files.items()}  # several data sets may share a file
     lines = [
-        f"{counted(len(wanted), 'data set is')} not here, so run ids are provisional; `sslpairs fetch` (or `make tables`) downloads "
-        f"{len(automatic)} of them, {in_bytes(total)}:"
+        f"{counted(len(wanted), 'data set')} not here, so run ids are provisional; `sslpairs fetch` (or `make tables`) downloads "
+        f"{len(automatic)} of them{', ' + _size(files) if files else ''}:"
     ]
     for one in wanted:
-        size = f" ({in_bytes(one.download)})" if one.download else ""
+        size = f" ({_size(one.files)})" if one.files else ""
         terms = f"; {one.terms}" if one.terms else ""
         lines.append(f"  {one.name}: {one.state}{size}, {one.homepage}{terms}")
     return lines
+
+
+def _size(files: Mapping[Path, int | None]) -> str:
+    known = [size for size in files.values() if size]
+    if not known:
+        return "size not on record" if files else ""
+    return in_bytes(sum(known)) + (" and more" if len(known) < len(files) else "")

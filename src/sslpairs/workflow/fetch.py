@@ -165,8 +165,8 @@ class Availability:
     """'prepared', 'recorded' (its content is known, and may be restored from the remote), 'files here', 'to download' or 'by hand'."""
     images: tuple[int, int] | None
     """Training and test images, if they are known."""
-    download: int
-    """Bytes still to download; 0 if their number is not on record."""
+    files: dict[Path, int | None]
+    """Files still to download or to obtain, with their bytes if these are on record."""
     homepage: str
     terms: str
 
@@ -183,11 +183,11 @@ def availability(root: Path, datasets: Mapping[str, DatasetSettings]) -> list[Av
             if receipt := read_receipt(name, root):
                 counts = receipt["counts"]["train"], receipt["counts"]["test"]
         published = isinstance(source, PublishedSource)
-        folder = downloads(source, root) if published else root
-        missing = source.remote() if published and now in (DOWNLOAD, BY_HAND, RECORDED) else ()
-        size = sum(file.bytes or 0 for file in missing if not (folder / file.name).exists())
+        wanted = source.remote() if published and now in (DOWNLOAD, BY_HAND, RECORDED) else ()
+        files = {downloads(source, root) / file.name: file.bytes for file in wanted}
+        files = {path: size for path, size in files.items() if not path.exists()}
         homepage, terms = (source.homepage, source.terms) if published else (getattr(source, "path", ""), "")
-        found.append(Availability(name, now, counts, size, homepage, terms))
+        found.append(Availability(name, now, counts, files, homepage, terms))
     return found
 
 

@@ -19,8 +19,13 @@ class CIFAR100Settings(PublishedSource):
 
     homepage = "https://www.cs.toronto.edu/~kriz/cifar.html"
     terms = "none stated; cite Krizhevsky 2009"
-    marks = ("cifar-100-*", "cifar100")
-    caches = ("~/.keras/datasets",)
+    marks = ("cifar-100-*", "cifar100", "snapshots", "datasets--uoft-cs--cifar100")
+    caches = (
+        "~/.keras/datasets",
+        "$HF_HUB_CACHE/datasets--uoft-cs--cifar100",
+        "$HF_HOME/hub/datasets--uoft-cs--cifar100",
+        "~/.cache/huggingface/hub/datasets--uoft-cs--cifar100",
+    )
     classes = 100
     official = (50_000, 10_000)
 
