@@ -37,7 +37,8 @@ def missing(found: Iterable[Availability]) -> list[str]:
     automatic = [one for one in wanted if one.state == DOWNLOAD]
     files = {path: size for one in automatic for path, size in one.files.items()}  # several data sets may share a file
     lines = [
-        f"{len(wanted)} data set{'s are' if len(wanted) > 1 else ' is'} not here, so run ids are provisional; `sslpairs fetch` (or `make tables`) downloads "
+        f"{len(wanted)} data set{'s are' if len(wanted) > 1 else ' is'} not here, so run ids are provisional; `sslpairs fetch` (or "
+        "`make tables`) downloads "
         f"{len(automatic)} of them{', ' + _size(files) if files else ''}:"
     ]
     for one in wanted:
