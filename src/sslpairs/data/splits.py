@@ -1,12 +1,17 @@
 """Which images of the user's own data are trained on, and which are tested on."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from sslpairs.config.sources.base import OwnSource
+from sslpairs.data.sources import UNLABELLED
 from sslpairs.errors import UserError
+
+Places = dict[str, tuple[str, int]]
+"""Name of an image -> its split, train or test, and its label."""
 
 
 def test_split(where: str, source: OwnSource, splits: Collection[str]) -> str | None:
@@ -44,3 +49,15 @@ def held_out(names: Sequence[str], labels: np.ndarray, share: float, part: int) 
         begin = min(round(part * share * len(rows)), len(rows) - count)
         mask[rows[begin : begin + count]] = True
     return mask
+
+
+def limited(places: Places, limits: dict[str, int | None]) -> Places:
+    """The first images by name of each class, as many as the limit of the split; all that have no class."""
+    seen: Counter[tuple[str, int]] = Counter()
+    kept = {}
+    for name, place in sorted(places.items()):
+        limit = limits[place[0]]
+        seen[place] += 1
+        if limit is None or seen[place] <= limit or place[1] == UNLABELLED:
+            kept[name] = place
+    return kept

@@ -104,6 +104,43 @@ class PublishedSource(Source):
         return self.model_dump(exclude={"path", "storage"})
 
 
+class PhotographSource(PublishedSource):
+    """Photographs of many sizes, published as files, with lists that name those of each split and class."""
+
+    size: Side = 224
+    """Side in pixels: the shorter side is resized to it, then the centre is cropped."""
+    storage: Storage = "auto"
+    """Store decoded arrays, or the files unchanged. auto: arrays, unless they would take more than 32 GiB. Results are identical."""
+
+    def image(self) -> tuple[int, int]:
+        """Three channels."""
+        return 3, self.size
+
+
+class ThreeWaySource(PhotographSource):
+    """Photographs whose authors give three parts: for training, for validation and for tests."""
+
+    train: Literal["trainval", "train"] = "trainval"
+    """The images to train on: trainval, those for training and for validation, or train, the former only."""
+    test: Literal["test", "val"] = "test"
+    """The images to test on; val, for choosing settings, needs train: train."""
+
+    parts: ClassVar[dict[str, int]]
+    """Images of train, val and test according to the authors."""
+
+    @model_validator(mode="after")
+    def _parts_differ(self) -> "ThreeWaySource":
+        if (self.train, self.test) == ("trainval", "val"):
+            raise ValueError("test: val: these images are part of train: trainval; set 'train: train' with it")
+        return self
+
+    @property
+    def official(self) -> tuple[int, int]:
+        """Training and test images according to the authors."""
+        val = self.parts["val"] if self.train == "trainval" else 0
+        return self.parts["train"] + val, self.parts[self.test]
+
+
 LATER = {"test": "auto", "held_out": None, "part": 0}
 """Settings that came later, with the values that change nothing: records without them stay what they were."""
 
