@@ -82,7 +82,7 @@ def find(name: str, dataset: DatasetSettings, root: Path) -> Path | None:
     """
     source = dataset.source
     if getattr(source, "path", None):
-        return root / _expanded(name, source.path)
+        return root / expanded(name, source.path)
     if not isinstance(source, PublishedSource):
         return None
     places = [
@@ -127,11 +127,12 @@ def unusable(where: str, file: str, reason: object) -> str:
     return f"{where}: {shown(file)} cannot be read as an image ({reason}); replace it or remove it"
 
 
-def _expanded(name: str, path: str) -> str:
+def expanded(name: str, path: str, setting: str = "path") -> str:
+    """A path from the configuration with ~ and $VARIABLES expanded; UserError, naming the ``setting``, if one is not set."""
     text = os.path.expandvars(path)
     if unset := re.search(r"\$\w+|\$\{\w+\}", text):
         raise UserError(
-            f"data set '{name}': path '{path}': the environment variable {unset[0]} is not set; "
+            f"data set '{name}': {setting} '{path}': the environment variable {unset[0]} is not set; "
             "set it, or write the path out in config/datasets.yaml"
         )
     return os.path.expanduser(text)
