@@ -108,6 +108,7 @@ def test_every_layout_shard_and_format_has_the_same_content(tmp_path, storage):
         with pa.ipc.new_stream(str(arrow / f"small-{split}.arrow"), made.schema) as stream:
             stream.write_table(made, max_chunksize=2)
         (arrow / f"cache-{split}.arrow").write_bytes(b"of an intermediate step")
+        write(arrow.parent / "def.incomplete", {f"small-{split}.arrow": b"not finished"})
         with pa.ipc.new_file(str(arrow.parents[3] / f"{split}.arrow"), made.schema) as other:
             other.write_table(made, max_chunksize=2)
     layouts += [tmp_path / "arrow/org___small", tmp_path / "arrow"]
@@ -306,6 +307,12 @@ def test_classes_without_training_images_are_left_out_and_told(tmp_path, capsys)
     told = capsys.readouterr().err
     assert "1 classes without training images are left out: bee" in told
     assert "the test split has no images of " in told
+
+
+def test_labels_that_no_number_holds_are_told(tmp_path):
+    rows = [(1 << 63, path, data) for _, path, data in samples()]
+    raw = one_file(tmp_path, table(rows, classes=None, kind=pa.uint64()))
+    assert "some labels have more than 63 bits; number the classes" in refusal(tmp_path, dataset(raw))
 
 
 @pytest.mark.parametrize(
