@@ -3,7 +3,7 @@
 The order of a class is that of the sha256 of its images' pixels, since every form has its own.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,17 +11,16 @@ import numpy as np
 
 from sslpairs.config.remote import RemoteFile
 from sslpairs.config.sources.base import PublishedSource
-from sslpairs.data import parquet
 from sslpairs.data.archives import SPLIT_FOLDERS, Member, is_image, members
-from sslpairs.data.columns import columns
 from sslpairs.data.decoding import decode
+from sslpairs.data.hub import Hub, hub_folder, hub_pixels
 from sslpairs.data.layout import listing
 from sslpairs.data.names import shown
 from sslpairs.data.official import check_md5, first, read_exact, verified_by, verify
+from sslpairs.data.parquet import SUFFIXES
 from sslpairs.data.pixels import Arrays, in_order_of_pixels
 from sslpairs.data.progress import say
-from sslpairs.data.shards import find, label
-from sslpairs.data.sources import UNLABELLED, Opened, unusable
+from sslpairs.data.sources import Opened, unusable
 from sslpairs.data.unpickle import unpickle
 from sslpairs.errors import UserError
 
@@ -29,20 +28,6 @@ SIDE = 32
 PIXELS = 3 * SIDE * SIDE
 LARGEST = 200_000_000
 """Maximum bytes of a pickle; the largest has 155,249,918."""
-
-
-@dataclass(frozen=True)
-class Parquet:
-    """A copy on the Hugging Face Hub, as PNG files in parquet files: the same pixels in another order."""
-
-    repository: str
-    """'<org>/<name>'."""
-    folder: str
-    """The folder of its files in the repository."""
-    label: str
-    """The column of the labels."""
-    files: Mapping[str, RemoteFile] | None = None
-    """Split -> its only file, if the digests are on record."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +52,7 @@ class Forms:
     """Bytes before the pixels of a record; the last one is the label."""
     label_key: str
     """Key of the labels in the pickles."""
-    hub: Parquet | None = None
+    hub: Hub | None = None
     """The copy on the Hugging Face Hub."""
 
 
@@ -77,13 +62,9 @@ def open_cifar(name: str, source: PublishedSource, path: Path, forms: Forms) -> 
     def named(found: Path) -> str:
         return f"data set '{name}': {shown(str(found))}"
 
-    if path.suffix in parquet.SUFFIXES and path.is_file():
-        raise UserError(
-            f"{named(path)}: this is one of the files of a copy; give the path of the folder that has them all"
-        )
     digests = "md5 verified" if source.original else "not verified"
     _refuse(named(path), name, path, forms)
-    if path.is_file():
+    if path.is_file() and path.suffix not in SUFFIXES:
         arrays, form = _archive(named(path), path, source, forms)
     elif archive := first(path, (forms.binary.name, forms.python.name, f"{forms.python_folder}-target_archive")):
         arrays, form = _archive(named(archive), archive, source, forms)
@@ -91,8 +72,8 @@ def open_cifar(name: str, source: PublishedSource, path: Path, forms: Forms) -> 
         arrays, form = _binary(named(folder), folder, source, forms), f"{folder.name}/ ({digests})"
     elif folder := first(path, (forms.python_folder,)):
         arrays, form = _python(named(folder), folder, source, forms), f"{folder.name}/ ({digests})"
-    elif forms.hub and (folder := _hub_folder(path, forms.hub)):
-        arrays, form = _parquet(named(folder), folder, source, forms.hub)
+    elif forms.hub and (folder := hub_folder(named(path), path, forms.hub)):
+        arrays, form = hub_pixels(named(folder), source, folder, forms.hub, SIDE)
     elif first(folder := first(path, (forms.folder,)) or path, ("train",)):
         arrays, form = _folders(named(folder), folder, source, forms), "class folders (not verified)"
     else:
@@ -173,48 +154,6 @@ def _python(where: str, path: Path, source: PublishedSource, forms: Forms, insid
             labels.append(classes)
         arrays[split] = np.concatenate(images), np.concatenate(labels)
     return arrays
-
-
-def _hub_folder(path: Path, hub: Parquet) -> Path | None:
-    """The folder at this path, or in it, that holds the Hub's copy: in the Hub's cache, in that of ``datasets``, or by itself."""
-    names = f"datasets--{hub.repository.replace('/', '--')}", hub.repository.replace("/", "___")
-    inside = ("snapshots", "*.parquet", "*.arrow", *(f"{inner}/*.parquet" for inner in (hub.folder, "data", "train")))
-    if path.name in names or any(next(path.glob(pattern), None) for pattern in inside):
-        return path
-    found = [
-        *(path / name for name in names if (path / name).is_dir()),
-        *(f.parent for f in path.glob(f"*/{hub.folder}/*.parquet")),
-    ]
-    return min(found, default=None)
-
-
-def _parquet(where: str, path: Path, source: PublishedSource, hub: Parquet) -> tuple[Arrays, str]:
-    """Rows of a PNG file and a label."""
-    parquet.library(where)
-    files = find(where, path, parquet.SUFFIXES)
-    if "test" not in files:
-        raise UserError(f"{where}: there is no test split in it; get all files of {hub.repository}")
-    if source.original:
-        known = hub.files if files["train"][0].suffix == ".parquet" else None
-        for split in ("train", "test"):
-            if not known or len(files[split]) != 1:
-                raise UserError(
-                    f"{where}: these are not the authors' files, and there is no digest to compare them with\n"
-                    "set 'original: false' under its source in config/datasets.yaml to use them as they are"
-                )
-            verify(f"{where}: {label(files[split][0])}", files[split][0], [known[split]])
-    arrays = {}
-    for split in ("train", "test"):
-        found = columns(where, files[split], label=hub.label)
-        images = []
-        for number, data in enumerate(parquet.images(where, files[split], found.data, found.name)):
-            try:
-                images.append(decode(data, SIDE, 3))
-            except ValueError as error:
-                raise UserError(unusable(where, f"{split} row {number}", error)) from error
-        labels = [UNLABELLED if value is None else value for (value,) in parquet.rows(where, files[split], [hub.label])]
-        arrays[split] = np.stack(images), np.array(labels, np.int64)
-    return arrays, f"{hub.repository}'s parquet files ({'sha256 verified' if source.original else 'not verified'})"
 
 
 def _folders(where: str, path: Path, source: PublishedSource, forms: Forms) -> Arrays:

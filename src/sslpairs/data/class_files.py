@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sslpairs.data.archives import is_image, members
+from sslpairs.data.archives import Member, is_image, members
 from sslpairs.data.names import same_spelling, shown
 from sslpairs.data.sources import Entry
 from sslpairs.errors import UserError
@@ -33,6 +33,8 @@ class Root(NamedTuple):
     path: Path
     depth: int | None = None
     """How many levels of a folder are searched."""
+    read: Callable[..., Iterator[Member]] = members
+    """What reads it, with the arguments of ``members``."""
 
 
 class Total(NamedTuple):
@@ -90,7 +92,7 @@ class ClassFiles:
                     return False
                 return self.limits[placed.split] is None or placed in self._first
 
-            for member in members(self.where, root.path, wanted, root.depth):
+            for member in root.read(self.where, root.path, wanted, root.depth):
                 if member.data is not None:
                     split, wnid, name = self.place(root.prefix + member.name)
                     images[split] += 1
@@ -108,7 +110,7 @@ class ClassFiles:
     def _survey(self) -> Iterator[Placed]:
         """Count all images, and yield those of the splits that are limited."""
         for root in self.roots:
-            for member in members(self.where, root.path, (), root.depth):
+            for member in root.read(self.where, root.path, (), root.depth):
                 name = root.prefix + member.name
                 if member.kind not in ("file", "folder") and (is_image(name) or "." not in member.name):
                     raise UserError(

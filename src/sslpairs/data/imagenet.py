@@ -1,4 +1,5 @@
-"""ImageNet and ImageNet-100 in all forms of their files: the authors' two archives, unpacked or not, Kaggle's, re-sorted folders.
+"""ImageNet and ImageNet-100 in all forms of their files: the authors' two archives, unpacked or not, Kaggle's, re-sorted folders,
+copies on the Hugging Face Hub.
 
 Images have the authors' names in every form, and so the same order. The labels of the validation split come with this program: neither
 the development kit nor Kaggle's tables are read.
@@ -15,7 +16,9 @@ from sslpairs.config.remote import RemoteFile
 from sslpairs.config.sources.base import PublishedSource
 from sslpairs.config.sources.imagenet import (
     COMPRESSED,
+    HUB,
     KAGGLE,
+    SHARDS,
     TRAIN,
     TRAIN_FOLDERS,
     TREES,
@@ -25,6 +28,8 @@ from sslpairs.config.sources.imagenet import (
 )
 from sslpairs.data.archives import is_image, stored_as, telling_errors
 from sslpairs.data.class_files import ClassFiles, Finished, Limits, Place, Placed, Root, Total
+from sslpairs.data.class_tables import shard_root, table_root, wnid_classes
+from sslpairs.data.hub import Hub, hub_folder, hub_splits
 from sslpairs.data.imagenet_archives import TrainArchive, TrainArchives, ValArchive
 from sslpairs.data.memory import in_bytes
 from sslpairs.data.names import shown
@@ -34,6 +39,10 @@ from sslpairs.data.sources import Entry, Opened
 from sslpairs.data.wnids import WNID, another_list, validation_labels, wnids
 from sslpairs.errors import UserError
 
+TABLES = Hub(HUB, test="val")
+TARS = Hub(SHARDS, folder="", test="val", suffixes=(".tar",), pattern="imagenet1k-*")
+"""Made from TensorFlow Datasets' copy, in which 22 CMYK images and the PNG are saved again: all others should be the authors' files. Its
+keys are names of files in a set made from it; not verified, nor those of the validation split."""
 SPLITS = dict.fromkeys(TRAIN_FOLDERS, "train") | dict.fromkeys(VAL_FOLDERS, "test")
 NAMES = {
     "train": re.compile(r"(?P<wnid>n\d{8})_(?P<number>\d+)(?:_(?P<stated>n\d{8}))?(?P<suffix>\.\w+)", re.IGNORECASE),
@@ -125,14 +134,17 @@ def _parts(request: Request, name: str, path: Path) -> dict[str, Part]:
     if not path.exists():
         raise UserError(f"{request.where}: there is no such file or folder; correct 'path' in config/datasets.yaml")
     say(f"{name}: reading the list of files in {shown(path.name)}")
-    if path.is_file() and not any(_archive(path, file) for file in (TRAIN, VAL)):
+    copied = any(copy.has(path) for copy in (TABLES, TARS))
+    if path.is_file() and not copied and not any(_archive(path, file) for file in (TRAIN, VAL)):
         return dict.fromkeys(("test", "train"), _tree(request, path))
-    folder = path if path.is_dir() else path.parent
+    folder = path if path.is_dir() or copied else path.parent
     train, val = _train(request, folder), _val(request, folder)
     if train and val:
         return {"test": val, "train": train}
     if not train and not val and (archive := first(folder, KAGGLE)):
         return dict.fromkeys(("test", "train"), _tree(request, archive))
+    if not train and not val and (copy := _copy(request, folder)):
+        return dict.fromkeys(("test", "train"), copy)
     if request.which == "imagenet100" and (found := {one.name for one in folder.glob("train.X*/n*")}):
         raise UserError(
             f"{request.where}: this is Kaggle's ambityga/imagenet100, {another_list(found, request.wanted)}; "
@@ -204,6 +216,23 @@ def _tree(request: Request, path: Path) -> Part:
     files = ClassFiles(request.where, [Root("", path)], request.place, request.limits, survey=not once)
     seen = None if once else set(files.counts["train"])
     return Part(_counted(request, path.name), files.entries, seen, request.stated if once else files.kept)
+
+
+def _copy(request: Request, folder: Path) -> Part | None:
+    """Both splits of a copy on the Hugging Face Hub. The shards are read just once, if possible; their labels are in them."""
+    where, original = request.where, request.source.original
+    classes = partial(wnid_classes, where, wnids("imagenet"))
+    if found := hub_folder(where, folder, TABLES):
+        root = table_root(where, hub_splits(where, found, TABLES), classes, original)
+        once, form = False, f"{TABLES.repository}'s parquet files"
+    elif found := hub_folder(where, folder, TARS):
+        root = shard_root(where, hub_splits(where, found, TARS), classes, original)
+        once, form = original and not any(request.limits.values()), f"{TARS.repository}'s shards, in which 23 images were saved again"
+    else:
+        return None
+    files = ClassFiles(where, [root], request.place, request.limits, survey=not once)
+    seen = None if once else set(files.counts["train"])
+    return Part(_counted(request, form), files.entries, seen, request.stated if once else files.kept)
 
 
 def _counted(request: Request, form: str) -> str:

@@ -89,7 +89,7 @@ def _files(where: str, path: Path, suffixes: Sequence[str]) -> tuple[Path, list[
                 raise UserError(f"{where} is not a {suffixes[0]} file; give the path of one, or of a folder of them")
             return path.parent, [path]
         if path.is_dir():
-            return _in_folder(where, _snapshot(where, path), suffixes)
+            return _in_folder(where, snapshot(where, path), suffixes)
         if path.exists():
             raise UserError(f"{where} is a pipe, a socket or a device; give a folder or a file as 'path'")
         if "{" in str(path):
@@ -123,7 +123,7 @@ def _in_folder(where: str, folder: Path, suffixes: Sequence[str]) -> tuple[Path,
     raise UserError(f"{where}: there are no {' or '.join(suffixes)} files in it (found: {inside}); correct 'path'")
 
 
-def _snapshot(where: str, path: Path) -> Path:
+def snapshot(where: str, path: Path) -> Path:
     """A revision in a folder of the Hub's cache, ``datasets--<org>--<name>/``: the only one, or that of 'main'; else the folder itself."""
     if caches := sorted(path.glob("datasets--*/snapshots")):
         raise UserError(

@@ -93,7 +93,7 @@ def find(name: str, dataset: DatasetSettings, root: Path) -> Path | None:
         downloads(source, root),
         *(sources(root) / kind for kind in source.within),
         sources(root),
-        *(Path(os.path.expandvars(c)).expanduser() for c in source.caches),
+        *(Path(os.path.expandvars(c)).expanduser() for c in source.caches + (() if source.original else source.copies)),
     ]
     for place in places:
         if place.is_dir() and any(_lies_in(place, mark) for mark in source.marks):

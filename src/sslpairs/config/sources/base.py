@@ -82,6 +82,8 @@ class PublishedSource(Source):
     """Names of files and folders (patterns), one of which is in any folder that holds the data set."""
     caches: ClassVar[tuple[str, ...]] = ()
     """Folders in which other libraries keep it; ~ and $VARIABLES are expanded."""
+    copies: ClassVar[tuple[str, ...]] = ()
+    """More such folders, of copies that are not the authors' files: searched only with ``original: false``."""
     within: ClassVar[tuple[str, ...]] = ()
     """Kinds of which it is a part, so that it is also looked for in their folders ``sources/<kind>/``."""
     classes: ClassVar[int]
@@ -108,6 +110,12 @@ class PublishedSource(Source):
     def record(self) -> dict[str, Any]:
         """Return the entry without what only says where the files are and how they are stored."""
         return self.model_dump(exclude={"path", "storage"})
+
+
+def hub_caches(*repositories: str) -> tuple[str, ...]:
+    """The folders in which the library of the Hugging Face Hub keeps these repositories."""
+    caches = ("$HF_HUB_CACHE", "$HF_HOME/hub", "~/.cache/huggingface/hub")
+    return tuple(f"{cache}/datasets--{one.replace('/', '--')}" for one in repositories for cache in caches)
 
 
 class PhotographSource(PublishedSource):

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from sslpairs.config.remote import RemoteFile
-from sslpairs.config.sources.base import PublishedSource, Side
+from sslpairs.config.sources.base import PublishedSource, Side, hub_caches
 
 HOSTS = ("https://www.cs.toronto.edu/~kriz/", "https://cave.cs.toronto.edu/kriz/")
 CONNECTIONS = 4
@@ -20,12 +20,7 @@ class CIFAR10Settings(PublishedSource):
     homepage = "https://www.cs.toronto.edu/~kriz/cifar.html"
     terms = "none stated; cite Krizhevsky 2009"
     marks = ("cifar-10-*", "cifar10", "plain_text", "snapshots", "datasets--uoft-cs--cifar10")
-    caches = (
-        "~/.keras/datasets",
-        "$HF_HUB_CACHE/datasets--uoft-cs--cifar10",
-        "$HF_HOME/hub/datasets--uoft-cs--cifar10",
-        "~/.cache/huggingface/hub/datasets--uoft-cs--cifar10",
-    )
+    caches = ("~/.keras/datasets", *hub_caches("uoft-cs/cifar10"))
     classes = 10
     official = (50_000, 10_000)
 

@@ -3,7 +3,10 @@
 from typing import Literal
 
 from sslpairs.config.remote import RemoteFile
-from sslpairs.config.sources.base import PhotographSource
+from sslpairs.config.sources.base import PhotographSource, hub_caches
+
+HUB = "ethz/food101"
+"""A copy on the Hugging Face Hub, as parquet files. No digests of it are on record."""
 
 
 class Food101Settings(PhotographSource):
@@ -13,7 +16,15 @@ class Food101Settings(PhotographSource):
 
     homepage = "https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/"
     terms = "the images belong to users of Foodspotting: scientific fair use only"
-    marks = ("food-101", "food-101.tar.gz", "meta/train.json")
+    marks = (
+        "food-101",
+        "food-101.tar.gz",
+        "meta/train.json",
+        "snapshots",
+        "datasets--ethz--food101",
+        "data/train-*-of-*.parquet",
+    )
+    copies = hub_caches(HUB)
     classes = 101
     official = (75_750, 25_250)
 

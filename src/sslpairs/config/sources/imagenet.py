@@ -3,7 +3,7 @@
 from typing import Literal
 
 from sslpairs.config.remote import RemoteFile
-from sslpairs.config.sources.base import PublishedSource, Side, Storage
+from sslpairs.config.sources.base import PublishedSource, Side, Storage, hub_caches
 
 TRAIN = RemoteFile(
     "ILSVRC2012_img_train.tar",
@@ -26,14 +26,26 @@ TREES = ("", "*/", "ILSVRC/Data/CLS-LOC/", "*/ILSVRC/Data/CLS-LOC/", "Data/CLS-L
 """Where the folders of the splits may be in the one that is named. The longer ones are Kaggle's."""
 TRAIN_FOLDERS = ("train", "ILSVRC2012_img_train")
 VAL_FOLDERS = ("val", "validation", "ILSVRC2012_img_val")
-CACHES = ("$TFDS_DATA_DIR/downloads/manual", "~/tensorflow_datasets/downloads/manual")
-"""Where TensorFlow Datasets wants the two archives."""
+HUB, SHARDS = "ILSVRC/imagenet-1k", "timm/imagenet-1k-wds"
+"""Copies on the Hugging Face Hub: parquet files, and shards in the WebDataset format. No digests of them are on record."""
+COPIES = (
+    "snapshots",
+    "datasets--ILSVRC--imagenet-1k",
+    "datasets--timm--imagenet-1k-wds",
+    "data/train-*-of-*.parquet",
+    "imagenet1k-train-*.tar",
+)
+"""What is in any folder that holds one of them."""
+CACHES = ("$TFDS_DATA_DIR/downloads/manual", "~/tensorflow_datasets/downloads/manual", *hub_caches(HUB, SHARDS))
+"""Where TensorFlow Datasets wants the two archives, and where the Hub's library keeps the copies."""
 
 
 def marks_of(first_class: str) -> tuple[str, ...]:
     """Patterns of what is in any folder that holds ImageNet, or a part of it with this class: its folder or archive is in train/."""
     archives = tuple(TRAIN.name + suffix for suffix in COMPRESSED)
-    return archives + KAGGLE + tuple(f"{tree}{train}/{first_class}*" for tree in TREES for train in TRAIN_FOLDERS)
+    return (
+        archives + KAGGLE + COPIES + tuple(f"{tree}{train}/{first_class}*" for tree in TREES for train in TRAIN_FOLDERS)
+    )
 
 
 class ImageNetSettings(PublishedSource):

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from sslpairs.config.remote import RemoteFile
-from sslpairs.config.sources.base import PublishedSource, Side
+from sslpairs.config.sources.base import PublishedSource, Side, hub_caches
 
 COUNTS = {"train": 73_257, "test": 26_032, "extra": 531_131}
 """As TensorFlow Datasets states them."""
@@ -33,6 +33,9 @@ FILES = {
     ),
 }
 
+HUB = "ufldl-stanford/svhn"
+"""A copy on the Hugging Face Hub, as PNG files in parquet files. No digests of it are on record."""
+
 
 class SVHNSettings(PublishedSource):
     """99,289 colour images of 32 x 32 pixels of the ten digits, 73,257 of them for training, and 531,131 easier ones."""
@@ -45,7 +48,8 @@ class SVHNSettings(PublishedSource):
 
     homepage = "http://ufldl.stanford.edu/housenumbers/"
     terms = "non-commercial use only; cite Netzer et al. 2011"
-    marks = ("*_32x32.mat", "svhn")
+    marks = ("*_32x32.mat", "svhn", "cropped_digits", "snapshots", "datasets--ufldl-stanford--svhn")
+    copies = hub_caches(HUB)
     classes = 10
     balanced = False
 

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from sslpairs.config.remote import RemoteFile
-from sslpairs.config.sources.base import PublishedSource, Side, Storage
+from sslpairs.config.sources.base import PublishedSource, Side, Storage, hub_caches
 
 ARCHIVE = RemoteFile(
     "tiny-imagenet-200.zip",
@@ -12,6 +12,9 @@ ARCHIVE = RemoteFile(
     md5="90528d7ca1a48142e341f4ef8d21d0de",
 )
 """No sha256 is on record, and the host has no https: the md5 detects damage, but not a forged file."""
+
+HUB = "zh-plus/tiny-imagenet"
+"""A copy on the Hugging Face Hub. Its files are smaller than the authors': probably they were saved again; not verified."""
 
 
 class TinyImageNetSettings(PublishedSource):
@@ -26,7 +29,15 @@ class TinyImageNetSettings(PublishedSource):
 
     homepage = "http://cs231n.stanford.edu/"
     terms = "none stated with the archive; a part of ImageNet, which is for non-commercial research and education only"
-    marks = ("tiny-imagenet-200*", "train/n01443537", "*/train/n01443537")
+    marks = (
+        "tiny-imagenet-200*",
+        "train/n01443537",
+        "*/train/n01443537",
+        "snapshots",
+        "datasets--zh-plus--tiny-imagenet",
+        "data/train-*-of-*.parquet",
+    )
+    copies = hub_caches(HUB)
     classes = 200
     official = (100_000, 10_000)
 

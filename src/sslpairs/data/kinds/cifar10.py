@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from sslpairs.config.sources.cifar10 import BINARY, PARQUET, PYTHON, CIFAR10Settings
-from sslpairs.data.cifar import Forms, Parquet, open_cifar
+from sslpairs.data.cifar import Forms, open_cifar
+from sslpairs.data.hub import Hub
 from sslpairs.data.sources import Opened
 
 FORMS = Forms(
@@ -37,7 +38,7 @@ FORMS = Forms(
     images={"train": 50_000, "test": 10_000},
     label_bytes=1,
     label_key="labels",
-    hub=Parquet("uoft-cs/cifar10", "plain_text", "label", PARQUET),
+    hub=Hub("uoft-cs/cifar10", "plain_text", "label", files=PARQUET),
 )
 
 

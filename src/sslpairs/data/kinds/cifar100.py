@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from sslpairs.config.sources.cifar100 import BINARY, PYTHON, CIFAR100Settings
-from sslpairs.data.cifar import Forms, Parquet, open_cifar
+from sslpairs.data.cifar import Forms, open_cifar
+from sslpairs.data.hub import Hub
 from sslpairs.data.sources import Opened
 
 NAMES = (
@@ -34,7 +35,7 @@ FORMS = Forms(
     images={"train": 50_000, "test": 10_000},
     label_bytes=2,
     label_key="fine_labels",
-    hub=Parquet("uoft-cs/cifar100", "cifar100", "fine_label"),
+    hub=Hub("uoft-cs/cifar100", "cifar100", "fine_label"),
 )
 
 

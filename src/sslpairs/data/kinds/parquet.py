@@ -4,16 +4,16 @@ The order of a class is that of the images' file names, where all of a split hav
 the rows; so a copy in other shards has the same content hash.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from sslpairs.config.sources.parquet import ParquetSettings
 from sslpairs.data import parquet
 from sslpairs.data.columns import Columns, columns
+from sslpairs.data.hub import file_names
 from sslpairs.data.labelled import TEST, UNUSED, chosen, counts, numbered
 from sslpairs.data.names import same_spelling, shown
 from sslpairs.data.progress import say
@@ -43,7 +43,10 @@ def open_source(name: str, source: ParquetSettings, path: Path) -> Opened:
     test = test_split(where, source, labels)
     labels = {split: labels[split] for split in ("train", test) if split}
     classes, labels = numbered(where, labels, classes)
-    order = {split: _unique(names[split], found) for split, found in labels.items()}
+    order = {
+        split: file_names(names[split], found.tolist()) or [f"row {row:010}" for row in range(len(found))]
+        for split, found in labels.items()
+    }
     places = chosen(name, source, labels, order)
     form = f"{sum(len(files[split]) for split in labels)} files, columns {table.data} and {table.label}"
     entries = partial(_entries, where, files, table, labels, order, places)
@@ -63,14 +66,6 @@ def _entries(
         found = parquet.images(where, files[split], table.data, table.name, place != UNUSED)
         for row, data in zip(numbers, found, strict=True):
             yield Entry("test" if place[row] == TEST else "train", int(labels[split][row]), names[split][row], data)
-
-
-def _unique(paths: list[str | None], labels: np.ndarray) -> list[str]:
-    """The images' file names if they all have one that is unique in its class, else the numbers of their rows."""
-    files = [PurePosixPath((path or "").replace("\\", "/")).name for path in paths]
-    if all(files) and max(Counter(zip(labels.tolist(), map(same_spelling, files), strict=True)).values()) == 1:
-        return files
-    return [f"row {row:010}" for row in range(len(paths))]
 
 
 def _as_numbers(

@@ -1,4 +1,4 @@
-"""SVHN: the authors' MATLAB files of cropped digits."""
+"""SVHN: the authors' MATLAB files of cropped digits, or the copy of their pixels on the Hugging Face Hub."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from sslpairs.config.sources.svhn import COUNTS, FILES, SVHNSettings
+from sslpairs.config.sources.svhn import COUNTS, FILES, HUB, SVHNSettings
 from sslpairs.data.archives import telling_errors
+from sslpairs.data.hub import Hub, hub_folder, hub_pixels
 from sslpairs.data.memory import free_memory, in_bytes
 from sslpairs.data.names import shown
 from sslpairs.data.official import first, verify
@@ -15,6 +16,9 @@ from sslpairs.data.pixels import in_order_of_pixels
 from sslpairs.data.sources import Opened
 from sslpairs.errors import UserError
 
+COPY = Hub(HUB, "cropped_digits", "label")
+"""Its labels count from 0, the digit itself."""
+DIGITS = list("0123456789")
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
 MOST = 2_000_000
@@ -28,6 +32,13 @@ def open_source(name: str, source: SVHNSettings, path: Path) -> Opened:
         return f"data set '{name}': {shown(str(found))}"
 
     folder = path.parent if path.is_file() else path
+    if not first(folder, (FILES["train"].name,)) and (copy := hub_folder(named(path), path, COPY)):
+        if source.extra:
+            raise UserError(
+                f"{named(copy)}: the extra images are read from {FILES['extra'].name} only; get it, with the others: sslpairs fetch {name}"
+            )
+        arrays, form = hub_pixels(named(copy), source, copy, COPY, SIDE)
+        return in_order_of_pixels(named(copy), source, DIGITS, arrays, form)
     files = {}
     for part in ("train", "test", *["extra"] * source.extra):
         file = first(folder, (FILES[part].name,))
@@ -48,13 +59,11 @@ def open_source(name: str, source: SVHNSettings, path: Path) -> Opened:
         arrays[split] = images, labels
     read = ", ".join(FILES[part].name for part in files)
     form = f"{read} ({'sha256 verified' if source.original else 'not verified'})"
-    return in_order_of_pixels(named(folder), source, list("0123456789"), arrays, form)
+    return in_order_of_pixels(named(folder), source, DIGITS, arrays, form)
 
 
 def _missing(where: str, name: str, folder: Path, file: str) -> str:
-    if first(folder, ("*.parquet",)):
-        what = "parquet files are not read"
-    elif first(folder, ("digitStruct.mat", "train.tar.gz", "test.tar.gz")):
+    if first(folder, ("digitStruct.mat", "train.tar.gz", "test.tar.gz")):
         what = "these are the full numbers (format 1), and the cropped digits (format 2) are read"
     else:
         return f"{where}: there is no {file} in it; get it: sslpairs fetch {name}"

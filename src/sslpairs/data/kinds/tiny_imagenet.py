@@ -1,4 +1,4 @@
-"""Tiny ImageNet in all forms of its files: the archive, its folder, re-sorted folders, and archives of these.
+"""Tiny ImageNet in all forms of its files: the archive, its folder, re-sorted folders, archives of these, and a copy in parquet files.
 
 Images have the authors' names in every form, and so the same order. Labels are indices of the sorted WordNet IDs, not of
 ``wnids.txt``. The test split has no labels, and is not read.
@@ -8,15 +8,18 @@ import re
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from sslpairs.config.sources.tiny_imagenet import ARCHIVE, TinyImageNetSettings
+from sslpairs.config.sources.tiny_imagenet import ARCHIVE, HUB, TinyImageNetSettings
 from sslpairs.data.archives import is_image, members, telling_errors
 from sslpairs.data.class_files import ClassFiles, Placed, Root
+from sslpairs.data.class_tables import table_root, wnid_classes
+from sslpairs.data.hub import Hub, check_original, hub_folder, hub_splits
 from sslpairs.data.names import shown
 from sslpairs.data.official import first, not_original, verified_by, verify
 from sslpairs.data.sources import Opened
 from sslpairs.data.wnids import WNID, wnids
 from sslpairs.errors import UserError
 
+COPY = Hub(HUB, test="val")
 NAMES = {"train": re.compile(r"(n\d{8})_\d+"), "test": re.compile(r"val_\d+")}
 SPLITS = {"train": "train", "val": "test"}
 ANNOTATIONS = "val_annotations.txt"
@@ -32,7 +35,7 @@ def open_source(name: str, source: TinyImageNetSettings, path: Path) -> Opened:
     with telling_errors(where):
         if not path.exists():
             raise UserError(f"{where}: there is no such file or folder; correct 'path' in config/datasets.yaml")
-        archive = path if path.is_file() else first(path, (ARCHIVE.name,))
+        archive = path if path.is_file() and not COPY.has(path) else first(path, (ARCHIVE.name,))
         if archive and archive != path:
             where = f"{where}: {archive.name}"
         roots, form = _archive(where, source, archive) if archive else _folders(where, source, path)
@@ -54,6 +57,11 @@ def _folders(where: str, source: TinyImageNetSettings, path: Path) -> tuple[list
     found = {one: sum(inside.name in wanted for inside in (one / "train").iterdir()) for one in folders}
     folder = max(found, key=found.get, default=None)
     if not folder or not found[folder]:
+        if copy := hub_folder(where, path, COPY):
+            check_original(where, source)
+            classes = partial(wnid_classes, where, wnids("tiny_imagenet"))
+            root = table_root(where, hub_splits(where, copy, COPY), classes, source.original)
+            return [root], f"{HUB}'s parquet files (not verified)"
         raise UserError(
             f"{where}: none of the forms of Tiny ImageNet is in it; give the path of {ARCHIVE.name}, of tiny-imagenet-200/ or of a "
             "folder with train/<class>/ and val/, where classes are named like n01443537 (docs/data.md)"
