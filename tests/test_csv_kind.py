@@ -77,6 +77,8 @@ def test_every_way_to_give_a_table_and_its_images_gives_the_same_content(tmp_pat
     wrapped = write(tmp_path / "wrapped.zip", {f"pictures/{name}": data for name, data in IMAGES.items()})
     lists = tmp_path / "lists"
     write(lists, {"plain.csv": text(ROWS), "absolute.csv": text([(str(inner / row[0]), *row[1:]) for row in ROWS])})
+    mixed = [(str(inner / row[0]) if n % 2 else row[0], *row[1:]) for n, row in enumerate(ROWS)]
+    write(lists, {"mixed.csv": text(mixed)})
     write(lists, {"dots.csv": text([("./a/../" + row[0], *row[1:]) for row in ROWS])})
     write(lists, {"windows.csv": text([(row[0].replace("/", "\\"), *row[1:]) for row in ROWS]).replace(b"\n", b"\r\n")})
     ways = [
@@ -85,6 +87,7 @@ def test_every_way_to_give_a_table_and_its_images_gives_the_same_content(tmp_pat
         table(lists / "plain.csv", images="../pictures"),
         table(lists / "plain.csv", images="$PICTURES"),
         table(lists / "absolute.csv", images="../pictures"),
+        table(lists / "mixed.csv", images="../pictures"),
         table(lists / "dots.csv", images=str(inner)),
         table(lists / "windows.csv", images="../pictures"),
         table(lists / "windows.csv", images="../packed.zip"),
@@ -308,6 +311,11 @@ def test_errors_name_the_line(tmp_path, data, said):
     found = refusal(tmp_path, data if isinstance(data, bytes) else data.encode())
     assert "table.csv" in found
     assert said in found
+
+
+def test_a_path_and_the_same_one_in_full_are_one_image(tmp_path):
+    said = refusal(tmp_path, text([*ROWS, (str(tmp_path / "raw/a/0.png"), "cat", "test")]))
+    assert "a/0.png is in line 3 too, an image that is trained on cannot be tested on" in said
 
 
 def test_settings_that_do_not_fit_the_table_are_named(tmp_path):

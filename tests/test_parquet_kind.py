@@ -98,6 +98,7 @@ def test_every_layout_shard_and_format_has_the_same_content(tmp_path, storage):
     layouts += [
         repository(tmp_path / "converted", ("default/train/{:04}.parquet", "default/test/{:04}.parquet")),
         repository(tmp_path / "hashes", ("train-{:05}-of-{:05}-a1b2.parquet", "test-{:05}-of-{:05}-dada.parquet")),
+        repository(tmp_path / "named", ("test-set-train-{:05}-of-{:05}.parquet", "train-set-test.parquet")),
         repository(tmp_path / "dev", ("plain_text/training_{}.parquet", "plain_text/dev.parquet")),
     ]
     arrow = tmp_path / "arrow/org___small/default/0.0.0/abc"
@@ -107,6 +108,7 @@ def test_every_layout_shard_and_format_has_the_same_content(tmp_path, storage):
         with pa.ipc.new_stream(str(arrow / f"small-{split}.arrow"), made.schema) as stream:
             stream.write_table(made, max_chunksize=2)
         (arrow / f"cache-{split}.arrow").write_bytes(b"of an intermediate step")
+        write(arrow.parent / "def.incomplete", {f"small-{split}.arrow": b"not finished"})
         with pa.ipc.new_file(str(arrow.parents[3] / f"{split}.arrow"), made.schema) as other:
             other.write_table(made, max_chunksize=2)
     layouts += [tmp_path / "arrow/org___small", tmp_path / "arrow"]
@@ -240,7 +242,9 @@ def test_columns_are_found_by_notes_names_and_types(tmp_path):
     other = pa.array([0, 1, 0, 1, 0, 1])
     for made in (
         table(rows, image="picture", label="species", number=other),
-        table(rows, image="img", classes=None, thumbnail=bare, number=other),
+        table(rows, image="img", classes=None, thumbnail=bare, number=other).select(
+            ["number", "thumbnail", "label", "img"]
+        ),
         table(rows, image="x", label="y", classes=None, size=pa.array([1.5] * 6)),
     ):
         splits, _ = read("small", dataset(one_file(tmp_path, made)), tmp_path)
@@ -305,6 +309,12 @@ def test_classes_without_training_images_are_left_out_and_told(tmp_path, capsys)
     assert "the test split has no images of " in told
 
 
+def test_labels_that_no_number_holds_are_told(tmp_path):
+    rows = [(1 << 63, path, data) for _, path, data in samples()]
+    raw = one_file(tmp_path, table(rows, classes=None, kind=pa.uint64()))
+    assert "some labels have more than 63 bits; number the classes" in refusal(tmp_path, dataset(raw))
+
+
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
@@ -325,22 +335,23 @@ def test_a_test_class_without_training_images_is_told(tmp_path):
     assert "the class 'cat' is in the test split, but not in train; add it there" in refusal(tmp_path, dataset(raw))
 
 
-def test_rows_order_images_without_unique_names(tmp_path):
+@pytest.mark.parametrize("names", [["b/x.png", "a/x.png"], ["z.png", None], [None, None], None])
+def test_rows_order_images_without_unique_names(tmp_path, names):
     """In the order of the shards, in which 9 comes before 10."""
-    rows = [(0, name, png(f"{n}")) for n, name in enumerate(["a/x.png", "b/x.png", None, "y.png"])]
-    names = {"plain": rows, "none": [(c, None, data) for c, _, data in rows], "bytes": rows}
-    found = set()
-    for name, content in names.items():
-        made = table(content, classes=None)
-        if name == "bytes":
-            made = made.set_column(0, "image", pa.array([row[2] for row in rows], pa.large_binary()))
-        save(tmp_path / name / "train-9.parquet", made[:1])
-        save(tmp_path / name / "train-10.parquet", made[1:])
-        save(tmp_path / name / "test.parquet", made[:1])
-        splits, _ = read("small", dataset(tmp_path / name), tmp_path)
-        assert np.array_equal(splits["train"][0], np.stack([pixels(data) for *_, data in rows]))
-        found.add(splits["train"][0].tobytes())
-    assert len(found) == 1
+    rows = (
+        [(0, f"{11 - n:02}.png", png(f"{n}")) for n in range(10)]
+        if names
+        else [(0, None, png(f"{n}")) for n in range(10)]
+    )
+    rows += [(0, name, png(f"more {n}")) for n, name in enumerate(names or [None, None])]
+    made = table(rows, classes=None)
+    if names is None:
+        made = made.set_column(0, "image", pa.array([row[2] for row in rows], pa.large_binary()))
+    save(tmp_path / "raw/train-9.parquet", made[:3])
+    save(tmp_path / "raw/train-10.parquet", made[3:])
+    save(tmp_path / "raw/test.parquet", made[:1])
+    splits, _ = read("small", dataset(tmp_path / "raw"), tmp_path)
+    assert np.array_equal(splits["train"][0], np.stack([pixels(data) for *_, data in rows]))
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -381,6 +392,26 @@ def test_rows_without_a_usable_image_are_told(tmp_path, row, said):
     rows = sorted(samples())
     raw = one_file(tmp_path, table([*rows[:3], row, *rows[3:]]), table(samples("test", 1)))
     assert said in refusal(tmp_path, dataset(raw))
+
+
+def test_rows_are_counted_in_each_file(tmp_path):
+    raw = one_file(tmp_path, table(samples()))
+    (raw / "train.parquet").rename(raw / "train-0.parquet")
+    save(raw / "train-1.parquet", table([*samples("more"), (0, None, None)]))
+    assert "raw/train-1.parquet row 6 has no image" in refusal(tmp_path, dataset(raw))
+
+
+def test_offsets_that_point_elsewhere_are_told(tmp_path):
+    """They would be read from anywhere in the memory."""
+    made = pa.table({"image": pa.array([bytes(10), bytes(10)], pa.binary()), "label": [0, 0]})
+    for split, end in (("train", 1 << 30), ("test", 20)):
+        with pa.ipc.new_stream(str(tmp_path / f"{split}.arrow"), made.schema) as stream:
+            stream.write_table(made)
+        whole = (tmp_path / f"{split}.arrow").read_bytes()
+        offsets = np.array([[0, 10, 20], [0, 10, end]], "<i4")
+        assert whole.count(offsets[0].tobytes()) == 1
+        (tmp_path / f"{split}.arrow").write_bytes(whole.replace(*(row.tobytes() for row in offsets)))
+    assert "train.arrow is damaged or cut off (" in refusal(tmp_path, dataset(tmp_path / "{train,test}.arrow"))
 
 
 def test_a_null_image_is_told_and_huge_ones_are_refused(tmp_path, monkeypatch):

@@ -213,6 +213,8 @@ def made(tmp_path, monkeypatch):
             data = (official / file.name).read_bytes()
             digests = {"sha256": hashlib.sha256(data).hexdigest(), "md5": hashlib.md5(data).hexdigest()}
             files.append(replace(file, bytes=len(data), **digests))
+        photographed = sum(len(data) for name, data in content.items() if name.startswith(("images/", "jpg/")))
+        files[0] = replace(files[0], bytes=photographed)  # small ones take more than the archive, unlike large ones
         monkeypatch.setattr(import_module(f"sslpairs.data.kinds.{module}"), "FILES", tuple(files))
         monkeypatch.setattr(settings, "classes", len(expected["classes"]))
         if kind == "fgvc-aircraft":
@@ -488,6 +490,21 @@ def test_a_folder_that_lacks_images_is_refused_unless_it_may_be_a_part(tmp_path,
 
 
 @every_kind
+def test_a_folder_of_smaller_copies_is_refused_unless_it_need_not_be_the_original(tmp_path, made, kind):
+    content, expected, _ = made(kind)
+    small = dict(content)
+    for _, name in expected["train"] + expected["test"]:
+        file = io.BytesIO()
+        Image.open(io.BytesIO(content[name])).resize((9, 8)).save(file, "JPEG", quality=20)
+        small[name] = file.getvalue()
+    path = write(tmp_path / "raw", small)
+    text = refusal(tmp_path, kind, path)
+    assert "but the authors' archive of them has" in text
+    assert "they were made smaller" in text
+    check(tmp_path, prepare("small", dataset(kind, path, original=False), tmp_path), small, expected)
+
+
+@every_kind
 def test_a_part_in_an_archive_counts_for_limits(tmp_path, made, kind):
     content, expected, _ = made(kind)
     del content[expected["train"][0][1]]
@@ -622,9 +639,18 @@ def test_an_image_that_is_twice_in_an_archive_is_refused(tmp_path, made, kind):
 def test_a_picture_that_cannot_be_decoded_is_named(tmp_path, made, kind):
     content, expected, _ = made(kind)
     image = expected["test"][1][1]
-    path = write(tmp_path / "raw", content | {image: content[image][:100]})
+    path = write(tmp_path / "raw", content | {image: bytes(len(content[image]))})
     folder, _, file = image.partition("/")
     assert f"{path / folder}: {file} cannot be read as an image" in refusal(tmp_path, kind, path)
+
+
+def test_an_archive_of_images_is_not_searched_for_lists_that_lie_elsewhere(tmp_path, made, monkeypatch):
+    _, _, official = made("pets")
+    read = []
+    inner = photographs.open_members
+    monkeypatch.setattr(photographs, "open_members", lambda where, path: read.append(path.name) or inner(where, path))
+    prepare("small", dataset("pets", official), tmp_path)
+    assert read == ["annotations.tar.gz"]
 
 
 @one_archive

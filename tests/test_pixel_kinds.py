@@ -279,7 +279,6 @@ def test_what_is_not_cifar_as_its_authors_published_it_is_refused_with_the_remed
         ("trainLabels.csv", "this is Kaggle's copy, whose test images have no labels"),
         ("cifar-10-batches-mat/data_batch_1.mat", "the .mat files are not read"),
         ("cifar-10-matlab.tar.gz", "the .mat files are not read"),
-        ("plain_text/train-00000-of-00001.parquet", "there is no test split in it"),
     ],
 )
 def test_forms_of_cifar_that_cannot_be_used_are_named(tmp_path, file, said):
@@ -577,7 +576,7 @@ def test_what_is_not_svhn_is_refused(svhn, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("train.tar.gz", "the full numbers (format 1)"), ("0000.parquet", "there is no test split in it")],
+    [("train.tar.gz", "the full numbers (format 1)"), ("0000.parquet", "parquet files are not read")],
 )
 def test_other_formats_of_svhn_are_named(tmp_path, name, said):
     text = refusal(tmp_path, dataset("svhn", write(tmp_path / "raw", {f"x/{name}": b""})))

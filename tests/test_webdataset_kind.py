@@ -76,7 +76,7 @@ def test_every_way_to_shard_has_the_same_content(tmp_path, storage):
     other = tmp_path / "other"
     shard(other / "x-train-0000.tar.gz", sorted(samples()))
     shard(other / "x-validation-0000.tar.gz", sorted(samples("test", 2)))
-    as_json = [(key, {"json": json.dumps({"label": int(f["cls"])}).encode(), "PNG": f["png"]}) for key, f in samples()]
+    as_json = [(key, {"JSON": json.dumps({"label": int(f["cls"])}).encode(), "PNG": f["png"]}) for key, f in samples()]
     shard(tmp_path / "json/train.tar", [("__info__", {"json": b"[]"}), *as_json])
     shard(tmp_path / "json/test.tar", [(k, f | {"txt": b"a cat", "seg.npy": b"x"}) for k, f in samples("test", 2)])
     paths = [plain, other, tmp_path / "json", shards(tmp_path / "split", "train/{:05}.tar", "val/{:05}.tar")]

@@ -116,7 +116,7 @@ def _in_folder(where: str, folder: Path, suffixes: Sequence[str]) -> tuple[Path,
         for suffix in suffixes:
             if found := [entry for entry in entries if _is_shard(entry, suffix)]:
                 return folder, [_existing(where, entry) for entry in found]
-        level = [Path(entry.path) for entry in entries if entry.is_dir()]
+        level = [Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.endswith(".incomplete")]
         if (seen := seen + len(level)) > MOST:
             break
     inside = _few(sorted(os.listdir(folder))) or "nothing"

@@ -51,6 +51,7 @@ def read_table(where: str, file: Path, source: CSVSettings) -> Iterator[Row]:
     delimiter, header = _header(where, text, source)
     parts, label, split = _columns(source)
     at = {column: header.index(column) for column in header}
+    labels = {"": None}  # and why they cannot be used
     for line, values in _rows(where, text, delimiter):
         if line == 1 or not any(values):
             continue
@@ -65,7 +66,9 @@ def read_table(where: str, file: Path, source: CSVSettings) -> Iterator[Row]:
         path, of = "".join(used), sys.intern(same_spelling(values[at[label]]))
         if "\0" in path:
             raise UserError(f"{here}: {shown(path)} cannot be a path; correct that line")
-        if reason := unusable_as_class(of):
+        if of not in labels:
+            labels[of] = unusable_as_class(of)
+        if reason := labels[of]:
             raise UserError(f"{here}: the label '{shown(of)}' {reason}; correct that line")
         said = values[at[split]] if split in at else "train"
         if (part := SPLITS.get(said.lower())) is None:

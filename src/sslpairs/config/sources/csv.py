@@ -22,7 +22,8 @@ class CSVSettings(OwnSource):
     """A CSV or TSV file with a header and a row for each image: its path, its label and, if there is such a column, its split: train,
     test, val (or valid, validation) or unlabelled.
 
-    An empty label is an image without one, which is only trained on. Classes are the labels, sorted as text.
+    An empty label is an image without one, which is only trained on. Classes are the labels, sorted as text. Those without test images
+    are counted; one that has no training images is an error, since nothing is learnt about it.
     """
 
     kind: Literal["csv"]

@@ -27,10 +27,13 @@ Rows = dict[str, Row]
 
 def open_source(name: str, source: CSVSettings, path: Path) -> Opened:
     """Reads the table, and checks that its images are there. They are ordered by their paths from the folder or archive of images."""
-    table = table_in(f"data set '{name}': {shown(str(path))}", path)
+    where = f"data set '{name}': {shown(str(path))}"
+    with telling_errors(where):
+        table = table_in(where, path)
+        images = table.parent if source.images is None else table.parent / expanded(name, source.images, "images")
+        there = images.exists()
     where = f"data set '{name}': {shown(str(table))}"
-    images = table.parent if source.images is None else table.parent / expanded(name, source.images, "images")
-    if not images.exists():
+    if not there:
         raise UserError(
             f"{where}: there is no folder or archive {shown(str(images))}; correct 'images' under its source"
         )
@@ -62,7 +65,7 @@ def open_source(name: str, source: CSVSettings, path: Path) -> Opened:
 def _distinct(where: str, found: list[Row], images: Path) -> Rows:
     """Rows by canonical path: the one from ``images``, where there is one, so that names of folders above it do not matter."""
     packed = not images.is_dir()
-    root = os.path.abspath(images)
+    root = os.path.join(os.path.abspath(images), "")
     rows: Rows = {}
     for row in found:
         if packed:
@@ -73,11 +76,7 @@ def _distinct(where: str, found: list[Row], images: Path) -> Rows:
                 )
         else:
             whole = os.path.normpath(os.path.join(root, row.path))
-            path = (
-                os.path.relpath(whole, root)
-                if whole.startswith(root.rstrip("/") + "/")
-                else posixpath.normpath(row.path)
-            )
+            path = whole[len(root) :] if whole.startswith(root) else os.path.normpath(row.path)
         path = same_spelling(path)
         if other := rows.get(path):
             why = (
@@ -167,10 +166,11 @@ def _located(name: str, where: str, source: CSVSettings, images: Path, rows: Row
 def _finder(where: str, images: Path, rows: Rows) -> Callable[[str], str | None]:
     """From a path in the table to what is to be read, whichever way accents are encoded."""
     if images.is_dir():
+        root = str(images)
 
         def in_folder(path: str) -> str | None:
             spellings = [path] if path.isascii() else [path, *(unicodedata.normalize(f, path) for f in ("NFC", "NFD"))]
-            files = (os.path.join(images, spelling) for spelling in spellings)
+            files = (os.path.join(root, spelling) for spelling in spellings)
             return next((file for file in files if os.path.isfile(file)), None)
 
         return in_folder

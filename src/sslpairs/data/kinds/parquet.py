@@ -86,8 +86,7 @@ def _as_numbers(
         return number[same_spelling(label)] if words else int(label)
 
     try:
-        return {s: np.array([index(label) for label in found], np.int64) for s, found in raw.items()}, sorted(
-            words
-        ) or classes
+        labels = {split: np.array([index(label) for label in found], np.int64) for split, found in raw.items()}
     except OverflowError:
         raise UserError(f"{where}: some labels have more than 63 bits; number the classes 0, 1, 2, ...") from None
+    return labels, sorted(words) or classes
