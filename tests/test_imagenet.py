@@ -525,7 +525,7 @@ def test_what_is_not_here_is_named_with_its_terms(tmp_path, monkeypatch):
         text = refusal(tmp_path, kind, None)
         assert "not on this machine; get it from https://image-net.org/challenges/LSVRC/2012/2012-downloads.php" in text
         assert "(terms: for non-commercial research and education only; needs an account)" in text
-        assert f"put ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar into {tmp_path}/sources/{kind}" in text
+        assert f"put ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar into {tmp_path}/sources/imagenet" in text
     assert "tiny-imagenet-200.zip into" in refusal(tmp_path, "tiny-imagenet", None)
 
 

@@ -285,7 +285,7 @@ def test_forms_of_cifar_that_cannot_be_used_are_named(tmp_path, file, said):
     path = write(tmp_path / "raw", {file: b""})
     for place in (path, path / file):
         text = refusal(tmp_path, dataset("cifar10", place))
-        assert f"{said}; get cifar-10-binary.tar.gz: sslpairs fetch small" in text
+        assert f"{said}; get cifar-10-binary.tar.gz: without these files in the way, `sslpairs fetch small`" in text
 
 
 def test_a_pickle_that_would_run_code_is_refused_and_not_run(cifar, tmp_path):
@@ -564,8 +564,9 @@ def test_what_is_not_svhn_is_refused(svhn, tmp_path, monkeypatch):
         assert "train_32x32.mat" in text
         assert "get it again" in text
     file.unlink()
-    assert "there is no train_32x32.mat in it; get it: sslpairs fetch small" in refusal(
-        tmp_path, dataset("svhn", svhn.folder)
+    assert (
+        "there is no train_32x32.mat in it; put it there, or move what is there away: then `sslpairs fetch small`"
+        in refusal(tmp_path, dataset("svhn", svhn.folder))
     )
     svhn.save(file, svhn.images["train"], labels)
     monkeypatch.setattr("sslpairs.data.kinds.svhn.free_memory", lambda: 1000)
@@ -576,7 +577,7 @@ def test_what_is_not_svhn_is_refused(svhn, tmp_path, monkeypatch):
 def test_the_other_format_of_svhn_is_named(tmp_path):
     text = refusal(tmp_path, dataset("svhn", write(tmp_path / "raw", {"x/train.tar.gz": b""})))
     assert "the full numbers (format 1)" in text
-    assert "get train_32x32.mat: sslpairs fetch small" in text
+    assert "get train_32x32.mat: without these files in the way, `sslpairs fetch small`" in text
 
 
 # ----------------------------------------------------------------------------------------------------- MedMNIST

@@ -53,21 +53,27 @@ def fetch(
         ),
     ] = None,
     show: Annotated[
-        bool, typer.Option("--list", help="List all data sets: images, size, terms, what is here; fetch nothing.")
+        bool,
+        typer.Option("--list", help="List them, by default all: images, size, what is here, terms; fetch nothing."),
     ] = False,
     log_file: LogFile = None,
 ) -> None:
     """Download data sets where needed, prepare them once, and record their content in data.dvc."""
-    from sslpairs.workflow.fetch import availability, fetch_datasets
+    from sslpairs.workflow.fetch import availability, check_names, fetch_datasets
 
     start_log(log_file)
     root = find_root()
     if show:
         from sslpairs.config.reading import read_config
-        from sslpairs.terminal.datasets import listing
+        from sslpairs.terminal.datasets import listing, origins
         from sslpairs.terminal.screen import out
 
-        out.print(listing(availability(root, read_config(root, overrides(sets)).datasets)))
+        datasets = read_config(root, overrides(sets)).datasets
+        check_names(names or [], datasets)
+        found = availability(root, {name: datasets[name] for name in names or datasets})
+        out.print(listing(found))
+        for line in origins(found):
+            out.say(line)
         return
     for line in fetch_datasets(root, names or [], overrides(sets), frozen, force, unknown, given):
         print(line, file=sys.stderr)

@@ -20,7 +20,7 @@ from sslpairs.data.official import check_md5, first, read_exact, verified_by, ve
 from sslpairs.data.parquet import SUFFIXES
 from sslpairs.data.pixels import Arrays, in_order_of_pixels
 from sslpairs.data.progress import say
-from sslpairs.data.sources import Opened, unusable
+from sslpairs.data.sources import Opened, get_instead, unusable
 from sslpairs.data.unpickle import unpickle
 from sslpairs.errors import UserError
 
@@ -96,7 +96,7 @@ def _refuse(where: str, name: str, path: Path, forms: Forms) -> None:
         what = "the .mat files are not read"
     else:
         return
-    raise UserError(f"{where}: {what}; get {forms.binary.name}: sslpairs fetch {name}")
+    raise UserError(f"{where}: {what}; {get_instead(name, forms.binary.name)}")
 
 
 def _archive(where: str, path: Path, source: PublishedSource, forms: Forms) -> tuple[Arrays, str]:

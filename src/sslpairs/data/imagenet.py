@@ -227,7 +227,10 @@ def _copy(request: Request, folder: Path) -> Part | None:
         once, form = False, f"{TABLES.repository}'s parquet files"
     elif found := hub_folder(where, folder, TARS):
         root = shard_root(where, hub_splits(where, found, TARS), classes, original)
-        once, form = original and not any(request.limits.values()), f"{TARS.repository}'s shards, in which 23 images were saved again"
+        once, form = (
+            original and not any(request.limits.values()),
+            f"{TARS.repository}'s shards, in which 23 images were saved again",
+        )
     else:
         return None
     files = ClassFiles(where, [root], request.place, request.limits, survey=not once)

@@ -102,8 +102,14 @@ def find(name: str, dataset: DatasetSettings, root: Path) -> Path | None:
 
 
 def _lies_in(place: Path, mark: str) -> bool:
-    """Whether the place has something of this name that is not an unfinished download."""
-    return any(not {".part", ".lock"} & set(found.suffixes) for found in place.glob(mark))
+    """Whether the place has something of this name that is neither an unfinished download nor a folder with nothing else in it."""
+    return any(
+        _is_whole(found) and (not found.is_dir() or any(map(_is_whole, found.iterdir()))) for found in place.glob(mark)
+    )
+
+
+def _is_whole(path: Path) -> bool:
+    return not {".part", ".lock"} & set(path.suffixes) and not path.name.startswith(".")
 
 
 def sources(root: Path) -> Path:
@@ -127,14 +133,23 @@ def is_here(name: str, dataset: DatasetSettings, root: Path) -> bool:
 def absent(name: str, dataset: DatasetSettings, root: Path) -> str:
     """Error message for a data set that is not on this machine and cannot be downloaded."""
     source = dataset.source
-    if not isinstance(source, PublishedSource):
-        path = find(name, dataset, root)
-        return f"data set '{name}': {path}: there is no such file or folder; put the data there, or correct 'path' in config/datasets.yaml"
+    if getattr(source, "path", None):
+        what = (
+            f"data set '{name}': {find(name, dataset, root)}: there is no such file or folder; put the data there, or "
+        )
+        search = " (without it the data set is searched for)" * isinstance(source, PublishedSource)
+        return f"{what}correct 'path' in config/datasets.yaml{search}"
     files = ", ".join(file.name for file in source.remote())
+    folder = sources(root) / (*source.within, source.kind)[0]  # where the data sets of which it is a part find it, too
     return (
         f"data set '{name}': not on this machine; get it from {source.homepage} (terms: {source.terms}), then put "
-        f"{files or 'it'} into {downloads(source, root)}, or: sslpairs fetch {name} --from PATH"
+        f"{files or 'it'} into {folder}, or: sslpairs fetch {name} --from PATH"
     )
+
+
+def get_instead(name: str, file: str) -> str:
+    """Remedy for files that are recognised but not read; as long as they lie where the data set is searched for, it is not downloaded."""
+    return f"get {file}: without these files in the way, `sslpairs fetch {name}` downloads it"
 
 
 def unusable(where: str, file: str, reason: object) -> str:

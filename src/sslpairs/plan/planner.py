@@ -226,12 +226,12 @@ class _Planner(Runs):
         entries = []
         for name, setting in columns.items():
             facts = {
-                "dataset": self.config.datasets[setting.dataset].title,
+                "dataset": self.config.datasets[setting.dataset].heading,
                 "backbone": setting.backbone.label,
                 "batch_size": setting.batch_size,
                 "epochs": setting.epochs,
                 "augmentation": setting.augmentation or self.recipe.training.augmentation,
-                **({"evaluated on": self.config.datasets[setting.evaluate_on].title} if setting.evaluate_on else {}),
+                **({"evaluated on": self.config.datasets[setting.evaluate_on].heading} if setting.evaluate_on else {}),
                 **{key: _in_words(item) for key, item in setting.changes},
             }
             stands_for = [

@@ -10,42 +10,48 @@ from sslpairs.workflow.fetch import BY_HAND, DOWNLOAD, Availability
 
 
 def listing(found: Iterable[Availability]) -> Table:
-    """``sslpairs fetch --list``."""
+    """``sslpairs fetch --list``: as wide as a terminal; ``origins`` are printed below it."""
     view = Table(title="Data sets of config/datasets.yaml", title_justify="left")
-    for column in ("data set", "training", "test", "download", "state", "from", "terms"):
-        view.add_column(
-            column, justify="right" if column in ("training", "test", "download") else "left", overflow="fold"
-        )
+    for column in ("data set", "training", "test", "download", "state"):
+        view.add_column(column, justify="left" if column in ("data set", "state") else "right")
     for one in found:
         images = [f"{count:,}" for count in one.images] if one.images else ["-", "-"]
-        view.add_row(
-            one.name,
-            *images,
-            _size(one.files) or "-",
-            one.state,
-            one.homepage or "comes with a library",
-            one.terms or "-",
-        )
+        view.add_row(one.name, *images, _size(one.files) or "-", one.state)
     return view
 
 
+def origins(found: Iterable[Availability]) -> list[str]:
+    """Lines below ``listing``: where data sets are from, and under which terms."""
+    names: dict[str, list[str]] = {}
+    for one in found:
+        if one.homepage:
+            names.setdefault(_origin(one), []).append(one.name)
+    return [f"{', '.join(of)}: {origin}" for origin, of in names.items()]
+
+
 def missing(found: Iterable[Availability]) -> list[str]:
-    """Lines for ``sslpairs plan``: what must be downloaded, or obtained by hand, before anything can be trained."""
-    wanted = [one for one in found if one.state in (DOWNLOAD, BY_HAND)]
-    if not wanted:
+    """Lines for ``sslpairs plan`` about data sets of unknown content: what is done, downloaded or obtained by hand before a training."""
+    found = list(found)
+    if not found:
         return []
-    automatic = [one for one in wanted if one.state == DOWNLOAD]
-    files = {path: size for one in automatic for path, size in one.files.items()}  # several data sets may share a file
+    # Several data sets may share a file.
+    files = {path: size for one in found if one.state == DOWNLOAD for path, size in one.files.items()}
+    total = f" {_size(files)}" if any(files.values()) else ""
+    first = ", once what must be obtained by hand is here" * any(one.state == BY_HAND for one in found)
+    what, them = ("1 data set is", "it") if len(found) == 1 else (f"{len(found)} data sets are", "them")
     lines = [
-        f"{len(wanted)} data set{'s are' if len(wanted) > 1 else ' is'} not here, so run ids are provisional; `sslpairs fetch` (or "
-        "`make tables`) downloads "
-        f"{len(automatic)} of them{', ' + _size(files) if files else ''}:"
+        f"{what} not prepared yet, so run ids are provisional; `sslpairs fetch` (or `make tables`) "
+        f"{f'downloads{total} and ' if files else ''}prepares {them}{first}:"
     ]
-    for one in wanted:
+    for one in found:
         size = f" ({_size(one.files)})" if one.files else ""
-        terms = f"; {one.terms}" if one.terms else ""
-        lines.append(f"  {one.name}: {one.state}{size}, {one.homepage}{terms}")
+        origin = f", {_origin(one)}" if one.homepage else ""
+        lines.append(f"  {one.name}: {one.state}{size}{origin}")
     return lines
+
+
+def _origin(one: Availability) -> str:
+    return f"{one.homepage} ({one.terms})" if one.terms else one.homepage
 
 
 def _size(files: Mapping[Path, int | None]) -> str:

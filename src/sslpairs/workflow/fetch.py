@@ -2,14 +2,14 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sslpairs.config.datasets import DatasetSettings
 from sslpairs.config.reading import Config, read_config
-from sslpairs.config.sources.base import PublishedSource
+from sslpairs.config.sources.base import PublishedSource, Source
 from sslpairs.data.folders import read_receipt, stored_as
 from sslpairs.data.record import changed_sources, contents, record, recorded
 from sslpairs.data.sources import absent, downloads, find, is_here, needs_path
@@ -40,10 +40,7 @@ def fetch_datasets(
         config = read_config(root, overrides)
         planned, datasets = {}, config.datasets
         names = names or needed(config)
-    for name in names:
-        if name not in datasets:
-            hint = nearest(name, list(datasets))
-            raise UserError(f"config/datasets.yaml: no data set '{name}'{hint} ({', '.join(datasets)})")
+    check_names(names, datasets)
     if given and len(names) != 1:
         raise UserError(
             "--from is where the files of one data set are; name that data set: sslpairs fetch NAME --from PATH"
@@ -68,17 +65,28 @@ def fetch_datasets(
             yield f"{name}: prepared {images}" + " (its content has changed: its runs will be trained again)" * changed
 
 
+def check_names(names: Iterable[str], datasets: Iterable[str]) -> None:
+    """``UserError`` for a name that is none of the ``datasets``."""
+    known = list(datasets)
+    for name in names:
+        if name not in known:
+            raise UserError(f"config/datasets.yaml: no data set '{name}'{nearest(name, known)} ({', '.join(known)})")
+
+
 def _in_place(name: str, dataset: DatasetSettings, root: Path, known: Mapping[str, str]) -> dict | None:
     """The receipt of a data set that is prepared as recorded and configured; None if it must be prepared."""
     receipt = read_receipt(name, root)
-    if receipt is None or receipt.get("content") != known.get(name):
-        return None
-    if receipt.get("source") != json.loads(json.dumps(dataset.source.record())):
+    if receipt is None or receipt["content"] != known.get(name) or not _is_of(receipt, dataset):
         return None
     # Data from a remote are accepted, however they are stored.
     wanted = getattr(dataset.source, "storage", "auto")
     as_wanted = wanted in ("auto", stored_as(receipt)) or not is_here(name, dataset, root)
     return receipt if as_wanted else None
+
+
+def _is_of(receipt: dict, dataset: DatasetSettings) -> bool:
+    """Whether the data were prepared with the settings of the configuration."""
+    return receipt["source"] == json.loads(json.dumps(dataset.source.record()))
 
 
 def _check(name: str, dataset: DatasetSettings, receipt: dict, planned: Mapping[str, Any]) -> None:
@@ -97,9 +105,7 @@ def _check_by_hand(
 ) -> None:
     """``UserError`` with one line for each data set that can be neither prepared, restored nor downloaded."""
     lines = [
-        absent(name, datasets[name], root)
-        for name in names
-        if name not in known and state(name, datasets[name], root, known) == BY_HAND
+        absent(name, datasets[name], root) for name in names if state(name, datasets[name], root, known) == BY_HAND
     ]
     if lines:
         raise UserError("\n".join(lines))
@@ -116,8 +122,7 @@ def _obtain(name: str, dataset: DatasetSettings, root: Path, known: Mapping[str,
         raise UserError(f"--from {given}: there is no such file or folder")
     if given:
         return prepare(name, dataset, root, given.absolute())
-    published = isinstance(dataset.source, PublishedSource)
-    if is_here(name, dataset, root) and not (published and _unfinished(dataset.source, root)):
+    if is_here(name, dataset, root) and not _unfinished(dataset.source, root):
         return prepare(name, dataset, root)
     problem = None
     if name in known and not changed_sources(root, {name: dataset}):
@@ -128,7 +133,7 @@ def _obtain(name: str, dataset: DatasetSettings, root: Path, known: Mapping[str,
                 return receipt
         except UserError as error:
             problem = error
-    if published and not dataset.source.path and not dataset.source.by_hand:
+    if _is_downloaded(dataset.source):
         _download(dataset.source, root)
     elif problem:
         raise UserError(
@@ -144,11 +149,19 @@ def _download(source: PublishedSource, root: Path) -> None:
         download(file, downloads(source, root))
 
 
-def _unfinished(source: PublishedSource, root: Path) -> bool:
-    """Whether some, but not all, of the files to download are in their folder, and nowhere else is anything."""
+def _is_downloaded(source: Source) -> bool:
+    """Whether its files are downloaded if they are not here."""
+    return isinstance(source, PublishedSource) and bool(source.remote()) and not source.by_hand and not source.path
+
+
+def _unfinished(source: Source, root: Path) -> bool:
+    """Whether some, but not all, of the files to download are in their folder, and no folder, which might be another form of the rest."""
+    if not _is_downloaded(source):
+        return False
     folder = downloads(source, root)
     there = [(folder / file.name).exists() for file in source.remote()]
-    return any(there) and not all(there) and not source.path
+    folders = folder.is_dir() and any(path.is_dir() for path in folder.iterdir())
+    return any(there) and not all(there) and not folders
 
 
 # --- what is here ----------------------------------------------------------------------------------------------------
@@ -196,15 +209,13 @@ def state(name: str, dataset: DatasetSettings, root: Path, known: Mapping[str, s
     receipt = None
     with contextlib.suppress(UserError):
         receipt = read_receipt(name, root)
-    if receipt and receipt["content"] == known.get(name, receipt["content"]):
+    if receipt and receipt["content"] == known.get(name, receipt["content"]) and _is_of(receipt, dataset):
         return PREPARED
-    if is_here(name, dataset, root):
+    if is_here(name, dataset, root) and not _unfinished(dataset.source, root):
         return HERE
-    if name in known:
+    if name in known and not changed_sources(root, {name: dataset}):
         return RECORDED
-    source = dataset.source
-    fetched = isinstance(source, PublishedSource) and source.remote() and not source.by_hand and not source.path
-    return DOWNLOAD if fetched else BY_HAND
+    return DOWNLOAD if _is_downloaded(dataset.source) else BY_HAND
 
 
 def needed(config: Config) -> list[str]:

@@ -13,7 +13,7 @@ from sslpairs.data.names import shown
 from sslpairs.data.official import blocks, first, first_per_class, read_exact, verified_by, verify
 from sslpairs.data.pixels import check_labels, rows_at_once
 from sslpairs.data.progress import say
-from sslpairs.data.sources import UNLABELLED, Opened
+from sslpairs.data.sources import UNLABELLED, Opened, get_instead
 from sslpairs.errors import UserError
 
 CLASSES = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"]
@@ -62,12 +62,12 @@ def _folder(path: Path) -> Path | None:
 
 def _unknown(where: str, name: str, path: Path) -> str:
     if first(path, ("stl10_matlab*", "unlabeled.mat", "train.mat")):
-        return f"{where}: the .mat files are not read; get {ARCHIVE.name}: sslpairs fetch {name}"
+        return f"{where}: the .mat files are not read; {get_instead(name, ARCHIVE.name)}"
     if first(path, ("*.parquet",)):
-        return f"{where}: parquet files are not read, and lack the unlabelled images; get {ARCHIVE.name}: sslpairs fetch {name}"
+        return f"{where}: parquet files are not read, and lack the unlabelled images; {get_instead(name, ARCHIVE.name)}"
     if first(path, ("train",)):
         return (
-            f"{where}: these are class folders, not the authors' files; get {ARCHIVE.name}: sslpairs fetch {name}, or use "
+            f"{where}: these are class folders, not the authors' files; {get_instead(name, ARCHIVE.name)}, or use "
             "kind: image-folder for them"
         )
     return f"{where}: STL-10 is not in it; give the path of {ARCHIVE.name}, of stl10_binary/ or of the folder that holds it"

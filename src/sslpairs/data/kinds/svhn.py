@@ -13,7 +13,7 @@ from sslpairs.data.memory import free_memory, in_bytes
 from sslpairs.data.names import shown
 from sslpairs.data.official import first, verify
 from sslpairs.data.pixels import in_order_of_pixels
-from sslpairs.data.sources import Opened
+from sslpairs.data.sources import Opened, get_instead
 from sslpairs.errors import UserError
 
 COPY = Hub(HUB, "cropped_digits", "label")
@@ -66,8 +66,8 @@ def _missing(where: str, name: str, folder: Path, file: str) -> str:
     if first(folder, ("digitStruct.mat", "train.tar.gz", "test.tar.gz")):
         what = "these are the full numbers (format 1), and the cropped digits (format 2) are read"
     else:
-        return f"{where}: there is no {file} in it; get it: sslpairs fetch {name}"
-    return f"{where}: {what}; get {file}: sslpairs fetch {name}"
+        return f"{where}: there is no {file} in it; put it there, or move what is there away: then `sslpairs fetch {name}` downloads it"
+    return f"{where}: {what}; {get_instead(name, file)}"
 
 
 def _count(where: str, file: Path, part: str, source: SVHNSettings) -> int:
