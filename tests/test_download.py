@@ -672,6 +672,7 @@ def noted(folder: Path, start: int):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [(), ("lockless",)], ids=["locks", "no locks"])
 def test_killed_again_and_again_nothing_is_transferred_twice(server, tmp_path, start, words):
     gate = Gate()
@@ -726,6 +727,7 @@ def test_killed_with_several_connections_the_bytes_of_all_are_kept(server, tmp_p
     assert (tmp_path / NAME).read_bytes() == CONTENT
 
 
+@pytest.mark.slow
 def test_killed_at_every_change_of_a_file_the_next_run_completes_it(server, tmp_path, monkeypatch):
     import requests
 

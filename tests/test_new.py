@@ -154,6 +154,7 @@ def test_batches_are_no_larger_than_a_data_set_whose_number_of_images_is_known(r
     plan(root, scale="mine")
 
 
+@pytest.mark.slow
 def test_a_recipe_for_some_papers_only_is_answered_with_the_command_that_works(root, run):
     code, out, _ = run("scale mine --data cifar10 --recipe gps")
     assert code == 0
@@ -223,6 +224,7 @@ def test_a_paper_has_a_table_a_claim_and_a_figure_with_a_comment_for_every_key(r
     assert said.count("mypaper-main") == 1
 
 
+@pytest.mark.slow
 def test_a_new_paper_changes_no_other_build_at_any_scale_and_does_not_hinder_gc(root, run):
     before = plan(root, scale="paper").selected
     every = plan(root, scale="paper", papers="every").selected
@@ -244,6 +246,7 @@ def test_a_paper_may_be_about_several_strategies(root, run):
 # --- strategies ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_strategy_is_two_files_and_its_entry_that_are_planned_and_as_tidy_as_the_others(coded, run):
     names = "mine", "my_longer_idea"
     for name in names:

@@ -326,7 +326,8 @@ def photographs() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     }
 
 
-@pytest.mark.parametrize("real", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("real", [False, True])
 def test_the_whole_of_cifar10_has_one_content_from_files_and_pickles(tmp_path, monkeypatch, real):
     """60,000 images: photographs where they are here, else drawn ones of the same number."""
     cifar = Cifar("cifar10", monkeypatch, 5000, 1000, photographs() if real and JPEGS.exists() else None)
