@@ -110,6 +110,7 @@ def test_a_scale_has_every_key_with_a_comment_and_is_planned_without_the_data(ro
     assert list(made.datasets) == [data]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("like", ["digits", "paper"])
 def test_a_scale_may_be_like_another_one(root, run, like):
     edit(root / "config/scales/digits.yaml", "seeds: 5", "seeds: [3, 1]\ncompile: true")
@@ -136,6 +137,7 @@ def test_scales_of_one_data_set_have_titles_of_their_own(root, run):
     assert read_config(root, {"scale": "two"}).scale.title == "Digits, two"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "title", ["Flowers: red # 1", "yes", "2048", "[a]", "null", "- 'x' \"y\"", "Blumen, Größe é", "{{", "a $name"]
 )

@@ -3,6 +3,7 @@
 The order of a class is that of the sha256 of its images' pixels, since every form has its own.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,15 +134,21 @@ def _binary(where: str, path: Path, source: PublishedSource, forms: Forms, insid
 
 
 def _python(where: str, path: Path, source: PublishedSource, forms: Forms, inside: bool = True) -> Arrays:
-    """Pickled batches: a map with pixels uint8 ``[N, 3072]``, channels as in the binary form, and a list of labels."""
+    """Pickled batches: a map with pixels uint8 ``[N, 3072]``, channels as in the binary form, and a list of labels.
+
+    Only the authors' own are read, whatever ``source.original`` is, since pickles are programs.
+    """
     found = read_exact(where, path, {name: None for names in forms.batches.values() for name in names}, LARGEST)
     arrays = {}
     for split, names in forms.batches.items():
         images, labels = [], []
         for name, md5 in names.items():
             data = found.pop(name)
-            if source.original and inside:
-                check_md5(where, name, data, md5)
+            if inside and (actual := hashlib.md5(data, usedforsecurity=False).hexdigest()) != md5:
+                raise UserError(
+                    f"{where}: {name} is not the authors' file: md5 {actual}, expected {md5}\npickles of others are never read: get it "
+                    f"again, or use {forms.binary.name}, folders of images, or kind: numpy"
+                )
             try:
                 batch = unpickle(data.tobytes())
                 pixels = np.ascontiguousarray(batch["data"]).reshape(-1, 3, SIDE, SIDE)
