@@ -168,9 +168,7 @@ def test_training_images_without_a_label_come_last(tmp_path):
 
 
 def test_a_word_that_is_empty_is_no_class(tmp_path):
-    raw = save(
-        tmp_path / "images.parquet", table([("b" if c else "", *rest) for c, *rest in samples(each=5)], None)
-    )
+    raw = save(tmp_path / "images.parquet", table([("b" if c else "", *rest) for c, *rest in samples(each=5)], None))
     assert "the name of the class '' is empty" in refusal(tmp_path, dataset(raw, held_out=0.2))
 
 
