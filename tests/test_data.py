@@ -33,6 +33,7 @@ from sslpairs.data.folders import locked, read_receipt, verify
 from sslpairs.data.kinds.digits import _test_indices, enlarge_digits
 from sslpairs.data.prepare import content_hash, prepare
 from sslpairs.data.record import contents, record, recorded
+from sslpairs.data.splits import held_out
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_file, write_record
 from sslpairs.store.publish import _data
@@ -220,6 +221,14 @@ def test_held_out_parts_are_folds_of_each_class_that_no_other_image_changes(tmp_
     wrapped = write(tmp_path / "wrapped.tar", {f"pretrain/{name}": data for name, data in content.items()})
     again, _ = read("small", folder(wrapped, held_out=0.2, part=4), tmp_path)
     assert {image.tobytes() for image in again["test"][0]} == parts[4]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 7, 13, 24])
+def test_folds_of_any_number_of_images_test_on_each_just_once(count):
+    masks = [held_out(list(map(str, range(count))), np.zeros(count, int), 0.2, part) for part in range(5)]
+    assert all(mask.sum() >= (count > 1) for mask in masks)
+    if count >= 5:
+        assert sum(mask.astype(int) for mask in masks).tolist() == [1] * count
 
 
 def test_the_images_held_out_do_not_depend_on_how_accents_are_encoded(tmp_path):

@@ -51,9 +51,10 @@ def held_out(names: Sequence[str], labels: np.ndarray, share: float, part: int) 
     mask = np.zeros(len(names), bool)
     for label in np.unique(labels[labels >= 0]):
         rows = sorted(np.flatnonzero(labels == label).tolist(), key=keys.__getitem__)
-        count = max(1, round(share * len(rows))) if len(rows) > 1 else 0
-        begin = min(round(part * share * len(rows)), len(rows) - count)
-        mask[rows[begin : begin + count]] = True
+        if len(rows) > 1:
+            begin, end = (round(number * share * len(rows)) for number in (part, part + 1))
+            begin = min(begin, len(rows) - 1)
+            mask[rows[begin : max(begin + 1, end)]] = True
     return mask
 
 
