@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from sslpairs.data.folders import locked, read_receipt, verify
 from sslpairs.data.kinds.digits import _test_indices, enlarge_digits
 from sslpairs.data.prepare import content_hash, prepare
 from sslpairs.data.record import contents, record, recorded
+from sslpairs.data.splits import held_out
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_file, write_record
 from sslpairs.store.publish import _data
@@ -216,9 +218,45 @@ def test_held_out_parts_are_folds_of_each_class_that_no_other_image_changes(tmp_
         assert len(train) == 16
         assert not parts[-1] & {image.tobytes() for image in train}
     assert len(set.union(*parts)) == 20
-    wrapped = write(tmp_path / "wrapped.tar", {f"around/{name}": data for name, data in content.items()})
+    wrapped = write(tmp_path / "wrapped.tar", {f"pretrain/{name}": data for name, data in content.items()})
     again, _ = read("small", folder(wrapped, held_out=0.2, part=4), tmp_path)
     assert {image.tobytes() for image in again["test"][0]} == parts[4]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 7, 13, 24])
+def test_folds_of_any_number_of_images_test_on_each_just_once(count):
+    masks = [held_out(list(map(str, range(count))), np.zeros(count, int), 0.2, part) for part in range(5)]
+    assert all(mask.sum() >= (count > 1) for mask in masks)
+    if count >= 5:
+        assert sum(mask.astype(int) for mask in masks).tolist() == [1] * count
+
+
+def test_the_images_held_out_do_not_depend_on_how_accents_are_encoded(tmp_path):
+    names = [f"train/{c}/\u00e9{n}.png" for c in ("\u00e4", "b") for n in range(10)]
+    receipts = []
+    for form in ("NFC", "NFD"):
+        path = write(tmp_path / f"{form}.zip", {unicodedata.normalize(form, name): png(name) for name in names})
+        receipts.append(prepare("small", folder(path, held_out=0.2), tmp_path))
+    assert receipts[0]["content"] == receipts[1]["content"]
+
+
+def test_a_file_that_is_twice_in_an_archive_is_refused(tmp_path):
+    path = write(tmp_path / "small.tar", files())
+    with tarfile.open(path, "a") as archive:
+        data = png("other")
+        info = tarfile.TarInfo("train/cat/0.png")
+        info.size = len(data)
+        archive.addfile(info, io.BytesIO(data))
+    assert "train: 6 images were found, but then 7 were read: a name is in it more than once" in refusal(
+        tmp_path, folder(path)
+    )
+
+
+def test_a_split_without_images_is_refused(tmp_path):
+    path = write(tmp_path / "small", {f"train/{c}/0.png": png(c) for c in ("cat", "dog")})
+    assert "there are no test images in it" in refusal(tmp_path, folder(path, held_out=0.2))
+    stated = folder(path, held_out=0.2).model_copy(update={"expected": Expected(train=1, test=1)})
+    assert "there are no test images in it" in refusal(tmp_path, stated)
 
 
 def test_unlabeled_images_are_trained_on_without_a_class_if_asked_for(tmp_path, capsys):

@@ -295,6 +295,15 @@ def test_the_copy_of_svhn_has_the_content_of_the_authors_files(tmp_path, monkeyp
     assert "the extra images are read from extra_32x32.mat only" in text
     one = folder / "train-00000-of-00001.parquet"
     assert "this is one of the files of a copy" in refusal(tmp_path, "svhn", one)
+    whole = one.read_bytes()
+    for labels, classes, said in (
+        (range(9), list("1234567890"), "train: the label 0 is '1', but 1 should be; get ufldl-stanford/svhn again"),
+        (["3", "four"], None, "train: the label 3 is none"),
+        ([3, None], None, "train: the label None is none"),
+    ):
+        save(one, table([(label, None, rows[0][2]) for label in labels], classes))
+        assert said in refusal(tmp_path, "svhn", copy, original=False)
+    one.write_bytes(whole)
     one.rename(folder / "training-00000-of-00001.parquet")
     (folder / "test-00000-of-00001.parquet").unlink()
     text = refusal(tmp_path, "svhn", copy, original=False)

@@ -167,6 +167,11 @@ def test_training_images_without_a_label_come_last(tmp_path):
     assert np.load(tmp_path / "data/small/train_labels.npy").tolist() == [0, 1, -1, -1]
 
 
+def test_a_word_that_is_empty_is_no_class(tmp_path):
+    raw = save(tmp_path / "images.parquet", table([("b" if c else "", *rest) for c, *rest in samples(each=5)], None))
+    assert "the name of the class '' is empty" in refusal(tmp_path, dataset(raw, held_out=0.2))
+
+
 def test_a_single_file_needs_a_share_to_test_on(tmp_path):
     raw = save(tmp_path / "images.parquet", table(samples(each=10)))
     assert "set 'held_out: 0.2'" in refusal(tmp_path, dataset(raw))

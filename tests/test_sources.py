@@ -210,6 +210,19 @@ def test_a_member_of_an_archive_that_is_larger_than_any_image_is_refused(tmp_pat
         prepare("small", folder(path, storage=storage), tmp_path)
 
 
+@pytest.mark.parametrize("kind", [".tar", ".tar.gz", ".zip"])
+def test_a_list_in_an_archive_is_bounded_like_an_image_and_junk_is_never_asked_for(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(archives, "MAX_BYTES", 3 << 20)
+    content = {"._a.txt": b"", "__MACOSX/a.txt": b"", "a.txt": b"short", "b.txt": bytes((3 << 20) + 1)}
+    path = write(tmp_path / f"raw{kind}", content)
+    asked = []
+    found = list(archives.members("raw", path, lambda name: asked.append(name) or name == "a.txt"))
+    assert [(member.name, member.data) for member in found] == [("a.txt", b"short"), ("b.txt", None)]
+    assert asked == ["a.txt", "b.txt"]
+    with pytest.raises(UserError, match=r"raw: b\.txt has 3\.1 MB"):
+        list(archives.members("raw", path, {"b.txt"}))
+
+
 def test_a_member_that_claims_gigabytes_is_refused_by_its_header(tmp_path):
     assert MAX_BYTES == 1 << 30
     path = tmp_path / "raw.tar"

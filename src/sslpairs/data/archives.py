@@ -10,7 +10,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
@@ -59,8 +59,9 @@ def members(where: str, path: Path, wanted: Wanted = (), depth: int | None = Non
     ``UserError`` if the source is damaged or cannot be read, or if an image has more than ``MAX_BYTES``: in an archive
     before any is read.
     """
+    asked = wanted if callable(wanted) else wanted.__contains__
     with telling_errors(where):
-        for member in _reader(path, depth)(path, wanted if callable(wanted) else wanted.__contains__):
+        for member in _reader(path, depth)(path, lambda name: not _is_junk(name.split("/")) and asked(name)):
             if name := _usable(where, member.name):
                 yield member._replace(name=name)
 
@@ -110,7 +111,11 @@ def _usable(where: str, stored: str) -> str | None:
     parts = PurePosixPath(stored).parts
     if parts and (parts[0] == "/" or ".." in parts):
         raise UserError(f"{where}: the name '{shown(stored)}' points outside the archive; pack it again without it")
-    return None if any(part.startswith(".") or part in JUNK for part in parts) else "/".join(parts) or None
+    return None if _is_junk(parts) else "/".join(parts) or None
+
+
+def _is_junk(parts: Iterable[str]) -> bool:
+    return any(part.startswith(".") or part in JUNK for part in parts)
 
 
 @contextlib.contextmanager
@@ -218,12 +223,11 @@ def _read_zip(path: Path, wanted: Callable[[str], bool]) -> Iterator[Member]:
             link = stat.S_ISLNK(info.external_attr >> 16)
             kind = "folder" if name.endswith("/") else "a link or a special file" if link else "file"
             name = _plain(name)
-            if kind == "file" and is_image(name):
+            asked = kind == "file" and wanted(name)
+            if asked or (kind == "file" and is_image(name)):
                 _check_size(name, info.file_size)
-            data = None
-            if wanted(name) and kind == "file":
-                data = archive.read(info)  # checks the CRC, and returns no more than the size
-            yield Member(name, kind, data)
+            # It checks the CRC, and returns no more than the size.
+            yield Member(name, kind, archive.read(info) if asked else None)
 
 
 def _zip_name(info: zipfile.ZipInfo, windows: bool) -> str:
@@ -237,10 +241,10 @@ def _zip_name(info: zipfile.ZipInfo, windows: bool) -> str:
 def _read_tar(opener: Callable[..., IO[bytes]], path: Path, wanted: Callable[[str], bool]) -> Iterator[Member]:
     for name, info, archive in walk_tar(opener(path, "rb")):
         kind = "folder" if info.isdir() else "file" if info.isreg() else "a link or a special file"
-        if kind == "file" and is_image(name):
+        asked = kind == "file" and wanted(name)
+        if asked or (kind == "file" and is_image(name)):
             _check_size(name, info.size)
-        data = archive.extractfile(info).read() if kind == "file" and wanted(name) else None
-        yield Member(name, kind, data)
+        yield Member(name, kind, archive.extractfile(info).read() if asked else None)
 
 
 def walk_tar(raw: IO[bytes]) -> Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]:

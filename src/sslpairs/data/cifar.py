@@ -74,7 +74,7 @@ def open_cifar(name: str, source: PublishedSource, path: Path, forms: Forms) -> 
     elif folder := first(path, (forms.python_folder,)):
         arrays, form = _python(named(folder), folder, source, forms), f"{folder.name}/ ({digests})"
     elif forms.hub and (folder := hub_folder(named(path), path, forms.hub)):
-        arrays, form = hub_pixels(named(folder), source, folder, forms.hub, SIDE)
+        arrays, form = hub_pixels(named(folder), source, folder, forms.hub, SIDE, forms.classes)
     elif first(folder := first(path, (forms.folder,)) or path, ("train",)):
         arrays, form = _folders(named(folder), folder, source, forms), "class folders (not verified)"
     else:

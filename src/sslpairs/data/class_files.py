@@ -85,8 +85,6 @@ class ClassFiles:
         for root in self.roots:
 
             def wanted(stored: str, root: Root = root) -> bool:
-                if any(part.startswith((".", "__MACOSX")) for part in stored.split("/")):
-                    return False
                 placed = self.place(root.prefix + stored)
                 if placed is None or placed.wnid not in labels:
                     return False

@@ -15,7 +15,7 @@ from sslpairs.data import parquet
 from sslpairs.data.archives import Member, Wanted, is_image
 from sslpairs.data.class_files import Root
 from sslpairs.data.columns import columns
-from sslpairs.data.hub import file_names
+from sslpairs.data.hub import check_numbers, file_names
 from sslpairs.data.names import shown
 from sslpairs.data.official import not_original
 from sslpairs.data.shards import Splits, label
@@ -43,8 +43,7 @@ def table_root(where: str, files: Splits, classes: Classes, original: bool) -> R
         if not rows:
             raise UserError(f"{where}: {split}: there are no images in it; get it again")
         labels, *names = zip(*rows, strict=True)
-        if wrong := [one for one in labels if not isinstance(one, int) or one < 0]:
-            raise UserError(f"{where}: {split}: the label {shown(str(wrong[0]))} is none; get all files again")
+        check_numbers(where, split, labels)
         found[split] = labels, file_names(names[0], labels) if names else None
     of_label = classes(table.classes, 1 + max(max(labels) for labels, _ in found.values()))
     stored = {}

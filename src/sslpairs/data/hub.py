@@ -1,6 +1,6 @@
 """Copies of published data sets on the Hugging Face Hub: found at a path, and sorted into the splits to train and to test on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -11,11 +11,11 @@ from sslpairs.config.sources.base import PublishedSource
 from sslpairs.data import parquet
 from sslpairs.data.columns import columns
 from sslpairs.data.decoding import decode
-from sslpairs.data.names import same_spelling
+from sslpairs.data.names import same_spelling, shown
 from sslpairs.data.official import verify
 from sslpairs.data.pixels import Arrays
 from sslpairs.data.shards import Splits, find, label, snapshot
-from sslpairs.data.sources import UNLABELLED, unusable
+from sslpairs.data.sources import unusable
 from sslpairs.errors import UserError
 
 
@@ -81,9 +81,11 @@ def check_original(where: str, source: PublishedSource) -> None:
         )
 
 
-def hub_pixels(where: str, source: PublishedSource, folder: Path, hub: Hub, side: int) -> tuple[Arrays, str]:
+def hub_pixels(
+    where: str, source: PublishedSource, folder: Path, hub: Hub, side: int, classes: Sequence[str]
+) -> tuple[Arrays, str]:
     """Rows of a PNG file and a label, decoded, in the order of the rows; and the form for receipts. They hold the authors' pixels: PNG
-    loses nothing. UserError if they are not the files on record."""
+    loses nothing. UserError if they are not the files on record, or if they number the ``classes`` in another way."""
     parquet.library(where)
     files = hub_splits(where, folder, hub)
     if source.original:
@@ -95,6 +97,12 @@ def hub_pixels(where: str, source: PublishedSource, folder: Path, hub: Hub, side
     arrays = {}
     for split in ("train", "test"):
         found = columns(where, files[split], label=hub.label)
+        for number, one in enumerate(found.classes or ()):
+            if one in classes and number != classes.index(one):
+                right = classes.index(one)
+                raise UserError(
+                    f"{where}: {split}: the label {number} is '{shown(one)}', but {right} should be; get {hub.repository} again"
+                )
         images = []
         for number, data in enumerate(parquet.images(where, files[split], found.data, found.name)):
             try:
@@ -103,10 +111,16 @@ def hub_pixels(where: str, source: PublishedSource, folder: Path, hub: Hub, side
                 raise UserError(unusable(where, f"{split} row {number}", error)) from error
         if not images:
             raise UserError(f"{where}: {split}: there are no images in it; get it again")
-        rows = parquet.rows(where, files[split], [found.label])
-        labels = [UNLABELLED if value is None else value for (value,) in rows]
+        labels = [value for (value,) in parquet.rows(where, files[split], [found.label])]
+        check_numbers(where, split, labels)
         arrays[split] = np.stack(images), np.array(labels, np.int64)
     return arrays, f"{hub.repository}'s parquet files ({'sha256 verified' if source.original else 'not verified'})"
+
+
+def check_numbers(where: str, split: str, labels: Iterable[int | str | None]) -> None:
+    """UserError for a label that is no number from 0."""
+    if wrong := [label for label in labels if not isinstance(label, int) or label < 0]:
+        raise UserError(f"{where}: {split}: the label {shown(str(wrong[0]))} is none; get all files again")
 
 
 def file_names(paths: Sequence[str | None], labels: Sequence[int | str | None]) -> list[str] | None:

@@ -86,7 +86,7 @@ def _checked(where: str, prefix: str, splits: Listing) -> Listing:
     splits = {split: splits[split] for split in sorted(splits, key=lambda split: (split != "train", split))}
     train = splits["train"]
     for split, by_class in splits.items():
-        for c in sorted(by_class):
+        for c in sorted(by_class.keys() - {NO_CLASS}):
             if reason := unusable_as_class(c):
                 raise UserError(
                     f"{where}: the name of the class {around}{split}/{shown(c)} {reason}; rename that folder, and the same "

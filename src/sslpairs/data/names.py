@@ -23,6 +23,8 @@ def _character(character: str) -> str:
 
 def unusable_as_class(name: str) -> str | None:
     """Why a class cannot have this name: receipts, tables and logs could not hold it. None if it can."""
+    if not name:
+        return "is empty"
     if any("\ud800" <= character <= "\udfff" for character in name):
         return "is not UTF-8"
     if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in name):

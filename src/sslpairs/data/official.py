@@ -48,8 +48,7 @@ def verify(where: str, path: Path, known: Sequence[RemoteFile]) -> RemoteFile:
     expected = " or ".join(f"{file.digest[0]} {file.digest[1]}" for file in known if file.digest)
     actual = ", ".join(f"{algorithm} {digest}" for algorithm, digest in sorted(found.items()))
     raise UserError(
-        f"{where} is not the authors' file: {actual}, expected {expected or f'{known[0].bytes:,} bytes'}\n"
-        "get it again, or set 'original: false' under its source in config/datasets.yaml to use it as it is"
+        not_original(f"{where} is not the authors' file: {actual}, expected {expected or f'{known[0].bytes:,} bytes'}")
     )
 
 
@@ -97,8 +96,7 @@ def check_md5(where: str, name: str, data: bytes | np.ndarray, expected: str) ->
     actual = hashlib.md5(data, usedforsecurity=False).hexdigest()
     if actual != expected:
         raise UserError(
-            f"{where}: {shown(name)} is not the authors' file: md5 {actual}, expected {expected}\n"
-            "get it again, or set 'original: false' under its source in config/datasets.yaml to use it as it is"
+            not_original(f"{where}: {shown(name)} is not the authors' file: md5 {actual}, expected {expected}")
         )
 
 

@@ -81,10 +81,6 @@ def open_photographs(name: str, source: PhotographSource, path: Path, layout: La
     limits = {"train": source.train_per_class, "test": source.test_per_class}
     places = limited(places, limits)
     counts = Counter(split for split, _ in places.values())
-    if empty := [split for split in limits if not counts[split]]:
-        raise UserError(
-            f"{where}: there are no {'training' if empty[0] == 'train' else 'test'} images in it; get it again"
-        )
     there = f"data set '{name}': {shown(str(images))}"
     entries = partial(_entries, there, images, layout, places)
     return Opened(there, classes, entries=entries, counted=dict(counts), storage=source.storage, form=form)

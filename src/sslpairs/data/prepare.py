@@ -42,7 +42,7 @@ def prepare(name: str, dataset: DatasetSettings, root: Path, given: Path | None 
         start = time.monotonic()
         opened = open_source(name, dataset, root, given)
         if opened.counts:
-            check_expected(name, dataset, opened.counts, opened.where)
+            _check_counts(name, dataset, opened.counts, opened.where)
         receipt = _write(folder, name, dataset, opened)
         counts, classes = receipt["counts"], len(receipt["classes"])
         say(
@@ -65,8 +65,17 @@ def check_expected(name: str, dataset: DatasetSettings, counts: dict[str, int], 
         stated, key = dict(zip(("train", "test"), official or (), strict=False)), f"data set '{name}': "
         remedy = "get it again, or set 'original: false' under its source in config/datasets.yaml for a part of it"
     for split, expected in stated.items():
-        if counts[split] != expected:
-            raise UserError(f"{key}{split}: {expected:,} images expected, but {where} has {counts[split]:,}; {remedy}")
+        if (count := counts.get(split, 0)) != expected:
+            raise UserError(f"{key}{split}: {expected:,} images expected, but {where} has {count:,}; {remedy}")
+
+
+def _check_counts(name: str, dataset: DatasetSettings, counts: dict[str, int], where: str) -> None:
+    """``UserError`` if a split has no images, or as ``check_expected``."""
+    for split in ("train", "test"):
+        if not counts.get(split):
+            what = "training" if split == "train" else "test"
+            raise UserError(f"{where}: there are no {what} images in it; add some, or correct its source's settings")
+    check_expected(name, dataset, counts, where)
 
 
 def content_hash(arrays: dict[str, np.ndarray], classes: list[str]) -> str:
@@ -106,7 +115,12 @@ def _write(folder: Path, name: str, dataset: DatasetSettings, opened: Opened) ->
     else:
         labels, blocks = opened.labels, opened.images
     counts = {split: len(found) for split, found in labels.items()}
-    check_expected(name, dataset, counts, opened.where)
+    _check_counts(name, dataset, counts, opened.where)
+    if other := [split for split, count in (opened.counts or {}).items() if counts[split] != count]:
+        raise UserError(
+            f"{opened.where}: {other[0]}: {opened.counts[other[0]]:,} images were found, but then {counts[other[0]]:,} were read: a name "
+            "is in it more than once, or it changed; correct that and run the command again"
+        )
     keep = bool(packed) and _keeps_files(opened.storage, sum(counts.values()) * channels * size**2)
     arrays = {}
     for split in sorted(labels):

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from sslpairs.config.sources.base import OwnSource
+from sslpairs.data.names import same_spelling
 from sslpairs.data.sources import UNLABELLED
 from sslpairs.errors import UserError
 
@@ -39,15 +40,21 @@ def held_out(names: Sequence[str], labels: np.ndarray, share: float, part: int) 
 
     Each class is ordered by a hash of its images' names and cut into parts of ``share`` of it; ``part`` is the one held out, so that
     parts 0 to 4 of a share of 0.2 are the folds of a cross-validation. At least one image of a class with two or more is tested on, and
-    images without a class never are. The choice depends on the names alone, so it is the same on every machine.
+    images without a class never are. The choice depends on the names alone, not on how accents in them are encoded, so it is the same on
+    every machine.
     """
-    keys = [hashlib.sha256(f"sslpairs held out {name}".encode("utf-8", "surrogateescape")).digest() for name in names]
+
+    def key(name: str) -> bytes:
+        return hashlib.sha256(f"sslpairs held out {same_spelling(name)}".encode("utf-8", "surrogateescape")).digest()
+
+    keys = list(map(key, names))
     mask = np.zeros(len(names), bool)
     for label in np.unique(labels[labels >= 0]):
         rows = sorted(np.flatnonzero(labels == label).tolist(), key=keys.__getitem__)
-        count = max(1, round(share * len(rows))) if len(rows) > 1 else 0
-        begin = min(round(part * share * len(rows)), len(rows) - count)
-        mask[rows[begin : begin + count]] = True
+        if len(rows) > 1:
+            begin, end = (round(number * share * len(rows)) for number in (part, part + 1))
+            begin = min(begin, len(rows) - 1)
+            mask[rows[begin : max(begin + 1, end)]] = True
     return mask
 
 

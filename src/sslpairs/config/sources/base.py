@@ -92,6 +92,10 @@ class PublishedSource(Source):
     balanced: ClassVar[bool] = True
     """Whether all classes have the same number of images, so that limits per class determine the counts."""
 
+    def image(self) -> tuple[int, int]:
+        """Three channels and ``size``, a setting of the kind."""
+        return 3, self.size
+
     def remote(self) -> tuple[RemoteFile, ...]:
         """Return the files to download, or to obtain by hand; they are kept as ``sources/<kind>/<name>``."""
         return ()
@@ -125,10 +129,6 @@ class PhotographSource(PublishedSource):
     """Side in pixels: the shorter side is resized to it, then the centre is cropped."""
     storage: Storage = "auto"
     """Store decoded arrays, or the files unchanged. auto: arrays, unless they would take more than 32 GiB. Results are identical."""
-
-    def image(self) -> tuple[int, int]:
-        """Three channels."""
-        return 3, self.size
 
 
 class ThreeWaySource(PhotographSource):

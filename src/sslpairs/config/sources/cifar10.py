@@ -24,10 +24,6 @@ class CIFAR10Settings(PublishedSource):
     classes = 10
     official = (50_000, 10_000)
 
-    def image(self) -> tuple[int, int]:
-        """Three channels."""
-        return 3, self.size
-
     def remote(self) -> tuple[RemoteFile, ...]:
         """Return the binary archive, which holds no pickles."""
         return (BINARY,)

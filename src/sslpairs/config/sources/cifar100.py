@@ -4,10 +4,7 @@ from typing import Literal
 
 from sslpairs.config.remote import RemoteFile
 from sslpairs.config.sources.base import PublishedSource, Side, hub_caches
-
-HOSTS = ("https://www.cs.toronto.edu/~kriz/", "https://cave.cs.toronto.edu/kriz/")
-CONNECTIONS = 4
-"""The host limits the speed of each connection: users report 0.5 to 90 kB/s (pytorch/vision#9536)."""
+from sslpairs.config.sources.cifar10 import CONNECTIONS, HOSTS
 
 
 class CIFAR100Settings(PublishedSource):
@@ -23,10 +20,6 @@ class CIFAR100Settings(PublishedSource):
     caches = ("~/.keras/datasets", *hub_caches("uoft-cs/cifar100"))
     classes = 100
     official = (50_000, 10_000)
-
-    def image(self) -> tuple[int, int]:
-        """Three channels."""
-        return 3, self.size
 
     def remote(self) -> tuple[RemoteFile, ...]:
         """Return the binary archive, which holds no pickles."""

@@ -67,10 +67,6 @@ class ImageNetSettings(PublishedSource):
     official = (1_281_167, 50_000)
     balanced = False
 
-    def image(self) -> tuple[int, int]:
-        """Three channels."""
-        return 3, self.size
-
     def remote(self) -> tuple[RemoteFile, ...]:
         """Return the two archives. The development kit is not needed: the labels of the validation split come with this program."""
         return TRAIN, VAL

@@ -27,10 +27,6 @@ class ImageNet100Settings(PublishedSource):
     official = (126_689, 5_000)
     balanced = False
 
-    def image(self) -> tuple[int, int]:
-        """Three channels."""
-        return 3, self.size
-
     def remote(self) -> tuple[RemoteFile, ...]:
         """Return the archives of ImageNet, from which the classes are read."""
         return TRAIN, VAL

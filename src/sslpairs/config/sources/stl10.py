@@ -39,10 +39,6 @@ class STL10Settings(PublishedSource):
     marks = ("stl10_binary*", "stl10")
     classes = 10
 
-    def image(self) -> tuple[int, int]:
-        """Three channels."""
-        return 3, self.size
-
     @property
     def official(self) -> tuple[int, int]:
         """Training images, with those without a label if they are used, and test images."""

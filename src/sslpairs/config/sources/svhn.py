@@ -53,10 +53,6 @@ class SVHNSettings(PublishedSource):
     classes = 10
     balanced = False
 
-    def image(self) -> tuple[int, int]:
-        """Three channels."""
-        return 3, self.size
-
     @property
     def official(self) -> tuple[int, int]:
         """Training images, with the extra ones if they are used, and test images."""

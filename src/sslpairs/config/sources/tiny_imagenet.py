@@ -41,10 +41,6 @@ class TinyImageNetSettings(PublishedSource):
     classes = 200
     official = (100_000, 10_000)
 
-    def image(self) -> tuple[int, int]:
-        """Three channels."""
-        return 3, self.size
-
     def remote(self) -> tuple[RemoteFile, ...]:
         """Return the archive."""
         return (ARCHIVE,)

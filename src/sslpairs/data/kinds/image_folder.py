@@ -57,7 +57,7 @@ def _splits(name: str, where: str, source: ImageFolderSettings, listed: Listing)
     else:
         files = [file for by_class in listed["train"].values() for file in by_class]
         labels = np.repeat(np.arange(len(listed["train"])), [len(by_class) for by_class in listed["train"].values()])
-        names = [file[file.index("train/") :] for file in files]  # without the name of a folder around it
+        names = [f"train/{'/'.join(file.split('/')[-2:])}" for file in files]  # without the name of a folder around it
         held = dict(zip(files, held_out(names, labels, source.held_out, source.part), strict=True))
         chosen = {
             split: {

@@ -134,7 +134,7 @@ def _labels(where: str, pairs: dict[str, tuple[Stored, Stored]]) -> tuple[dict[s
         raise UserError(f"{where}: train: there are no images with a label")
     numbers = {key: number for number, key in enumerate(keys)} | {UNLABELLED: UNLABELLED}
     for key in map(str, keys):
-        if reason := "is empty" if not key else unusable_as_class(key):
+        if reason := unusable_as_class(key):
             raise UserError(f"{where}: the name of the class '{shown(key)}' {reason}; rename it")
     for split, (values, _) in found.items():
         if split != "train" and UNLABELLED in values:

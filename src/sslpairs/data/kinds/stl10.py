@@ -44,6 +44,8 @@ def open_source(name: str, source: STL10Settings, path: Path) -> Opened:
     folder, archive = _folder(path), path if path.is_file() else first(path, (ARCHIVE.name,))
     if folder and not (archive and any(not (folder / file).is_file() for file in needed)):
         where, form = named(folder), f"{folder.name}/ ({'md5 verified' if source.original else 'not verified'})"
+        if source.original and source.fold is not None:
+            form += f", {FOLDS} (no digest on record)"
         found = _mapped(where, folder, source, needed)
     elif archive:
         where = named(archive)

@@ -37,7 +37,7 @@ def open_source(name: str, source: SVHNSettings, path: Path) -> Opened:
             raise UserError(
                 f"{named(copy)}: the extra images are read from {FILES['extra'].name} only; get it, with the others: sslpairs fetch {name}"
             )
-        arrays, form = hub_pixels(named(copy), source, copy, COPY, SIDE)
+        arrays, form = hub_pixels(named(copy), source, copy, COPY, SIDE, DIGITS)
         return in_order_of_pixels(named(copy), source, DIGITS, arrays, form)
     files = {}
     for part in ("train", "test", *["extra"] * source.extra):
