@@ -99,6 +99,10 @@ def test_copies_of_imagenet_have_its_content(tmp_path, kind, form):
         "tables": (tables, "ILSVRC/imagenet-1k"),
         "shards": (shards, "timm/imagenet-1k-wds"),
     }[form]
+    original = form == "tables"
+    if not original:  # as timm's, which TensorFlow Datasets saved again in part
+        shared = make(tmp_path / "again")
+        assert "in timm/imagenet-1k-wds's shards 23 images were saved again" in refusal(tmp_path, kind, shared)
     folder = make(cached(tmp_path, repository) / "snapshots/0b27")
     folders = write(tmp_path / "folders", FOLDERS | FLAT)
     for path in (tmp_path, cached(tmp_path, repository), folder, make(tmp_path / "here" / "raw"), tmp_path / "here"):
@@ -107,14 +111,15 @@ def test_copies_of_imagenet_have_its_content(tmp_path, kind, form):
             path.mkdir()
             cached(path, repository).symlink_to(cached(tmp_path, repository))
             cached(path, "a/b").mkdir()
-        receipt = prepare("small", dataset(kind, path), tmp_path)
+        receipt = prepare("small", dataset(kind, path, original=original), tmp_path)
         assert receipt["content"] == content(TRAINING, VALIDATION, classes)
         assert receipt["classes"] == classes
         assert f"{repository}'s" in receipt["form"]
-        assert "numbers and names compared, no digests on record" in receipt["form"]
+        verified = "numbers and names compared, no digests on record" if original else "not verified"
+        assert verified in receipt["form"]
     limits = {"train_per_class": 2, "test_per_class": 1}
     assert (
-        prepare("few", dataset(kind, folder, **limits), tmp_path)["content"]
+        prepare("few", dataset(kind, folder, **limits, original=original), tmp_path)["content"]
         == prepare("few", dataset(kind, folders, **limits), tmp_path)["content"]
     )
     assert prepare("any", dataset(kind, folder, original=False), tmp_path)["content"] == receipt["content"]
@@ -158,9 +163,6 @@ def test_copies_of_imagenet_without_names_are_used_only_if_that_is_wanted(tmp_pa
 
     numbers = {name: f"{number:05}" for number, name in enumerate(ALL)}
     keyed = shards(tmp_path / "shards", key=numbers.get)
-    text = refusal(tmp_path, "imagenet", keyed)
-    assert "this key is not the name of a file" in text
-    assert "original: false" in text
     receipt = prepare("small", dataset("imagenet", keyed, original=False, train_per_class=2), tmp_path)
     assert receipt["counts"] == {"train": 2 * len(CLASSES), "test": len(VALIDATION)}
 
@@ -192,29 +194,28 @@ def test_copies_of_imagenet_that_cannot_be_used_are_refused_with_the_reason(tmp_
     }[form]
     whole = make(tmp_path / "whole")
     train, val = whole / file.format("train", 2), whole / file.format("validation", 1)
+    original = form == "tables"
     assert "this is one of the files of a copy; give the path of the folder" in refusal(tmp_path, "imagenet", train)
     before = train.read_bytes()
     train.write_bytes(before[: len(before) // 2])
-    assert "is damaged or cut off" in refusal(tmp_path, "imagenet", whole)
+    assert "is damaged or cut off" in refusal(tmp_path, "imagenet", whole, original=original)
     train.unlink()
-    said = "train number 0 is missing" if form == "tables" else "train: 18 images expected, but it has 9"
-    assert said in refusal(tmp_path, "imagenet", whole)
+    if form == "tables":  # the number of timm's shards is not on record
+        assert "train number 0 is missing" in refusal(tmp_path, "imagenet", whole)
     train.write_bytes(before)
     val.rename(tmp_path / "val")
-    assert "there is no val split in it; get all files of" in refusal(tmp_path, "imagenet", whole)
+    assert "there is no val split in it; get all files of" in refusal(tmp_path, "imagenet", whole, original=original)
     (tmp_path / "val").rename(val)
     if form == "shards":
         wrong = make(tmp_path / "wrong", label=lambda name: (ALL[name] + 1) % 6)
-        assert "is sorted into" in refusal(tmp_path, "imagenet", wrong)
+        assert "is sorted into" in refusal(tmp_path, "imagenet", wrong, original=original)
         wrong = make(tmp_path / "none", label=lambda _: -1)
-        assert "has the label -1; they are 0 to 5" in refusal(tmp_path, "imagenet", wrong)
-        less = make(tmp_path / "less", suffix="png")
-        assert "is not called like the authors' files" in refusal(tmp_path, "imagenet", less)
+        assert "has the label -1; they are 0 to 5" in refusal(tmp_path, "imagenet", wrong, original=original)
     else:
         few = make(tmp_path / "few", train=dict(list(TRAINING.items())[1:]))
         assert "images expected" in refusal(tmp_path, "imagenet", few)
         monkeypatch.setattr(imagenet, "bytes_of_files", lambda _: (10**6, 10**6 + 1))
-        assert "they were resized or saved again" in refusal(tmp_path, "imagenet", whole)
+        assert "they were resized or saved again" in refusal(tmp_path, "imagenet", whole, original=original)
         empty = tmp_path / "empty/data"
         for split in ("train", "val"):
             save(empty / f"{split}.parquet", table([(0, "a", b"x")], WORDS)[:0])

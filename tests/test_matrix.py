@@ -257,6 +257,7 @@ def test_fetch_and_restore_bring_the_very_files_of_the_build(original, tmp_path)
 # --- without training -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_fresh_clone_writes_the_published_table_byte_for_byte_and_trains_nothing(original, tmp_path):
     project = bare(original, tmp_path / "bare")
     done = build(project, TABLE, "--config", "train=never")

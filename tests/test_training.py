@@ -293,7 +293,15 @@ def stop_after(count):
     return progress
 
 
-@pytest.mark.parametrize("label", [*REMEMBERING, "moco+mixco+clae", "simclr+clae+gps", "simclr+spps+dimcl"])
+@pytest.mark.parametrize(
+    "label",
+    [
+        *(pytest.param(base, marks=() if base in ("moco", "dino") else pytest.mark.slow) for base in REMEMBERING),
+        pytest.param("moco+mixco+clae", marks=pytest.mark.slow),
+        "simclr+clae+gps",
+        "simclr+spps+dimcl",
+    ],
+)
 def test_a_resumed_run_ends_in_the_same_bytes_as_one_without_interruption(label, root):
     wanted = run(root, label, epochs=4)
     whole, metrics = (folder_of(root) / "checkpoint.pt").read_bytes(), measured(root)

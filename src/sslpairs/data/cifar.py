@@ -13,7 +13,7 @@ import numpy as np
 from sslpairs.config.remote import RemoteFile
 from sslpairs.config.sources.base import PublishedSource
 from sslpairs.data.archives import SPLIT_FOLDERS, Member, is_image, members
-from sslpairs.data.decoding import decode
+from sslpairs.data.decoding import decode_exact
 from sslpairs.data.hub import Hub, hub_folder, hub_pixels
 from sslpairs.data.layout import listing
 from sslpairs.data.names import shown
@@ -187,7 +187,7 @@ def _folders(where: str, path: Path, source: PublishedSource, forms: Forms) -> A
         if member.data is not None:
             split, label = places[member.name]
             try:
-                images[split].append(decode(member.data, SIDE, 3))
+                images[split].append(decode_exact(member.data, SIDE))
             except ValueError as error:
                 raise UserError(unusable(where, member.name, error)) from error
             labels[split].append(label)

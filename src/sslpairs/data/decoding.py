@@ -41,6 +41,20 @@ def decode(data: bytes, size: int, channels: int, upright: bool = True) -> np.nd
         raise ValueError(_reason(error)) from error
 
 
+def decode_exact(data: bytes, side: int) -> np.ndarray:
+    """Decode an image that must have ``side`` x ``side`` pixels, not turned, to uint8 ``[3, side, side]``: an image of another size is
+    not a copy of the same pixels. ValueError as ``decode``."""
+    from PIL import Image
+
+    try:
+        width, height = Image.open(io.BytesIO(data), formats=FORMATS).size
+    except Exception as error:
+        raise ValueError(_reason(error)) from error
+    if (width, height) != (side, side):
+        raise ValueError(f"it has {width} x {height} pixels instead of {side} x {side}")
+    return decode(data, side, 3, upright=False)
+
+
 def fit(images: np.ndarray, size: int, channels: int) -> np.ndarray:
     """Images uint8 ``[B, C, H, W]`` with C of 1 or 3 as ``[B, channels, size, size]``, as ``decode`` fits them; the same array if they
     already are."""

@@ -10,7 +10,7 @@ from sslpairs.config.remote import RemoteFile
 from sslpairs.config.sources.base import PublishedSource
 from sslpairs.data import parquet
 from sslpairs.data.columns import columns
-from sslpairs.data.decoding import decode
+from sslpairs.data.decoding import decode_exact
 from sslpairs.data.names import same_spelling, shown
 from sslpairs.data.official import verify
 from sslpairs.data.pixels import Arrays
@@ -106,7 +106,7 @@ def hub_pixels(
         images = []
         for number, data in enumerate(parquet.images(where, files[split], found.data, found.name)):
             try:
-                images.append(decode(data, side, 3))
+                images.append(decode_exact(data, side))
             except ValueError as error:
                 raise UserError(unusable(where, f"{split} row {number}", error)) from error
         if not images:

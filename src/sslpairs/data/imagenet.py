@@ -219,23 +219,21 @@ def _tree(request: Request, path: Path) -> Part:
 
 
 def _copy(request: Request, folder: Path) -> Part | None:
-    """Both splits of a copy on the Hugging Face Hub. The shards are read just once, if possible; their labels are in them."""
+    """Both splits of a copy on the Hugging Face Hub."""
     where, original = request.where, request.source.original
     classes = partial(wnid_classes, where, wnids("imagenet"))
     if found := hub_folder(where, folder, TABLES):
         root = table_root(where, hub_splits(where, found, TABLES), classes, original)
-        once, form = False, f"{TABLES.repository}'s parquet files"
+        form = f"{TABLES.repository}'s parquet files"
     elif found := hub_folder(where, folder, TARS):
+        if original:
+            raise UserError(not_original(f"{where}: in {TARS.repository}'s shards 23 images were saved again"))
         root = shard_root(where, hub_splits(where, found, TARS), classes, original)
-        once, form = (
-            original and not any(request.limits.values()),
-            f"{TARS.repository}'s shards, in which 23 images were saved again",
-        )
+        form = f"{TARS.repository}'s shards"
     else:
         return None
-    files = ClassFiles(where, [root], request.place, request.limits, survey=not once)
-    seen = None if once else set(files.counts["train"])
-    return Part(_counted(request, form), files.entries, seen, request.stated if once else files.kept)
+    files = ClassFiles(where, [root], request.place, request.limits, survey=True)
+    return Part(_counted(request, form), files.entries, set(files.counts["train"]), files.kept)
 
 
 def _counted(request: Request, form: str) -> str:
