@@ -286,7 +286,7 @@ HEAD = "path,label,split\na/0.png,x,train\n"
         (HEAD + "a/9.png,x,test\na/8.png,x,test\n", "line 3: a/9.png is not a file in"),
         (HEAD + "a/9.png,x,test\na/8.png,x,test\n", "(nor are those of 1 more lines); add it, or correct 'images'"),
         (HEAD + "a,x,test\n", "line 3: a is not a file in"),
-        (HEAD + "../outside.png,x,test\n", "line 3: ../outside.png is not a file in"),
+        (HEAD + "../outside.png,x,test\n", "line 3: ../outside.png is outside the folder"),
         (HEAD + f"{'a' * 5000},x,test\n", "is not a file in"),
         (HEAD + "a/1,x,test\n", "line 3: a/1 is not a file in"),
         (HEAD + "a/1,x,test\n", "; write path_column: '{path}.png'"),

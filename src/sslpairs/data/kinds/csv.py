@@ -76,7 +76,12 @@ def _distinct(where: str, found: list[Row], images: Path) -> Rows:
                 )
         else:
             whole = os.path.normpath(os.path.join(root, row.path))
-            path = whole[len(root) :] if whole.startswith(root) else os.path.normpath(row.path)
+            if not whole.startswith(root):  # its name, and so the order of the images, would differ between machines
+                raise UserError(
+                    f"{where}: line {row.line}: {shown(row.path)} is outside the folder {shown(str(images))}; set 'images' under its "
+                    "source to a folder that holds all images"
+                )
+            path = whole[len(root) :]
         path = same_spelling(path)
         if other := rows.get(path):
             why = (
