@@ -171,6 +171,7 @@ def report():
     return made
 
 
+@pytest.mark.slow
 def test_the_report_has_a_row_for_every_method_and_its_base(report):
     rows = report["sizes"][0]["rows"]
     assert [row["label"] for row in rows] == ["simclr", "simclr+mixco", "byol"]
@@ -188,6 +189,7 @@ def test_the_report_has_a_row_for_every_method_and_its_base(report):
     assert [row["label"] for row in rows if "ratio_to_lightly_stock" in row] == ["simclr"]
 
 
+@pytest.mark.slow
 def test_the_headline_is_simclr_at_the_first_size(report):
     simclr = report["sizes"][0]["rows"][0]
     for key in ("ratio_to_lightly_stock", "share_of_bare_step"):
@@ -196,12 +198,14 @@ def test_the_headline_is_simclr_at_the_first_size(report):
     assert simclr["share_of_bare_step"]["min"] <= report["share_of_bare_step"] <= simclr["share_of_bare_step"]["max"]
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_a_training_alone(report):
     simclr, mixco, _ = report["sizes"][0]["rows"]
     assert 0 < simclr["peak_memory"]["before"] < simclr["peak_memory"]["peak"]
     assert mixco["peak_memory"] is None
 
 
+@pytest.mark.slow
 def test_the_machine_and_the_versions_are_told(report):
     machine = report["machine"]
     assert machine["threads"] == 1
@@ -210,6 +214,7 @@ def test_the_machine_and_the_versions_are_told(report):
     assert {"python", "torchvision", "lightly"} <= set(machine["versions"])
 
 
+@pytest.mark.slow
 def test_table_and_page_show_every_row(report):
     from rich.console import Console
 
@@ -229,6 +234,7 @@ def test_table_and_page_show_every_row(report):
     assert all(line in page for line in facts(report))
 
 
+@pytest.mark.slow
 def test_a_busy_machine_is_told(report):
     busy = report | {"machine": report["machine"] | {"load_before": 3.0, "cores": 2}}
     calm = report | {"machine": report["machine"] | {"load_before": 0.1, "cores": 2}}

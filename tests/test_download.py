@@ -645,7 +645,9 @@ def start():
 
     def start(url: str, folder: Path, *words: str, stderr=subprocess.PIPE) -> subprocess.Popen:
         code = CODE.format(name=NAME, url=url, size=SIZE, digest=sha(CONTENT))
-        command = [sys.executable, "-c", code, str(folder), *words]
+        # where this runs in the background of a shell, SIGINT would be ignored
+        heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        command = [sys.executable, "-c", heard + code, str(folder), *words]
         processes.append(subprocess.Popen(command, stderr=stderr, text=stderr == subprocess.PIPE))
         return processes[-1]
 

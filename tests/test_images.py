@@ -201,6 +201,7 @@ fork_server.serve(pathlib.Path(sys.argv[1]), "training", int(sys.argv[2]))
 """
 
 
+@pytest.mark.slow
 def test_workers_start_in_a_fork_of_a_warm_process(own):
     """Such a job is a child of a server that ignores its children's ends; it has this job in the place of a training."""
     owner = subprocess.Popen(["sleep", "600"])

@@ -129,6 +129,7 @@ def test_a_scale_may_be_like_another_one(root, run, like):
     assert plan(root, scale="mine").selected == plan(root).selected
 
 
+@pytest.mark.slow
 def test_scales_of_one_data_set_have_titles_of_their_own(root, run):
     for name in ("one", "two"):
         assert run(f"scale {name} {DIGITS}")[0] == 0
@@ -165,6 +166,7 @@ def test_a_recipe_for_some_papers_only_is_answered_with_the_command_that_works(r
     assert plan(root, scale="mine", papers="gps").selected == ["gps-weak", "gps-strong", "gps-augmentation"]
 
 
+@pytest.mark.slow
 def test_a_recipe_for_no_paper_is_told(root, run):
     edit(root / "config/recipes/gps.yaml", "warmup_epochs: 10", "warmup_epochs: 500")
     code, out, _ = run("scale mine --data cifar10 --recipe gps")
