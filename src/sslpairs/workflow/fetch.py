@@ -47,9 +47,8 @@ def fetch_datasets(
         )
     left = contents(root, datasets) if unknown else {}
     known = recorded(root)
-    todo = {name: _in_place(name, datasets[name], root, known) for name in names if name not in left}
-    if force or given:
-        todo = dict.fromkeys(todo)
+    anew = force or given  # whatever is there, damaged or not
+    todo = {name: None if anew else _in_place(name, datasets[name], root, known) for name in names if name not in left}
     if not given:
         _check_by_hand([name for name, receipt in todo.items() if receipt is None], datasets, root, known)
     for name, receipt in todo.items():
