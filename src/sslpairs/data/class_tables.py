@@ -34,7 +34,7 @@ Classes = Callable[[list[str] | None, int], list[str]]
 def table_root(where: str, files: Splits, classes: Classes, original: bool) -> Root:
     """Tables with columns of images and labels. Names and labels are read here. UserError for labels that are none and, if
     ``original``, for images without names."""
-    parquet.library(where)
+    parquet.need_pyarrow(where)
     table = columns(where, [file for of_split in files.values() for file in of_split])
     found = {}
     for split in FOLDERS:

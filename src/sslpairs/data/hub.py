@@ -86,7 +86,7 @@ def hub_pixels(
 ) -> tuple[Arrays, str]:
     """Rows of a PNG file and a label, decoded, in the order of the rows; and the form for receipts. They hold the authors' pixels: PNG
     loses nothing. UserError if they are not the files on record, or if they number the ``classes`` in another way."""
-    parquet.library(where)
+    parquet.need_pyarrow(where)
     files = hub_splits(where, folder, hub)
     if source.original:
         known = hub.files if all(file.suffix == ".parquet" for f in files.values() for file in f) else None

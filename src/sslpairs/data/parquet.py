@@ -31,7 +31,7 @@ ARROW_FILE = b"ARROW1"
 """First bytes of Arrow's other format, with an index of the batches at the end."""
 
 
-def library(where: str) -> ModuleType:
+def need_pyarrow(where: str) -> ModuleType:
     """pyarrow; UserError with the remedy where it is not installed."""
     try:
         import pyarrow.ipc
@@ -47,7 +47,7 @@ def library(where: str) -> ModuleType:
 @contextlib.contextmanager
 def telling(where: str, file: Path) -> Iterator[None]:
     """Turn errors of reading a file into ``UserError``."""
-    pa = library(where)
+    pa = need_pyarrow(where)
     try:
         yield
     except MemoryError as error:
@@ -182,7 +182,7 @@ def _values(batch: "pa.RecordBatch", column: str) -> list:
 
 def _opened(where: str, file: Path):
     """A parquet file of which little is in memory at once, or Arrow batches."""
-    pa = library(where)
+    pa = need_pyarrow(where)
     with open(file, "rb") as content:
         start = content.read(len(POINTER))
         if start == POINTER:

@@ -26,7 +26,7 @@ from sslpairs.errors import UserError
 def open_source(name: str, source: ParquetSettings, path: Path) -> Opened:
     """First pass, over the labels and the names only: which images are used. The second pass reads these."""
     where = f"data set '{name}': {shown(str(path))}"
-    parquet.library(where)
+    parquet.need_pyarrow(where)
     files = find(where, path, parquet.SUFFIXES)
     all_files = [file for of_split in files.values() for file in of_split]
     table = columns(where, all_files, source.image_column, source.label_column)
