@@ -17,6 +17,7 @@ try:
     from sslpairs.workflow.cluster import Cluster, freeze_build
     from sslpairs.workflow.constraints import any_of
     from sslpairs.workflow.snakemake import Engine, outputs
+    from sslpairs.workflow.owed import owe, write_owed
     from sslpairs.workflow.jobs import (
         equip_jobs,
         figure_inputs,
@@ -90,17 +91,16 @@ for target, tables in build.targets().items():
 
 if not on_node:
     say_briefly(workflow, build)
+    if not engine.dry_run:
+        write_owed(build)
 
 
 onsuccess:
     if not on_node:
-        from sslpairs.paper.overview import write_overview
-        from sslpairs.paper.results import write_results
+        from sslpairs.paper.overview import write_results_and_overview
 
         try:
-            done = Build(build.plan, root)
-            write_results(done)
-            write_overview(done)
+            write_results_and_overview(Build(build.plan, root))
         except UserError as error:
             stop(error)
 
@@ -109,6 +109,7 @@ onstart:
     try:
         cluster.start()
         announce(root, outputs(engine.to_run()))
+        owe(root)
     except UserError as error:
         stop(error)
     if engine.on_one_machine:

@@ -16,8 +16,11 @@ from sslpairs.build_log import BuildFormatter
 from sslpairs.cli import main
 from sslpairs.errors import UserError
 from sslpairs.files import write_record
+from sslpairs.paper.overview import write_results_and_overview
+from sslpairs.plan.paths import OWED
 from sslpairs.plan.written import CURRENT, MISSING, OLD, outdated, state
 from sslpairs.workflow.builds import check_folder, make_build
+from sslpairs.workflow.owed import owe, write_owed
 
 PRODUCTS = [("tables", TABLE), ("figures", TABLE)]
 
@@ -106,6 +109,52 @@ def test_a_job_killed_at_any_moment_leaves_nothing_that_counts_as_current_but_th
             files = {path.name: path.read_bytes() for path in (project / f"results/{kind}/digits").glob(f"{TABLE}.*")}
             assert files == right
     assert moments > 10
+
+
+def overview_files(project: Path) -> dict[str, bytes]:
+    paths = [*project.glob("results/*.csv"), *project.glob("results/figures/digits/claims.*")]
+    return {path.name: path.read_bytes() for path in paths}
+
+
+@pytest.mark.slow
+def test_an_overview_killed_at_any_moment_is_written_by_the_next_build(project):
+    """Also where that build has nothing else to do; a storm of kills found an overview without its plot."""
+    with_other_numbers(project)
+    found = make_build(project)
+    before = overview_files(project)
+    write_results_and_overview(found)
+    right = overview_files(project)
+    assert right.keys() == {"results.csv", "claims.csv", "claims.pdf", "claims.png", "claims.svg"}
+    assert right["claims.csv"] != before.get("claims.csv")
+
+    def again() -> None:
+        for path in [*project.glob("results/*.csv"), *project.glob("results/figures/digits/claims.*")]:
+            path.unlink()
+        owe(project)
+
+    moments = 0
+    for moments in every_moment(lambda: write_results_and_overview(found), again):  # noqa: B007
+        write_owed(found)
+        assert overview_files(project) == right
+        assert not (project / OWED).exists()
+    assert moments > 5
+
+
+@pytest.mark.slow
+def test_a_build_without_anything_to_do_writes_the_overview_of_one_that_was_stopped(project):
+    first = build(project, TABLE)  # on the first one in a copy, there is something to do
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert not (project / OWED).exists()
+    right = overview_files(project)
+    for path in [*project.glob("results/*.csv"), *project.glob("results/figures/digits/claims.*")]:
+        path.unlink()
+    owe(project)
+    assert build(project, TABLE, "--dry-run").returncode == 0
+    assert not overview_files(project), "a dry run writes nothing"
+    done = build(project, TABLE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Nothing to be done" in done.stdout + done.stderr
+    assert overview_files(project) == right
 
 
 def main_returns(*words: str) -> None:

@@ -102,8 +102,7 @@ def tables(
     """Show the finished tables; with --stem, write one."""
     from sslpairs.paper.formats.files import write_table
     from sslpairs.paper.formats.terminal import to_terminal
-    from sslpairs.paper.overview import write_overview
-    from sslpairs.paper.results import write_results
+    from sslpairs.paper.overview import write_results_and_overview
     from sslpairs.paper.tables import build_table
     from sslpairs.plan import written
     from sslpairs.plan.paths import CLAIMS, RESULTS
@@ -119,8 +118,7 @@ def tables(
         written.seal(build, "tables", names[0], stem, source)
         settle_dates(build, build.evaluation_files(names[0]))
         return
-    write_results(build)
-    overview = write_overview(build)
+    overview = write_results_and_overview(build)
     missing = [name for name in names if build.needs([name])[1]]
     built = {table.plan["id"]: table for table in overview.tables}
     done = [

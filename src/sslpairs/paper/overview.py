@@ -9,10 +9,11 @@ from typing import Any
 from sslpairs.files import write_atomic
 from sslpairs.paper.claims import Claim, Group
 from sslpairs.paper.formats.csv import claim_lines, to_text
+from sslpairs.paper.results import write_results
 from sslpairs.paper.statistics import CONTRADICTED, HOLDS, NO_EFFECT, NOT_ABOVE, UNDECIDED, holm, verdict
 from sslpairs.paper.tables import Table, build_table
 from sslpairs.plan.build import Build
-from sslpairs.plan.paths import CLAIMS, ENDINGS, product_stem
+from sslpairs.plan.paths import CLAIMS, ENDINGS, OWED, product_stem
 
 COLUMNS = (
     "kind paper table scale claim text dataset setting protocol metric headline effect low high low_bases high_bases "
@@ -105,6 +106,15 @@ def write_overview(build: Build) -> Overview:
     if found.claims and not (drawn and path.exists() and path.read_text(encoding="utf-8") == text):
         from sslpairs.paper.forest import draw_forest
 
+        path.unlink(missing_ok=True)  # it is written last: where it is, the plot beside it is of these claims
         draw_forest(found, stem)
     write_atomic(path, text)
     return found
+
+
+def write_results_and_overview(build: Build) -> Overview:
+    """Write what takes all chosen tables together: ``results/results.csv``, ``results/claims.csv`` and the forest plot."""
+    write_results(build)
+    overview = write_overview(build)
+    (build.root / OWED).unlink(missing_ok=True)
+    return overview

@@ -10,6 +10,9 @@ CLAIMS = Path("results/claims.csv")
 RESULTS = Path("results/results.csv")
 """All numbers of the chosen tables."""
 
+OWED = BUILDS / "overview-owed"
+"""Is there from the start of a build until both are written."""
+
 
 def run_folder(run: str) -> Path:
     """Folder with receipt, metrics and checkpoint of a run."""

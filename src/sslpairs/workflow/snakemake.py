@@ -21,8 +21,8 @@ class Engine:
 
     @property
     def dry_run(self) -> bool:
-        """Whether jobs are only listed."""
-        return self._workflow.dryrun
+        """Whether jobs are only listed; known from the start, unlike `workflow.dryrun`."""
+        return self._workflow.output_settings.dryrun
 
     @property
     def on_one_machine(self) -> bool:
