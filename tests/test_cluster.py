@@ -402,6 +402,18 @@ def test_in_a_folder_without_data_the_digits_are_known_and_no_others(build):
     assert requests.checkpoint_bytes(run) == 0
 
 
+def test_an_evaluation_on_known_data_of_a_training_on_unknown_data_has_a_time(build):
+    run = run_of(build, "simclr")
+    name = evaluation_of(build, run)
+    images(build.root, *SMALL)
+    requests = asked(build)
+    requests.images |= {"other": requests._images_of("digits"), "digits": None}
+    build.plan.evaluations[name]["dataset"] = "other"
+    found = requests.evaluation(name)
+    assert found.basis == "recipe"
+    assert found.seconds > 0
+
+
 def test_images_that_do_not_fit_on_a_gpu_are_not_counted_there(build):
     run = run_of(build, "simclr")
     images(build.root, 100_000, 10_000, 16, 1)

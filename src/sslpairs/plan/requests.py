@@ -217,8 +217,11 @@ class Requests:
         return flops / self._guess() + steps * STEP_SECONDS, "recipe"
 
     def _speed(self, run: str) -> float | None:
-        """Return the operations per second on one device, from finished runs with steps of similar size: small steps are much slower."""
-        size = self._cost(run).flops_per_step
+        """Return the operations per second on one device, from finished runs with steps of similar size: small steps are much slower.
+        None without any, or if the run's data are not known."""
+        if (cost := self._cost(run)) is None:
+            return None
+        size = cost.flops_per_step
         speeds = [speed for other, speed in self._speeds if size / 8 < other < 8 * size]
         return median(speeds) if speeds else None
 
