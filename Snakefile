@@ -18,6 +18,7 @@ try:
     from sslpairs.workflow.constraints import any_of
     from sslpairs.workflow.snakemake import Engine, outputs
     from sslpairs.workflow.owed import owe, write_owed
+    from sslpairs.workflow.weights import check_weights
     from sslpairs.workflow.jobs import (
         equip_jobs,
         figure_inputs,
@@ -108,7 +109,9 @@ onsuccess:
 onstart:
     try:
         cluster.start()
-        announce(root, outputs(engine.to_run()))
+        made = outputs(engine.to_run())
+        check_weights(build, made)
+        announce(root, made)
         owe(root)
     except UserError as error:
         stop(error)

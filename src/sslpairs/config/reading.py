@@ -3,7 +3,7 @@
 import contextlib
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from sslpairs.config.agreement import MAPS, check_paper, check_scale
 from sslpairs.config.base import NAME
 from sslpairs.config.datasets import Datasets, DatasetSettings
+from sslpairs.config.encoders import Encoders, EncoderSettings
 from sslpairs.config.loading import line_of, load_yaml, read_value
 from sslpairs.config.papers import Paper
 from sslpairs.config.recipes import Recipe
@@ -53,6 +54,7 @@ class Config:
     papers: dict[str, Paper]
     notes: list[str]
     """Possible mistakes that are not errors, one line each."""
+    encoders: dict[str, EncoderSettings] = field(default_factory=dict)
 
     @property
     def scale_file(self) -> str:
@@ -103,6 +105,11 @@ def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Config:
         for paper, name in scale.recipes.items()
     }
     datasets = read_file(Datasets, folder / "datasets.yaml", root).datasets
+    encoders = read_file(Encoders, folder / "encoders.yaml", root).encoders
+    if both := next((name for name in encoders if name in datasets), None):
+        raise UserError(
+            f"{_where(folder / 'encoders.yaml', 'encoders', both)}: '{both}' is also a data set; rename one"
+        )
     papers = {name: read_file(Paper, file, root) for name, file in files_in(folder / "papers").items()}
     for name in scale.recipes:
         if name != "default" and name not in papers:
@@ -148,7 +155,7 @@ def read_config(root: Path, overrides: dict[str, Any] | None = None) -> Config:
             raise UserError(
                 f"config/papers/{name}.yaml: tables.{both}: '{both}' is also the name of a paper; rename one"
             )
-    config = Config(root, settings, datasets, settings.scale, scale, recipes, papers, notes)
+    config = Config(root, settings, datasets, settings.scale, scale, recipes, papers, notes, encoders)
     if not any(config.is_chosen(name, table) for name, paper in papers.items() for table in paper.tables):
         raise UserError(
             f"{where('tables')}: all tables of the chosen papers are optional; write 'every' or name some ({listed(chosen)})"

@@ -55,11 +55,8 @@ class Recipe(Model):
         for name in filter(lambda name: STRATEGIES[name].guided(), STRATEGIES):
             settings = getattr(self.strategies, name)
             where = f"strategies.{name}.guide"
-            if settings and settings.guide.kind == "checkpoint":
-                raise _at(
-                    f"{where}.kind",
-                    "'checkpoint' is for plans only; write kind: run and a method, such as method: simclr",
-                )
+            if settings and (instead := guides.PLANNED.get(settings.guide.kind)):
+                raise _at(f"{where}.kind", f"'{settings.guide.kind}' is for plans only; write {instead}")
             if settings and settings.guide.kind == "run":
                 entries.append((where, settings.guide.augmentation))
         for base in METHODS:

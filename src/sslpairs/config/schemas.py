@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from sslpairs.config.datasets import Datasets
+from sslpairs.config.encoders import Encoders
 from sslpairs.config.labels import combinations_page
 from sslpairs.config.papers import Paper
 from sslpairs.config.recipes import Recipe
@@ -22,6 +23,7 @@ from sslpairs.files import write_atomic
 MODELS: dict[str, type[BaseModel]] = {
     "config": Settings,
     "datasets": Datasets,
+    "encoders": Encoders,
     "paper": Paper,
     "recipe": Recipe,
     "scale": Scale,

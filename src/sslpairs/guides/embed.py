@@ -9,6 +9,7 @@ from sslpairs.backbones.features import features, pixels
 from sslpairs.config.guides import Guide
 from sslpairs.data.arrays import ImageData
 from sslpairs.errors import UserError
+from sslpairs.guides.pretrained import embed_under
 from sslpairs.methods.base import BaseMethod
 from sslpairs.methods.build import build_method, fresh_backbone
 from sslpairs.pairs.build import build_pairs
@@ -21,11 +22,13 @@ def embed(guide: Guide, spec: RunSpec, data: ImageData, root: Path) -> Tensor:
     """Embedding ``[N, D]`` of all training images under the guide of a run, on the data's device, float32.
 
     Pixels are flattened on the scale 0 to 1; networks give the features of the backbone, or raw projections if the guide
-    requests them.
+    requests them. ``UserError`` if weights are missing or damaged.
     """
     images = data.train.images
     if guide.kind == "pixels":
         return pixels(images)
+    if guide.kind == "weights":
+        return embed_under(guide, data, root)
     if guide.kind == "random":
         network, _ = fresh_backbone(spec, images.shape[1], stream="guide")
     else:

@@ -107,12 +107,19 @@ GUIDES = {"pixels": "raw pixels", "random": "an untrained network"}
 def guide(build: Build, run: str) -> str | None:
     """Return the guide of a run's strategies: another run, or a description. None if no strategy uses a guide."""
     entry = build.plan.runs[run]
-    kinds = [
-        settings["guide"]["kind"]
-        for settings in entry["spec"]["strategies"].values()
-        if settings and "guide" in settings
+    guides = [
+        settings["guide"] for settings in entry["spec"]["strategies"].values() if settings and "guide" in settings
     ]
-    return entry["guide"] or next((GUIDES.get(kind, kind) for kind in kinds), None)
+    return entry["guide"] or next((_in_words(build, guide) for guide in guides), None)
+
+
+def _in_words(build: Build, guide: dict) -> str:
+    if guide["kind"] == "weights":
+        encoder = guide["encoder"]
+        planned = build.plan.encoders.get(encoder["sha256"])
+        title = planned["config"]["title"] if planned else encoder["network"]
+        return f"{title} at {guide['size']} px, {guide['distance']}, sha256 {encoder['sha256'][:12]}"
+    return GUIDES.get(guide["kind"], guide["kind"])
 
 
 def data(build: Build, run: str) -> str:

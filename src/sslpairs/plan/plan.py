@@ -8,11 +8,13 @@ from sslpairs.plan.records import (
     Git,
     PlannedBaseline,
     PlannedDataset,
+    PlannedEncoder,
     PlannedEvaluation,
     PlannedFigure,
     PlannedRun,
     PlannedTable,
     replicates,
+    weights_of,
 )
 
 NOT_PREPARED = "not prepared: "
@@ -44,11 +46,17 @@ class Plan:
     """Optional tables that were not requested; they are not planned, which saves time."""
     notes: list[str] = field(default_factory=list)
     """Possible mistakes, which are valid but rarely intended; one line each."""
+    encoders: dict[str, PlannedEncoder] = field(default_factory=dict)
+    """Encoders that guide runs, by the digest of their weights."""
 
     @property
     def unprepared(self) -> list[str]:
         """Data sets whose content is unknown: the ids of their runs are provisional, and nothing can be trained on them yet."""
         return [name for name, entry in self.datasets.items() if entry["content"].startswith(NOT_PREPARED)]
+
+    def encoders_of(self, runs: Iterable[str]) -> list[str]:
+        """Digests of the weights of the encoders that guide these runs."""
+        return list(dict.fromkeys(digest for run in runs for digest in weights_of(self.runs[run]["spec"])))
 
     def datasets_of(self, tables: Iterable[str]) -> list[str]:
         """Data sets on which the tables' runs are trained and evaluated."""

@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+from sslpairs.config.guides import words
 from sslpairs.config.labels import parse_label
 from sslpairs.config.papers import ClaimSettings, ColumnSettings, Paper, TableSettings
 from sslpairs.config.protocols import PROTOCOLS, described, named
@@ -358,8 +359,8 @@ def _gain(better: str, than: str, column: str, sign: int) -> list[Term]:
 
 
 def _in_words(value: Any) -> Any:
-    """Format a changed value for tables; of a guide, its kind and its method."""
-    return " ".join(str(value[key]) for key in ("kind", "method") if key in value) if isinstance(value, dict) else value
+    """Format a changed value for tables."""
+    return words(value) if isinstance(value, dict) and "kind" in value else value
 
 
 def _describe(*settings: ColumnSettings) -> str:

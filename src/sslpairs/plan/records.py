@@ -284,6 +284,20 @@ class PlannedDataset(TypedDict):
     """Its entry in ``config/datasets.yaml``."""
 
 
+class PlannedEncoder(TypedDict):
+    """An encoder that others have trained."""
+
+    name: str
+    config: dict[str, Any]
+    """Its entry in ``config/encoders.yaml``."""
+
+
+def weights_of(spec: dict[str, Any]) -> list[str]:
+    """Return the digests of the weights that guide a training: at most one in practice."""
+    guides = [settings["guide"] for settings in spec["strategies"].values() if settings.get("guide")]
+    return [guide["encoder"]["sha256"] for guide in guides if guide["kind"] == "weights"]
+
+
 def baseline_replicates(table: PlannedTable) -> list[Replicate]:
     """Return the replicates of all baselines."""
     return [replicate for cell in table["baselines"]["cells"] for replicate in cell["replicates"]]

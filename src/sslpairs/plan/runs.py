@@ -12,7 +12,7 @@ from sslpairs.config.protocols import PROTOCOLS
 from sslpairs.config.recipes import Recipe
 from sslpairs.config.remedies import explain
 from sslpairs.config.strategies import STRATEGIES
-from sslpairs.errors import UserError, nearest, shown
+from sslpairs.errors import UserError, listed, nearest, shown
 from sslpairs.files import canonical
 from sslpairs.plan.evaluations import key_of
 from sslpairs.plan.limits import check_evaluation, check_schedule
@@ -122,6 +122,8 @@ class Runs(SettingResolver):
             if settings.guided() and settings.guide.kind == "run":
                 guides[name] = settings.guide
                 value["guide"] = {"kind": "checkpoint", "run": "", "layer": settings.guide.layer}
+            elif settings.guided() and settings.guide.kind == "encoder":
+                value["guide"] = self._encoder(settings.guide)
             strategies[name] = value
         gpus = (change and change.gpus) or training.gpus
         together, words = partners(label.strategies)
@@ -198,6 +200,20 @@ class Runs(SettingResolver):
             (),
         )
         return self._run(draft, label, at, seed)
+
+    def _encoder(self, guide) -> dict[str, Any]:
+        """Return the guide with the encoder's identity in place of its name, and note where its weights are from."""
+        known = self.config.encoders
+        if guide.encoder not in known:
+            raise UserError(
+                f"{self.where}: guide.encoder: '{shown(guide.encoder)}' is not in config/encoders.yaml{nearest(guide.encoder, known)} "
+                f"({listed(known)})"
+            )
+        encoder = known[guide.encoder]
+        self.plan.encoders[encoder.weights.sha256] = {"name": guide.encoder, "config": encoder.model_dump(mode="json")}
+        mean, std = (encoder.mean, encoder.std) if guide.statistics == "own" else (None, None)
+        identity = {"encoder": encoder.identity(), "size": guide.size, "mean": mean, "std": std}
+        return {"kind": "weights", **identity, "distance": guide.distance}
 
     def _evaluating(self, asked: dict[str, list[str]], setting: ResolvedSetting) -> dict[str, Any]:
         """Return an evaluation under all of the recipe's protocols, without its run. Its key includes the data if they are not the run's

@@ -16,6 +16,8 @@ from sslpairs.data.sources import absent, downloads, find, is_here, needs_path
 from sslpairs.errors import UserError, nearest
 from sslpairs.plan.frozen import thaw
 from sslpairs.plan.planner import make_plan
+from sslpairs.plan.records import replicates
+from sslpairs.workflow.weights import fetch_weights
 
 
 def fetch_datasets(
@@ -27,24 +29,26 @@ def fetch_datasets(
     unknown: bool,
     given: Path | None = None,
 ) -> Iterator[str]:
-    """Prepare data sets and record their content; yield one line for each.
+    """Prepare data sets and record their content, and bring the weights of encoders; yield one line for each.
 
     Without names, use those that the selected tables need. ``unknown`` skips data sets whose content is known, ``force`` prepares
     existing ones again, ``given`` is where the files of the one data set are. With a ``frozen`` plan the content must be the planned
     one. Before anything is downloaded or prepared, ``UserError`` names all data sets that must be obtained by hand.
     """
     if frozen:
-        planned = thaw(frozen).datasets
+        planned, encoders = thaw(frozen).datasets, {}
         datasets = {name: DatasetSettings.model_validate(entry["config"]) for name, entry in planned.items()}
     else:
         config = read_config(root, overrides)
-        planned, datasets = {}, config.datasets
+        planned, datasets, encoders = {}, config.datasets, config.encoders
         names = names or needed(config)
-    check_names(names, datasets)
+    check_names(names, [*datasets, *encoders])
     if given and len(names) != 1:
         raise UserError(
             "--from is where the files of one data set are; name that data set: sslpairs fetch NAME --from PATH"
         )
+    yield from fetch_weights(root, {name: encoders[name] for name in names if name in encoders}, given)
+    names = [name for name in names if name in datasets]
     left = contents(root, datasets) if unknown else {}
     known = recorded(root)
     anew = force or given  # whatever is there, damaged or not
@@ -218,6 +222,7 @@ def state(name: str, dataset: DatasetSettings, root: Path, known: Mapping[str, s
 
 
 def needed(config: Config) -> list[str]:
-    """Return the data sets of the selected tables; planning works without their content."""
+    """Return the data sets and the encoders of the selected tables; planning works without them."""
     plan = make_plan(config, {})
-    return plan.datasets_of(plan.selected)
+    runs = (one["run"] for table in plan.selected for one in replicates(plan.tables[table]))
+    return [*plan.datasets_of(plan.selected), *(plan.encoders[digest]["name"] for digest in plan.encoders_of(runs))]
