@@ -440,7 +440,7 @@ def test_offline_a_download_is_refused_and_what_is_here_is_used(project, monkeyp
 
 def test_an_unknown_name_is_told_with_a_similar_one(project):
     text = project.refusal("digits", "cifar-10")
-    assert text.startswith("config/datasets.yaml: no data set 'cifar-10'; did you mean 'cifar10'? (digits, ")
+    assert text.startswith("no data set or encoder 'cifar-10'; did you mean 'cifar10'? (digits, ")
     assert not (project.root / "data").exists()
 
 

@@ -15,13 +15,18 @@ HEADS = ("fc", "classifier", "head", "heads")
 """Names of classifiers in torchvision's networks."""
 
 
-def load_pretrained(encoder: EncoderIdentity, path: Path) -> nn.Module:
-    """A network from images ``[N, 3, H, W]`` to features ``[N, D]``, on the CPU, in evaluation mode, with the weights of a file.
+def load_pretrained(encoder: EncoderIdentity, path: Path, size: int) -> nn.Module:
+    """A network from images ``[N, 3, size, size]`` to features ``[N, D]`` or maps, on the CPU, in evaluation mode, with weights from a
+    file.
 
     Weights only are read: a file that would run code is refused. Every parameter and every buffer of the network must be in the file with
-    its shape; what else the file has is logged. ``UserError`` otherwise.
+    its shape; what else the file has is logged. ``UserError`` otherwise, and for a network that takes images of another size only.
     """
     network = without_head(encoder.network)
+    if size != (side := getattr(network, "image_size", size)):  # a vision transformer's positions are learned
+        raise UserError(
+            f"guide: torchvision's {encoder.network} takes images of {side} pixels, not {size}: write size: {side}"
+        )
     state = tensors_of(path, read(path))
     wanted = {
         key: value.shape for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")

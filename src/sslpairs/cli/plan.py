@@ -77,7 +77,10 @@ def _say_missing(build, tables: list[str]) -> None:
     from sslpairs.config.datasets import DatasetSettings
     from sslpairs.terminal.datasets import missing
     from sslpairs.workflow.fetch import availability
+    from sslpairs.workflow.weights import missing_weights
 
+    for line in missing_weights(build, build.needs(tables)[0]):
+        out.say(line)
     names = [name for name in build.plan.datasets_of(tables) if name in build.plan.unprepared]
     if not names:
         return

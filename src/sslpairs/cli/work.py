@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @app.command(rich_help_panel=BUILD)
 def fetch(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Data sets; default: those that the configuration needs.")
+        list[str] | None, typer.Argument(help="Data sets and encoders; default: those that the configuration needs.")
     ] = None,
     sets: Sets = [],  # noqa: B006
     frozen: PlanFile = None,
@@ -49,7 +49,9 @@ def fetch(
     given: Annotated[
         Path | None,
         typer.Option(
-            "--from", metavar="PATH", help="Where the files of the one data set are, in any form (docs/data.md)."
+            "--from",
+            metavar="PATH",
+            help="Where the files of the one data set or encoder are, in any form (docs/data.md).",
         ),
     ] = None,
     show: Annotated[
@@ -58,22 +60,26 @@ def fetch(
     ] = False,
     log_file: LogFile = None,
 ) -> None:
-    """Download data sets where needed, prepare them once, and record their content in data.dvc."""
+    """Download data sets and encoders' weights where needed, prepare the data once, and record their content in data.dvc."""
     from sslpairs.workflow.fetch import availability, check_names, fetch_datasets
 
     start_log(log_file)
     root = find_root()
     if show:
         from sslpairs.config.reading import read_config
-        from sslpairs.terminal.datasets import listing, origins
+        from sslpairs.terminal.datasets import encoders_listing, listing, origins
         from sslpairs.terminal.screen import out
+        from sslpairs.workflow.weights import states
 
-        datasets = read_config(root, overrides(sets)).datasets
-        check_names(names or [], datasets)
-        found = availability(root, {name: datasets[name] for name in names or datasets})
-        out.print(listing(found))
-        for line in origins(found):
-            out.say(line)
+        config = read_config(root, overrides(sets))
+        datasets, encoders = config.datasets, config.encoders
+        check_names(names or [], [*datasets, *encoders])
+        if found := availability(root, {name: datasets[name] for name in datasets if name in (names or datasets)}):
+            out.print(listing(found))
+            for line in origins(found):
+                out.say(line)
+        if chosen := {name: encoders[name] for name in encoders if name in (names or encoders)}:
+            out.print(encoders_listing(states(root, chosen)))
         return
     for line in fetch_datasets(root, names or [], overrides(sets), frozen, force, unknown, given):
         print(line, file=sys.stderr)

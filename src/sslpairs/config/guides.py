@@ -55,9 +55,9 @@ class EncoderGuide(Model):
 
     kind: Literal["encoder"]
     encoder: Name
-    size: Size
-    """Side in pixels to which the images are resized: the released code leaves CIFAR-10 at 32, an encoder for ImageNet sees more at
-    128 and above."""
+    size: Size | None
+    """Side in pixels to which the images are resized; null for the data set's own (released: CIFAR-10 stays at 32). An encoder for
+    ImageNet sees more at 128 and above."""
     statistics: Literal["own", "data"]
     """Mean and standard deviation that the images are normalised with: the encoder's, or the data set's (released:
     data/pretrain_dataloader.py:283-317)."""
@@ -69,7 +69,7 @@ class WeightsGuide(Model):
 
     kind: Literal["weights"]
     encoder: EncoderIdentity
-    size: Size
+    size: Size | None
     mean: list[float] | None
     """None for the data set's."""
     std: list[float] | None
@@ -97,5 +97,6 @@ def words(guide: dict) -> str:
     """A guide of a recipe in words, for tables."""
     if guide["kind"] == "encoder":
         released = ", the data's statistics" * (guide["statistics"] == "data")
-        return f"{guide['encoder']} at {guide['size']} px, {guide['distance']}{released}"
+        size = f" at {guide['size']} px" if guide["size"] else ""
+        return f"{guide['encoder']}{size}, {guide['distance']}{released}"
     return " ".join(guide[key] for key in ("kind", "method") if key in guide)

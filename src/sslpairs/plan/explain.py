@@ -118,7 +118,8 @@ def _in_words(build: Build, guide: dict) -> str:
         encoder = guide["encoder"]
         planned = build.plan.encoders.get(encoder["sha256"])
         title = planned["config"]["title"] if planned else encoder["network"]
-        return f"{title} at {guide['size']} px, {guide['distance']}, sha256 {encoder['sha256'][:12]}"
+        size = f" at {guide['size']} px" if guide["size"] else ""
+        return f"{title}{size}, {guide['distance']}, sha256 {encoder['sha256'][:12]}"
     return GUIDES.get(guide["kind"], guide["kind"])
 
 

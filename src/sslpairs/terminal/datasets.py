@@ -20,6 +20,16 @@ def listing(found: Iterable[Availability]) -> Table:
     return view
 
 
+def encoders_listing(found: Iterable[tuple[str, str, str]]) -> Table:
+    """Encoders of ``config/encoders.yaml``: name, title, and where their weights are."""
+    view = Table(title="Encoders of config/encoders.yaml", title_justify="left")
+    for column in ("encoder", "title", "weights"):
+        view.add_column(column)
+    for row in found:
+        view.add_row(*row)
+    return view
+
+
 def origins(found: Iterable[Availability]) -> list[str]:
     """Lines below ``listing``: where data sets are from, and under which terms."""
     names: dict[str, list[str]] = {}

@@ -68,12 +68,12 @@ def fetch_datasets(
             yield f"{name}: prepared {images}" + " (its content has changed: its runs will be trained again)" * changed
 
 
-def check_names(names: Iterable[str], datasets: Iterable[str]) -> None:
-    """``UserError`` for a name that is none of the ``datasets``."""
-    known = list(datasets)
+def check_names(names: Iterable[str], known: Iterable[str]) -> None:
+    """``UserError`` for a name that is not ``known``."""
+    known = list(known)
     for name in names:
         if name not in known:
-            raise UserError(f"config/datasets.yaml: no data set '{name}'{nearest(name, known)} ({', '.join(known)})")
+            raise UserError(f"no data set or encoder '{name}'{nearest(name, known)} ({', '.join(known)})")
 
 
 def _in_place(name: str, dataset: DatasetSettings, root: Path, known: Mapping[str, str]) -> dict | None:

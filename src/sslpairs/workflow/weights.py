@@ -39,17 +39,29 @@ def fetch_weights(root: Path, encoders: Mapping[str, EncoderSettings], given: Pa
 def check_weights(build: Build, outputs: Iterable[str]) -> None:
     """``UserError`` with a line for each encoder whose weights the trainings that make these files need, and that is not here."""
     made = set(outputs)
-    runs = [run for run in build.plan.runs if str(receipt_file(run)) in made]
-    lines = []
-    for digest in build.plan.encoders_of(runs):
-        if not here(build.root, digest):
-            name, encoder = (
-                (planned := build.plan.encoders[digest])["name"],
-                EncoderSettings.model_validate(planned["config"]),
-            )
-            lines.append(f"the weights of encoder '{name}' are not here: `sslpairs fetch {name}` {_origin(encoder)}")
-    if lines:
+    if lines := missing_weights(build, [run for run in build.plan.runs if str(receipt_file(run)) in made]):
         raise UserError("\n".join(lines))
+
+
+def missing_weights(build: Build, runs: Iterable[str]) -> list[str]:
+    """One line for each encoder that guides these runs and whose weights are not here."""
+    planned = [build.plan.encoders[digest] for digest in build.plan.encoders_of(runs) if not here(build.root, digest)]
+    return [
+        f"the weights of encoder '{one['name']}' are not here: `sslpairs fetch {one['name']}` "
+        f"{_origin(EncoderSettings.model_validate(one['config']))}"
+        for one in planned
+    ]
+
+
+def states(root: Path, encoders: Mapping[str, EncoderSettings]) -> Iterator[tuple[str, str, str]]:
+    """Name, title, and where the weights of each encoder are or come from."""
+    for name, encoder in encoders.items():
+        path = here(root, encoder.weights.sha256)
+        yield (
+            name,
+            encoder.title,
+            str(path.relative_to(root)) if path else f"`sslpairs fetch {name}` {_origin(encoder)}",
+        )
 
 
 def _origin(encoder: EncoderSettings) -> str:
