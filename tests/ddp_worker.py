@@ -35,6 +35,10 @@ SPECIAL = {
     "simclr+clae, clipped, statistics apart": {
         "strategies": {"clae": {"clip": True, "attack_updates_norms": False}},
     },
+    "simclr+clae, one set of norms, statistics apart": {
+        "strategies": {"clae": {"separate_norms": False, "attack_updates_norms": False}},
+    },
+    "barlowtwins+dimcl, simple": {"strategies": {"dimcl": {"loss": "simple"}}},
     "mocoplus+mixco, Beta": {"strategies": {"mixco": {"alpha": 0.4}}},
     "swav+mixco, hard codes": {"strategies": {"mixco": {"hard_codes": True}}},
     "dino, last layer learns": {"changes": {"norm_last_layer": False, "freeze_epochs": 0}},

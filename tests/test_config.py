@@ -565,6 +565,18 @@ CONTRADICTIONS = {
         *(RECIPE, "strategies.mixco.temperature", None),
         ["strategies.mixco.temperature", "MoCo v2 has a softmax", "write a number"],
     ),
+    "no temperature of the contrast of dimensions": (
+        *(RECIPE, "strategies.dimcl.temperature", None),
+        ["strategies.dimcl.temperature", "has a softmax", "write a number"],
+    ),
+    "a weight of the simple loss without the simple loss": (
+        *(RECIPE, "strategies.dimcl.off_diagonal", -0.5),
+        ["strategies.dimcl.off_diagonal: -0.5", "only the simple loss", "loss: simple"],
+    ),
+    "no momentum of a second set of batch norms": (
+        *(RECIPE, "strategies.clae.batch_norm_momentum", None),
+        ["strategies.clae.batch_norm_momentum", "write a number, or separate_norms: false"],
+    ),
     "a start of no warm-up": (
         *(RECIPE, "training.schedule", {"name": "cosine", "warmup_epochs": 0, "final": 0.0, "initial": 0.1}),
         ["training.schedule", "initial 0.1", "warmup_epochs is 0"],

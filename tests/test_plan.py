@@ -19,6 +19,7 @@ from sslpairs.config.labels import parse_label
 from sslpairs.config.methods import METHODS
 from sslpairs.config.reading import Config, read_config
 from sslpairs.config.recipes import CLAESettings, SimCLRSettings, SPPSSettings
+from sslpairs.config.strategies import STRATEGIES
 from sslpairs.errors import UserError
 from sslpairs.files import sha256_text, write_record
 from sslpairs.plan import estimate as estimating
@@ -283,6 +284,24 @@ def test_a_column_changes_a_strategys_value_for_methods_with_a_value_of_their_ow
     assert found == {(row, value) for row in ("simclr+mixco", "swav+mixco") for value in (0.3, 0.7)}
 
 
+def test_a_form_of_a_strategy_has_a_run_of_its_own_without_the_values_that_only_the_other_form_has(root):
+    rows = ["simclr", "simclr+dimcl", "simclr+clae"]
+    forms = {"dimcl.loss": "simple"}, {"dimcl.loss": "simple", "dimcl.off_diagonal": 1}, {"clae.separate_norms": False}
+    as_it_was = {"dimcl.loss": "contrast", "dimcl.off_diagonal": None, "clae.separate_norms": True}
+    made = ablation(root, rows, {}, as_it_was, *forms)
+    runs = {(cell["row"], cell["column"]): cell["replicates"][0]["run"] for cell in made.tables["ablation"]["cells"]}
+    names = dict.fromkeys(column for _, column in runs)
+    usual, same, simple, named, one_set = ({row: runs[row, name] for row in rows} for name in names)
+    assert usual == same
+    assert {row for row in rows if simple[row] != usual[row]} == {"simclr+dimcl"}
+    assert simple == named, "1 is what null stands for"
+    assert {row for row in rows if one_set[row] != usual[row]} == {"simclr+clae"}
+    dimcl, clae = (spec_of(made, run)["strategies"] for run in (simple["simclr+dimcl"], one_set["simclr+clae"]))
+    assert dimcl["dimcl"] == {"version": 1, "weight": 0.1, "temperature": None, "loss": "simple", "off_diagonal": 1.0}
+    assert clae["clae"]["separate_norms"] is False
+    assert clae["clae"]["batch_norm_momentum"] is None
+
+
 def test_a_column_cannot_change_what_a_method_has_of_its_own_in_training(root):
     sgd = {"name": "sgd", "lr": 0.1, "reference_batch": None, "momentum": 0.9, "weight_decay": 0.0}
     edit(root, RECIPE, "methods.byol.training", {"optimizer": sgd})
@@ -372,7 +391,8 @@ def test_a_spec_holds_every_value_of_what_it_uses_and_no_trace_of_what_it_does_n
             )
             if name == "mixco" and not METHODS[label.base].softmax:
                 wanted["temperature"] = None
-            assert spec["strategies"][name] == wanted
+            later = STRATEGIES[name].as_before
+            assert spec["strategies"][name] == {k: v for k, v in wanted.items() if (k, v) not in later.items()}
         for name in ("optimizer", "schedule", "online", "precision"):
             assert spec[name] == recipe["training"][name]
 
@@ -380,7 +400,8 @@ def test_a_spec_holds_every_value_of_what_it_uses_and_no_trace_of_what_it_does_n
 @pytest.mark.parametrize(("label", "model"), [("simclr+clae", CLAESettings), ("simclr+spps", SPPSSettings)])
 def test_defaults_of_the_models_stand_in_the_spec_as_well(root, label, model):
     spec = next(entry["spec"] for entry in plan(root).runs.values() if entry["label"] == label)
-    assert spec["strategies"][label.split("+")[1]].keys() == model.model_fields.keys()
+    later = {"separate_norms"} if model is CLAESettings else set()
+    assert spec["strategies"][label.split("+")[1]].keys() == model.model_fields.keys() - later
     assert spec["method"]["simclr"].keys() == SimCLRSettings.model_fields.keys() - {"training", "strategies"}
     assert spec["method"]["simclr"]["version"] == 1
 

@@ -25,7 +25,7 @@ from sslpairs.methods.uel import UEL
 from sslpairs.methods.vicreg import VICReg
 from sslpairs.pairs.base import Step
 from sslpairs.pairs.clae import CLAE
-from sslpairs.pairs.dimcl import DimCL
+from sslpairs.pairs.dimcl import DimCL, simple_contrast
 from sslpairs.pairs.mixco import MixCo
 from sslpairs.training.step import train_step
 
@@ -484,6 +484,53 @@ def test_dimcl_is_a_convex_combination_on_raw_projections(seed, head, weight, ba
     assert_step_is(reference_step, method, DimCL(recipes.DimCLSettings(weight=weight, temperature=0.15)), images(seed))
 
 
+def simple_dimensions(z1, z2, weight):
+    """Entry by entry: -(mean of the diagonal + weight * the off-diagonal's sum over D * D) (DIMCL solo/losses/oursloss.py:142-175)."""
+    first, second = standardised(z1), standardised(z2)
+    width, on, off = z1.shape[1], 0.0, 0.0
+    for i in range(width):
+        for j in range(width):
+            product = (first[:, i] * second[:, j]).sum()
+            on, off = (on + product, off) if i == j else (on, off + product)
+    return -(on / width + weight * off / width**2)
+
+
+@seeds
+@pytest.mark.parametrize("head", ["plain head", "norm after head"])
+@pytest.mark.parametrize(("off_diagonal", "meant"), [(None, 1.0), (0.0, 0.0), (-0.7, -0.7)])
+@pytest.mark.parametrize("base", ["simclr", "byol"])
+def test_simple_dimcl_has_products_in_place_of_the_contrast(seed, head, off_diagonal, meant, base):
+    kind, settings, base_loss, afterwards = UNDER_DIMCL[base]
+
+    def reference_step(ref, xs):
+        value, z = base_loss(ref, xs)
+        loss = 0.3 * simple_dimensions(*z, meant) + 0.7 * value
+        loss.backward()
+        descend(ref.parameters())
+        if afterwards:
+            afterwards(ref)
+        return loss
+
+    given = recipes.DimCLSettings(weight=0.3, temperature=0.15, loss="simple", off_diagonal=off_diagonal)
+    for how in (given, given.under(None)):  # as in a recipe, and as in a run's specification
+        assert_step_is(reference_step, make(kind, seed, head, **settings), DimCL(how), images(seed))
+
+
+@pytest.mark.parametrize("width", [1, 3, 20])
+def test_the_simple_loss_of_equal_views_is_minus_the_number_of_images(width):
+    z = normal(N, width, draws=source(7))
+    wide = 1e3 * z  # the norm's 1e-5 vanishes
+    assert_same("diagonal", simple_contrast(wide, wide, 0.0), torch.tensor(-float(N), dtype=torch.float64))
+    assert_same("reference", simple_contrast(z, z.flip(0), 1.5), simple_dimensions(z, z.flip(0), 1.5))
+
+
+def test_the_simple_losss_sign_is_the_released_one_which_rewards_correlated_dimensions():
+    z = normal(N, 1, draws=source(8)).repeat(1, 5)
+    apart = normal(N, 5, draws=source(9))
+    assert simple_contrast(z, z, 1.0) < simple_contrast(apart, apart, 1.0) - 1
+    assert simple_contrast(z, z, -1.0) > simple_contrast(apart, apart, -1.0) + 1
+
+
 # --- CLAE ------------------------------------------------------------------------------------------------------------
 
 
@@ -625,3 +672,39 @@ def test_clae_perturb_changes_signs_only_as_the_gradient_says_and_no_parameter_g
     for name, value in buffers.items():
         if ".adversarial." in name:
             assert_same(name, value, adversarial.get_buffer(name.replace(".adversarial.", ".")))
+
+
+@seeds
+@bases_under_clae
+@pytest.mark.parametrize("head", ["plain head", "norm in head"])
+@pytest.mark.parametrize("updates", [True, False], ids=["attack moves statistics", "attack leaves statistics"])
+def test_clae_with_one_set_of_norms_moves_their_statistics_with_all_images_in_turn(seed, base, head, updates):
+    kind, settings, objective, main_batches = UNDER_CLAE[base]
+    method, xs = make(kind, seed, head, **settings), images(seed)
+    made = []
+
+    def reference_step(ref, xs):
+        """The released step with f_a = f_m: clean views, attack from view 1, attacked view, and in Plain view 1 again."""
+        z1, z2 = project(ref, xs[0]), project(ref, xs[1])
+        attack = attacked(ref if updates else copy.deepcopy(ref), xs[0], objective, 0.2)
+        made.append(attack)
+        z_attack = project(ref, attack)
+        again = project(ref, xs[0]) if kind is Plain else z1
+        loss = objective(z1, z2) + 0.4 * objective(again, z_attack)
+        loss.backward()
+        descend(ref.parameters())
+        return loss
+
+    how = {"batch_norm_momentum": None, "clip": False, "attack_updates_norms": updates, "separate_norms": False}
+    clae, names = CLAE(recipes.CLAESettings(epsilon=0.2, weight=0.4, **how)), list(method.state_dict())
+    clae.wrap(method)
+    assert list(method.state_dict()) == names, "no second set"
+    before = method.backbone[1].num_batches_tracked.clone()
+    inner = clae.perturb
+    clae.perturb = lambda step: made.append(inner(step)) or made[-1]
+    assert_step_is(reference_step, method, clae, xs)
+    assert torch.equal(*made), "the reference's attack and ours"
+    assert method.backbone[1].num_batches_tracked - before == main_batches + 1 + 2 * updates
+    weights = method.backbone.state_dict()
+    assert clae.unwrap(weights) is weights
+    assert all(norm.momentum == 0.1 for norm in method.modules() if isinstance(norm, NORMS))

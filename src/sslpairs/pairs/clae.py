@@ -1,4 +1,4 @@
-"""CLAE (arXiv 2010.12050): a third view, perturbed to increase the contrastive loss, with its own batch norms."""
+"""CLAE (arXiv 2010.12050): a third view, perturbed to increase the contrastive loss, with batch norms of its own or not."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -76,15 +76,16 @@ class CLAE(Pairs):
         self.settings = settings
 
     def unwrap(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:  # noqa: D102
-        return main_weights(weights)
+        return main_weights(weights) if self.settings.separate_norms else weights
 
     def wrap(self, method: BaseMethod) -> None:
-        """Second norms for the online networks; momentum encoders never see an adversarial image."""
-        for module in method.online_modules():
-            double_norms(module, self.settings.batch_norm_momentum)
+        """Second norms for the online networks, unless one set serves all; momentum encoders never see an adversarial image."""
+        if self.settings.separate_norms:
+            for module in method.online_modules():
+                double_norms(module, self.settings.batch_norm_momentum)
 
     def perturb(self, step: Step) -> Tensor:
-        """The attack on view 1: against the base loss only, all in the adversarial norms, in at least float32.
+        """The attack on view 1: against the base loss only, all in the adversarial norms if there are any, in at least float32.
 
         Only the second argument is differentiated; the first is the same image, embedded separately.
         """
@@ -107,23 +108,28 @@ class CLAE(Pairs):
 
     @contextmanager
     def _norms(self, step: Step) -> Iterator[None]:
-        """The adversarial norms for the attack; their running statistics are updated only if the recipe says so."""
-        twins = []
-        if not self.settings.attack_updates_norms:
-            twins = [module.adversarial for module in step.method.modules() if isinstance(module, TwoNorms)]
-        before = [(twin.momentum, twin.num_batches_tracked.clone()) for twin in twins]
-        for twin in twins:
-            twin.momentum = 0.0
+        """The attack's norms; their running statistics are updated only if the recipe says so."""
+        used = [] if self.settings.attack_updates_norms else self._attacked_norms(step.method)
+        before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in used]
+        for norm in used:
+            norm.momentum = 0.0
         try:
             with adversarial_norms(step.method):
                 yield
         finally:
-            for twin, (momentum, counter) in zip(twins, before, strict=True):
-                twin.momentum = momentum
-                twin.num_batches_tracked.copy_(counter)
+            for norm, (momentum, counter) in zip(used, before, strict=True):
+                norm.momentum = momentum
+                norm.num_batches_tracked.copy_(counter)
+
+    def _attacked_norms(self, method: BaseMethod) -> list[_BatchNorm]:
+        """The norms through which the attack's forward passes go."""
+        if self.settings.separate_norms:
+            return [module.adversarial for module in method.modules() if isinstance(module, TwoNorms)]
+        online = {module: None for part in method.online_modules() for module in part.modules()}
+        return [module for module in online if isinstance(module, _BatchNorm)]
 
     def add_loss(self, total: Tensor, step: Step) -> Tensor:
-        """Add the base loss between the clean view in the main norms and the adversarial one in its own norms."""
+        """Add the base loss between the clean view in the main norms and the adversarial one, in its own norms if it has any."""
         x, method = self.perturb(step), step.method
         with step.network_precision():
             with adversarial_norms(method):

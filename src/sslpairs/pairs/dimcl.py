@@ -16,6 +16,17 @@ def dimensional_contrast(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     return nt_xent(_standardise(z1).T, _standardise(z2).T, temperature)
 
 
+def simple_contrast(z1: Tensor, z2: Tensor, off_diagonal: float) -> Tensor:
+    """Products of the standardised columns of two projections, ``[N, D]`` each: a scalar of the order of -N.
+
+    Minus the mean of the D products of a column with itself in the other view, minus ``off_diagonal`` times the sum of all others
+    over D * D (not over D * (D - 1)); no temperature, and the sign as released (DIMCL solo/losses/oursloss.py:142-175).
+    """
+    products = _standardise(z1).T @ _standardise(z2)
+    own, width = products.diagonal().sum(), len(products)
+    return -(own / width + off_diagonal * (products.sum() - own) / width**2)
+
+
 def _standardise(z: Tensor) -> Tensor:
     centred = z - z.mean(0)
     return centred / (centred.square().mean(0) + 1e-5).sqrt()
@@ -29,9 +40,15 @@ class DimCL(Pairs):
     def __init__(self, settings: DimCLSettings):
         self.settings = settings
 
+    def _loss(self, z1: Tensor, z2: Tensor) -> Tensor:
+        if self.settings.loss == "contrast":
+            return dimensional_contrast(z1, z2, self.settings.temperature)
+        weight = self.settings.off_diagonal
+        return simple_contrast(z1, z2, 1.0 if weight is None else weight)
+
     def add_loss(self, total: Tensor, step: Step) -> Tensor:
         """Uses the raw online projections of the two clean views, with gradients into both."""
-        first, second = step.clean[:2]
-        term = dimensional_contrast(first.projection, second.projection, self.settings.temperature)
+        z1, z2 = (one.projection for one in step.clean[:2])
+        term = self._loss(z1, z2)
         step.parts["dimcl"] = term.detach()
         return (1 - self.settings.weight) * total + self.settings.weight * term
