@@ -52,6 +52,18 @@ def test_with_without(results, tmp_path):
     assert len(re.findall(r"[+−]\d\.\d\d", text)) == 4  # one gain for each pair and column
 
 
+def test_long_titles_of_panels_are_broken_after_dots_and_spaces(results, tmp_path):
+    root, made = results
+    label = "byol.projector.output 1024, byol.predictor.output 1024"
+    wide = made | {"columns": [column | {"label": label} for column in made["columns"]]}
+    draw(figure("with-without"), wide, root, tmp_path / "f")
+    draw(figure("with-without"), made, root, tmp_path / "short")
+    text = svg_text(tmp_path / "f")
+    assert label not in text
+    assert "byol.predictor." in text
+    assert Image.open(tmp_path / "f.png").size[1] > Image.open(tmp_path / "short.png").size[1]
+
+
 def test_batch_size_axis_names_the_batch_sizes(results, tmp_path):
     root, made = results
     draw(figure("batch-size", "knn.top1"), made, root, tmp_path / "f")

@@ -8,6 +8,7 @@ import csv
 import hashlib
 import io
 import math
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from sslpairs.plan.paths import metrics_file
 from sslpairs.plan.records import PlannedFigure, PlannedTable
 
 MARKERS = ["o", "D", "s", "^", "v", "P", "X", "*"]
+TITLE = 15
+"""Letters of a panel's title per inch."""
 LINES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1))]
 
 
@@ -187,7 +190,9 @@ def _with_without(figure: dict, table: Table) -> Any:
     most = max(1, int(width / (0.32 * count * len(names))))
     per_row = math.ceil(panels / math.ceil(panels / most))
     same = len({column["dataset"] for column in plan["columns"]}) == 1
-    drawing, axes = _frame(figure, plan, width, 2.0, legend, note, panels, per_row, sharey=same)
+    titles = [_wrapped(column["label"], int((width - 0.5) / per_row * TITLE)) for column in plan["columns"]]
+    height = 2.0 + LINE * max(title.count("\n") for title in titles)
+    drawing, axes = _frame(figure, plan, width, height, legend, note, panels, per_row, sharey=same)
     inch = len(names) / ((width - 0.5) / per_row)  # in units of the x axis, where a base method takes 1
     gap = min(0.85 / count, 0.45 * inch)
     aside = min(0.11 * inch, 0.3 * gap)
@@ -211,11 +216,21 @@ def _with_without(figure: dict, table: Table) -> Any:
         panel.set_xlim(-0.5, len(names) - 0.5)
         _draw_baselines(panel, table, column["id"], metric)
         panel.margins(y=0.14)
-        panel.set_title(column["label"])
+        panel.set_title(titles[index])
         if index % per_row == 0:
             panel.set_ylabel(in_full(metric, plan))
         _finish(panel)
     return drawing
+
+
+def _wrapped(title: str, letters: int) -> str:
+    """A panel's title in lines of at most ``letters``, broken at spaces and after the dots of a setting's name."""
+    lines = [""]
+    for piece in re.split(r"(?<= )|(?<=[a-z]\.)(?=[a-z])", title):
+        if lines[-1] and len(lines[-1] + piece.rstrip()) > letters:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _join(axes: Any, x: float, ends: list[float], cells: list[Cell]) -> None:
