@@ -35,7 +35,7 @@ def test_a_step_costs_about_what_torch_counts(label, monkeypatch):
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # the meta device has none
     spec = tiny_spec(label, backbone=RESNET18, batch_size=8)
     with META:
-        method, pairs = build_method(spec, 3).train(), build_pairs(spec)
+        method, pairs = build_method(spec, 3, 32).train(), build_pairs(spec)
     for strategy in pairs:
         strategy.wrap(method)
     edges = [32, 32] + [method.small.size] * method.small.count if method.small else [32, 32]

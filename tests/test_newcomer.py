@@ -136,7 +136,7 @@ class FlatSettings(BackboneSettings):
     kind: Literal["flat"]
     width: Width
 
-    def convolutions(self, size, channels):
+    def layers(self, size, channels):
         """One, of the whole image."""
         return [Conv(channels, self.width, size, 1)]
 ''',
@@ -146,7 +146,7 @@ class FlatSettings(BackboneSettings):
 from torch import nn
 
 
-def build(settings, channels):
+def build(settings, channels, size):
     """The layer, which takes its size from the first images."""
     network = nn.Sequential(nn.AdaptiveAvgPool2d(16), nn.Flatten(), nn.Linear(256 * channels, settings.width), nn.ReLU())
     return network, settings.width
@@ -288,10 +288,10 @@ def test_a_missing_half_is_told_in_one_line_when_the_configuration_is_read(origi
 
 def test_what_a_settings_class_lacks_is_told_in_one_line(original, tmp_path):
     project = built(original, tmp_path / "project")
-    add(project, {name: text.replace("def convolutions", "def other") for name, text in BACKBONE.items()})
+    add(project, {name: text.replace("def layers", "def other") for name, text in BACKBONE.items()})
     done = say(project, "sslpairs", "plan", TABLE)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
-    assert "src/sslpairs/config/backbones/flat.py: FlatSettings has no convolutions; write it" in done.stderr
+    assert "src/sslpairs/config/backbones/flat.py: FlatSettings has no layers; write it" in done.stderr
 
 
 def test_a_combination_that_nobody_has_defined_is_refused_in_words(original, tmp_path):

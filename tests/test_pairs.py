@@ -749,8 +749,8 @@ def test_the_adversarial_norms_are_switched_off_again_after_an_error():
     "backbone", [{"kind": "convnet", "widths": [8, 16]}, {"kind": "resnet", "depth": 18, "stem": "cifar"}]
 )
 def test_what_is_evaluated_has_the_plain_networks_names_and_the_main_norms_values(backbone):
-    plain = build_method(tiny_spec("simclr", backbone=backbone), 1)
-    doubled = build_method(tiny_spec("simclr+clae", backbone=backbone), 1)
+    plain = build_method(tiny_spec("simclr", backbone=backbone), 1, 16)
+    doubled = build_method(tiny_spec("simclr+clae", backbone=backbone), 1, 16)
     CLAE(recipes.CLAESettings.model_validate(STRATEGIES["clae"])).wrap(doubled)
     kept = main_weights(doubled.backbone.state_dict())
     assert list(kept) == list(plain.backbone.state_dict())
@@ -760,7 +760,7 @@ def test_what_is_evaluated_has_the_plain_networks_names_and_the_main_norms_value
 
 
 def test_main_weights_leaves_a_network_without_twins_as_it_is():
-    state = build_method(tiny_spec("simclr"), 1).backbone.state_dict()
+    state = build_method(tiny_spec("simclr"), 1, 16).backbone.state_dict()
     assert list(main_weights(state)) == list(state)
 
 

@@ -138,7 +138,7 @@ def test_every_row_of_a_papers_tables_trains_a_step_with_the_papers_recipe(paper
     small = {"backbone": {"kind": "convnet", "widths": [8]}}
     for run in runs.values():
         spec = RunSpec.model_validate(planned.runs[run]["spec"] | small)
-        method, pairs = build_method(spec, 3).train(), build_pairs(spec)
+        method, pairs = build_method(spec, 3, 32).train(), build_pairs(spec)
         for strategy in pairs:
             strategy.wrap(method)
         optimizer = build_optimizer(

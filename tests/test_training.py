@@ -127,7 +127,7 @@ def test_every_method_and_every_strategy_trains_to_a_finite_loss_and_a_receipt(l
     assert rows[-1]["steps"] == str(2 * (receipt["items"] // 64))
     content = weights(root)
     assert all(value.isfinite().all() for value in content["method"].values())
-    fresh, _ = build_backbone(recipes.ConvNetSettings(kind="convnet", widths=[8, 16]), 1)
+    fresh, _ = build_backbone(recipes.ConvNetSettings(kind="convnet", widths=[8, 16]), 1, 16)
     assert list(content["backbone"]) == list(fresh.state_dict())
 
 
@@ -184,7 +184,7 @@ def test_steps_are_cuda_graphs_on_a_gpu_of_ones_own_only(monkeypatch, device, al
 
 
 def test_a_networks_features_are_taken_past_its_compilation(data):
-    network, compiled = build_backbone(tiny_spec("simclr").backbone, 1)[0], []
+    network, compiled = build_backbone(tiny_spec("simclr").backbone, 1, 16)[0], []
     found = features(network, data.test.images, data.mean, data.std)
     network.compile(backend=lambda graph, _: compiled.append(graph) or graph.forward)
     assert torch.equal(features(network, data.test.images, data.mean, data.std), found)
@@ -694,7 +694,7 @@ def test_a_guide_is_the_trained_backbone_of_another_run(label, data, root):
     run(root, label, "guide")
     guide = recipes.CheckpointGuide(kind="checkpoint", run="guide", layer="backbone")
     made = embed(guide, tiny_spec("byol+gps"), data, root)
-    network, _ = build_backbone(recipes.ConvNetSettings(kind="convnet", widths=[8, 16]), 1)
+    network, _ = build_backbone(recipes.ConvNetSettings(kind="convnet", widths=[8, 16]), 1, 16)
     network.load_state_dict(weights(root, "guide")["backbone"])
     x = (data.train.images.tensor.float() / 255 - data.mean.view(1, -1, 1, 1)) / data.std.view(1, -1, 1, 1)
     with torch.no_grad():
@@ -741,7 +741,7 @@ def test_a_checkpoint_loads_without_running_code_and_holds_what_it_says(root):
     assert content["method"]["queue"].shape == (1, 96, 8)
     assert any(".adversarial." in key for key in content["method"])
     assert not any(".adversarial." in key or ".main." in key for key in content["backbone"])
-    network = checkpoint.load_backbone(folder_of(root) / "checkpoint.pt", 1)
+    network = checkpoint.load_backbone(folder_of(root) / "checkpoint.pt", 1, 16)
     assert same_weights(dict(network.state_dict()), content["backbone"])
 
 
@@ -979,7 +979,7 @@ def test_an_evaluation_states_all_protocols_and_the_checkpoint_it_read(trained, 
     assert result["checkpoint"] == receipt["checkpoint"]["sha256"]
     assert (result["features"], result["backbone_unchanged"]) == (16, True)
     assert result["settings"] == PROTOCOLS
-    network = checkpoint.load_backbone(folder_of(root) / "checkpoint.pt", 1)
+    network = checkpoint.load_backbone(folder_of(root) / "checkpoint.pt", 1, 16)
     known, asked = (features(network, s.images, data.mean, data.std) for s in (data.train, data.test))
     right = knn_predict(known, data.train.labels, asked, 5, 0.1, 10) == data.test.labels
     assert result["protocols"]["knn"]["top1"] == pytest.approx(100 * right.double().mean().item())
@@ -1012,7 +1012,7 @@ def test_an_encoder_can_be_evaluated_on_other_data_than_it_was_trained_on(traine
     assert (result["dataset"], result["content"]) == ("other", content)
     assert result["checkpoint"] == receipt["checkpoint"]["sha256"]
     other = load("other", root)
-    network = checkpoint.load_backbone(folder_of(root) / "checkpoint.pt", 1)
+    network = checkpoint.load_backbone(folder_of(root) / "checkpoint.pt", 1, 16)
     known, asked = (features(network, s.images, other.mean, other.std) for s in (other.train, other.test))
     right = knn_predict(known, other.train.labels, asked, 5, 0.1, 10) == other.test.labels
     assert result["protocols"]["knn"]["top1"] == pytest.approx(100 * right.double().mean().item())
@@ -1023,7 +1023,7 @@ def test_an_encoder_can_be_evaluated_on_other_data_than_it_was_trained_on(traine
 def test_an_encoder_is_not_called_damaged_where_the_images_have_other_channels(trained):
     root, _ = trained
     with pytest.raises(UserError, match="trained on images of 1 channels, but these have 3"):
-        checkpoint.load_backbone(folder_of(root) / "checkpoint.pt", 3)
+        checkpoint.load_backbone(folder_of(root) / "checkpoint.pt", 3, 16)
 
 
 def test_a_backbone_that_changes_during_its_evaluation_is_noticed(trained, monkeypatch):
@@ -1041,7 +1041,7 @@ def test_a_backbone_that_changes_during_its_evaluation_is_noticed(trained, monke
 
 
 def test_the_digest_of_weights_sees_parameters_and_buffers():
-    network, _ = build_backbone(recipes.ConvNetSettings(kind="convnet", widths=[4]), 1)
+    network, _ = build_backbone(recipes.ConvNetSettings(kind="convnet", widths=[4]), 1, 16)
     seen = {weights_digest(network)}
     network[1].running_mean[0] += 1
     seen.add(weights_digest(network))
@@ -1098,7 +1098,7 @@ def test_more_neighbours_than_training_images_is_an_error_that_a_user_can_read(t
 
 
 def test_features_leave_the_network_in_the_mode_in_which_it_came(data):
-    network, _ = build_backbone(recipes.ConvNetSettings(kind="convnet", widths=[4]), 1)
+    network, _ = build_backbone(recipes.ConvNetSettings(kind="convnet", widths=[4]), 1, 16)
     for mode in (True, False):
         network.train(mode)
         before = weights_digest(network)

@@ -80,10 +80,10 @@ def tiny_spec(label: str, changes: dict | None = None, strategies: dict | None =
     return RunSpec.model_validate(copy.deepcopy(content) | top)
 
 
-def networks(label: str, channels: int = 1, **how):
+def networks(label: str, channels: int = 1, size: int = 16, **how):
     """Base method in float64 and training mode, and its wrapped pair strategies."""
     spec = tiny_spec(label, **how)
-    method = build_method(spec, channels).double().train()
+    method = build_method(spec, channels, size).double().train()
     pairs = build_pairs(spec)
     for strategy in pairs:
         strategy.wrap(method)

@@ -59,7 +59,7 @@ def test_a_baseline_is_the_evaluation_of_pixels_or_of_the_network_with_which_eve
     spec = tiny_spec("byol", dataset=data.content)
     name, entry = plan_baseline(kind, "digits", data.content, spec.backbone.model_dump(), spec.seed, PROTOCOLS, "")
     measured = measure_baseline(name, entry, root, "cpu", 1)
-    start = build_method(spec, 1).backbone
+    start = build_method(spec, 1, 16).backbone
     embed = {
         "pixels": lambda images: images.tensor.flatten(1) / 255,
         "untrained": lambda images: features(start, images, data.mean, data.std),

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from pydantic import TypeAdapter
-from torch import nn
+from torch import Tensor, nn
 
 from sslpairs.backbones.build import build_backbone
 from sslpairs.config.backbones import Backbone
@@ -71,15 +71,26 @@ def check_digest(path: Path, root: Path) -> dict[str, Any]:
     return receipt
 
 
-def load_backbone(path: Path, channels: int) -> nn.Module:
-    """The trained backbone of a checkpoint, on the CPU. ``UserError`` if it was trained on images with other channels."""
+def load_backbone(path: Path, channels: int, size: int) -> nn.Module:
+    """The trained backbone of a checkpoint, on the CPU, for images ``[channels, size, size]``. ``UserError`` if it was trained on
+    images with other channels, or of another size and it takes no other."""
     content = load(path)
     try:
-        first = next(iter(content["backbone"].values()))
-        if first.ndim == 4 and first.shape[1] != channels:
+        weights = content["backbone"]
+        first = next((value for value in weights.values() if value.ndim == 4), None)
+        if first is not None and first.shape[1] != channels:
             raise UserError(f"{path}: trained on images of {first.shape[1]} channels, but these have {channels}")
-        network, _ = build_backbone(TypeAdapter(Backbone).validate_python(content["architecture"]), channels)
-        network.load_state_dict(content["backbone"])
-    except (AttributeError, KeyError, StopIteration, TypeError, ValueError, RuntimeError):
+        settings = TypeAdapter(Backbone).validate_python(content["architecture"])
+        network, _ = build_backbone(settings, channels, size)
+        if settings.one_size and _shapes(weights) != _shapes(network.state_dict()):
+            raise UserError(
+                f"{path}: {settings.label} takes only images of the size it was trained on, and these, of {size} pixels, have another"
+            )
+        network.load_state_dict(weights)
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError):
         raise UserError(f"{path}: not the checkpoint of a backbone; delete it and build again") from None
     return network
+
+
+def _shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in weights.items()}

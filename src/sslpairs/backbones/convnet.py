@@ -12,8 +12,8 @@ class Layers(nn.Sequential):
         return super().forward(x)
 
 
-def build(settings: ConvNetSettings, channels: int) -> tuple[nn.Module, int]:
-    """Fresh weights from torch's global generator."""
+def build(settings: ConvNetSettings, channels: int, size: int) -> tuple[nn.Module, int]:
+    """Fresh weights from torch's global generator. Images may have any ``size``."""
     layers: list[nn.Module] = []
     for width in settings.widths:
         layers += [

@@ -5,8 +5,8 @@ from torch import nn
 from sslpairs.config.backbones.resnet import ResNetSettings
 
 
-def build(settings: ResNetSettings, channels: int) -> tuple[nn.Module, int]:
-    """Fresh weights from torch's global generator."""
+def build(settings: ResNetSettings, channels: int, size: int) -> tuple[nn.Module, int]:
+    """Fresh weights from torch's global generator. Images may have any ``size``."""
     from torchvision import models
 
     network = getattr(models, f"resnet{settings.depth}")(weights=None)

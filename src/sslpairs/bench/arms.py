@@ -84,7 +84,7 @@ class Bare:
     def __init__(self, base: str, setting: Setting):
         spec = bench_spec(base, setting)
         self.setting = setting
-        self.method = build_method(spec, 3).to(setting.device).train()
+        self.method = build_method(spec, 3, setting.size).to(setting.device).train()
         self.begin_step = nothing
         if setting.compiled:
             self.begin_step = compile_networks(self.method.children(), torch.device(setting.device))
@@ -174,7 +174,9 @@ class Stock:
         from sslpairs.backbones.build import build_backbone
         from sslpairs.config.backbones import Backbone
 
-        network, width = build_backbone(TypeAdapter(Backbone).validate_python(NETWORKS[setting.network]), 3)
+        network, width = build_backbone(
+            TypeAdapter(Backbone).validate_python(NETWORKS[setting.network]), 3, setting.size
+        )
         return network.to(memory_format=torch.contiguous_format), width
 
     @torch.backends.cudnn.flags(enabled=True, deterministic=False, allow_tf32=True)  # the user's defaults

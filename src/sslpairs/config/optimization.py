@@ -28,6 +28,19 @@ class AdamSettings(Model):
     weight_decay: NonNegative
 
 
+class AdamWSettings(Model):
+    """Adam with the weight decay apart from the gradient (``torch.optim.AdamW``) and the usual betas of 0.9 and 0.999."""
+
+    name: Literal["adamw"]
+    lr: Rate
+    reference_batch: Count | None
+    """Multiply lr by batch_size / reference_batch; null leaves lr unchanged."""
+    weight_decay: NonNegative
+    """Per step, a parameter loses lr * weight_decay of itself."""
+    decay_vectors: bool
+    """Apply weight decay to biases and norms too. MoCo v3 does (main_moco.py), DINO does not (dino utils.py, get_params_groups)."""
+
+
 class LARSSettings(Model):
     """Layer-wise adaptive rates (``training/lars.py``)."""
 
@@ -45,7 +58,7 @@ class LARSSettings(Model):
     """Apply weight decay and adaptation to biases and norms too; solo-learn's ``exclude_bias_n_norm`` is the opposite."""
 
 
-OptimizerSettings = Annotated[SGDSettings | AdamSettings | LARSSettings, Field(discriminator="name")]
+OptimizerSettings = Annotated[SGDSettings | AdamSettings | AdamWSettings | LARSSettings, Field(discriminator="name")]
 
 
 class Constant(Model):

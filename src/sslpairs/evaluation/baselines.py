@@ -56,5 +56,5 @@ def _embed(spec: dict[str, Any], data: ImageData, images: Images, device: torch.
     if spec["kind"] == PIXELS:
         return pixels(images, spec["side"], "leave 'pixels' out of the scale's baselines")
     settings = TypeAdapter(Backbone).validate_python(spec["backbone"])
-    network, _ = seeded_backbone(settings, images.shape[1], spec["seed"])
+    network, _ = seeded_backbone(settings, *images.shape[1:3], spec["seed"])
     return features(network.to(device), images, data.mean, data.std)

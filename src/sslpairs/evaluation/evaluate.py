@@ -68,7 +68,7 @@ def evaluate(
     torch_device = pick_device(device)
     name, content = other or (receipt["dataset"], receipt["spec"]["dataset"])
     data = load(name, root, torch_device, content)
-    network = load_backbone(path, data.train.images.shape[1]).to(torch_device)
+    network = load_backbone(path, *data.train.images.shape[1:3]).to(torch_device)
     before = weights_digest(network)
     train, test = (
         (features(network, split.images, data.mean, data.std), split.labels)

@@ -30,16 +30,13 @@ def embed(guide: Guide, spec: RunSpec, data: ImageData, root: Path) -> Tensor:
     if guide.kind == "weights":
         return embed_under(guide, data, root)
     if guide.kind == "random":
-        network, _ = fresh_backbone(spec, images.shape[1], stream="guide")
+        network, _ = fresh_backbone(spec, *images.shape[1:3], stream="guide")
     else:
         path = root / checkpoint_file(guide.run)
         receipt = check_digest(path, root)
         projects = guide.layer == "projection"
-        network = (
-            Projection(_load_method(path, receipt, images.shape[1]))
-            if projects
-            else load_backbone(path, images.shape[1])
-        )
+        shape = images.shape[1:3]
+        network = Projection(_load_method(path, receipt, *shape)) if projects else load_backbone(path, *shape)
     return features(network.to(images.device), images, data.mean, data.std)
 
 
@@ -64,10 +61,10 @@ def embed_with(method: BaseMethod, layer: str, data: ImageData) -> Tensor:
     return embedding
 
 
-def _load_method(path: Path, receipt: Receipt, channels: int) -> BaseMethod:
+def _load_method(path: Path, receipt: Receipt, channels: int, size: int) -> BaseMethod:
     """The whole method of a checkpoint, from its receipt."""
     spec = RunSpec.model_validate(receipt["spec"])
-    method = build_method(spec, channels)
+    method = build_method(spec, channels, size)
     for strategy in build_pairs(spec):
         strategy.wrap(method)
     try:

@@ -10,14 +10,14 @@ from sslpairs.plan.spec import RunSpec
 from sslpairs.random_streams import stream_seed
 
 
-def fresh_backbone(spec: RunSpec, channels: int, stream: str = "backbone") -> tuple[nn.Module, int]:
+def fresh_backbone(spec: RunSpec, channels: int, size: int, stream: str = "backbone") -> tuple[nn.Module, int]:
     """The run's network with weights from the named stream of its seed, and its feature width."""
-    return seeded_backbone(spec.backbone, channels, spec.seed, stream)
+    return seeded_backbone(spec.backbone, channels, size, spec.seed, stream)
 
 
-def build_method(spec: RunSpec, channels: int) -> BaseMethod:
-    """The base method of a run. Equal seeds give equal backbones for all methods."""
-    backbone, width = fresh_backbone(spec, channels)
+def build_method(spec: RunSpec, channels: int, size: int) -> BaseMethod:
+    """The base method of a run, for images ``[channels, size, size]``. Equal seeds give equal backbones for all methods."""
+    backbone, width = fresh_backbone(spec, channels, size)
     settings = getattr(spec.method, spec.base)
     with torch.random.fork_rng():
         torch.manual_seed(stream_seed(spec.seed, "heads"))

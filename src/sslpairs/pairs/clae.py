@@ -40,7 +40,8 @@ class TwoNorms(nn.Module):
 
 
 def double_norms(module: nn.Module, momentum: float) -> None:
-    """Add an adversarial twin to every batch norm in a module."""
+    """Add an adversarial twin to every batch norm in a module. Layer norms, as in a vision transformer, have none: each image is
+    normalised by itself, so adversarial ones do not disturb the statistics of the others."""
     for name, child in module.named_children():
         if isinstance(child, _BatchNorm):
             setattr(module, name, TwoNorms(child, momentum))

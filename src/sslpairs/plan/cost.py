@@ -1,6 +1,6 @@
 """Estimate operations, parameters and memory of a training from its specification. Never imports torch.
 
-Counts the networks' convolutions and matrix products, two operations per multiply-add, times the passes that a method and its
+Counts the networks' convolutions, attention and matrix products, two operations per multiply-add, times the passes that a method and its
 strategies make through them; a backward pass counts as two. Not counted: the matrix products of the losses, element-wise operations,
 views, guides. Time is the count divided by a speed, which is taken from receipts once there are some.
 """
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 
 from sslpairs.config.backbones import Backbone
-from sslpairs.config.backbones.base import Conv
+from sslpairs.config.backbones.base import Layer
 from sslpairs.config.methods import METHODS, Method
 from sslpairs.config.strategies import STRATEGIES
 from sslpairs.files import canonical
@@ -52,7 +52,7 @@ def training_flops(spec: Spec, items: int, size: int, channels: int) -> float:
 
 def features_flops(spec: Spec, images: int, size: int, channels: int) -> float:
     """Return the operations of the backbone's forward pass over un-augmented images, for an evaluation or a guide's embedding."""
-    return 2.0 * images * sum(conv.products for conv in _convolutions(canonical(spec["backbone"]), size, channels))
+    return 2.0 * images * sum(layer.products for layer in _layers(canonical(spec["backbone"]), size, channels))
 
 
 @cache
@@ -71,7 +71,7 @@ def _step_cost(key: str, size: int, channels: int) -> Cost:
         products += 3 * small["count"] * small_network.products
         kept += small["count"] * small_network.kept
     copies = network.parameters if method.targets else 0
-    remembered = {"adam": 2, "sgd": 1, "lars": 1}[spec["optimizer"]["name"]]
+    remembered = {"adam": 2, "adamw": 2, "sgd": 1, "lars": 1}[spec["optimizer"]["name"]]
     queue = (settings.get("queue") or 0) * settings["projector"]["output"]
     return Cost(
         flops_per_step=2.0 * batch * products,
@@ -93,10 +93,10 @@ class Network(NamedTuple):
 
 
 def _network(spec: Spec, settings: dict[str, Any], size: int, channels: int) -> Network:
-    convs = _convolutions(canonical(spec["backbone"]), size, channels)
-    products, parameters = sum(conv.products for conv in convs), sum(conv.weights + 2 * conv.outputs for conv in convs)
-    kept = channels * size**2 + sum(conv.kept for conv in convs)
-    heads = [(convs[-1].outputs, settings["projector"])]
+    backbone = _layers(canonical(spec["backbone"]), size, channels)
+    products, parameters = (sum(getattr(layer, what) for layer in backbone) for what in ("products", "parameters"))
+    kept = channels * size**2 + sum(layer.kept for layer in backbone)
+    heads = [(backbone[-1].outputs, settings["projector"])]
     if predictor := settings.get("predictor"):
         heads.append((settings["projector"]["output"], predictor))
     for inputs, head in heads:
@@ -110,5 +110,5 @@ def _network(spec: Spec, settings: dict[str, Any], size: int, channels: int) -> 
 
 
 @cache
-def _convolutions(backbone: str, size: int, channels: int) -> tuple[Conv, ...]:
-    return tuple(TypeAdapter(Backbone).validate_json(backbone).convolutions(size, channels))
+def _layers(backbone: str, size: int, channels: int) -> tuple[Layer, ...]:
+    return tuple(TypeAdapter(Backbone).validate_json(backbone).layers(size, channels))

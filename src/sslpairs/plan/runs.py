@@ -108,6 +108,7 @@ class Runs(SettingResolver):
         self._check_changes(recipe, label, setting)
         base, strategies, guides = METHODS[label.base], {}, {}
         images = self._check_batch(label, setting)
+        self._check_network(label, method, setting)
         for name in label.strategies:
             settings = recipe.strategy(label.base, name)
             if settings is None:
@@ -165,6 +166,35 @@ class Runs(SettingResolver):
             )
         return images.train if images else None
 
+    def _check_network(self, label, method, setting: ResolvedSetting) -> None:
+        """Raise ``UserError`` for a network that cannot take the images or the small views."""
+        network, images = setting.backbone, self.images_of(setting.dataset)
+        if images and (problem := network.problem(images.size)):
+            key, text = problem
+            raise UserError(f"{self._network_key(network)}.{key}: {text} (data set '{setting.dataset}', {self.where})")
+        small = getattr(method, "small", None)
+        if network.one_size and small and not (images and small.size == images.size):
+            raise UserError(
+                f"{self.recipe_file}: methods.{label.base}.small.size: {network.label} takes images of one size only, so no small views "
+                f"of {small.size} pixels; write small: null, or choose another network ({self.where})"
+            )
+
+    def _check_evaluated(self, setting: ResolvedSetting) -> None:
+        """Raise ``UserError`` for a network that cannot take the images of another data set on which it is evaluated."""
+        network, evaluated = setting.backbone, setting.evaluate_on or setting.dataset
+        trained, other = self.images_of(setting.dataset), self.images_of(evaluated)
+        if network.one_size and trained and other and trained.size != other.size:
+            raise UserError(
+                f"{self._network_key(network)}: {network.label} is trained on {trained.size} pixels ('{setting.dataset}') and takes no "
+                f"other size, but the evaluation is on {other.size} pixels ('{evaluated}'); resize one of the two, or choose another "
+                f"network ({self.where})"
+            )
+
+    def _network_key(self, network) -> str:
+        """File and key of the scale's entry of a network."""
+        names = (name for name, entry in self.config.scale.backbones.items() if entry == network)
+        return f"{self.config.scale_file}: backbones.{next(names)}"
+
     def _check_changes(self, recipe: Recipe, label, setting: ResolvedSetting) -> None:
         """Raise ``UserError`` for a column's change that would have no effect in this row."""
         own = getattr(recipe.methods, label.base).training
@@ -218,6 +248,7 @@ class Runs(SettingResolver):
     def _evaluating(self, asked: dict[str, list[str]], setting: ResolvedSetting) -> dict[str, Any]:
         """Return an evaluation under all of the recipe's protocols, without its run. Its key includes the data if they are not the run's
         own."""
+        self._check_evaluated(setting)
         name = setting.evaluate_on
         data = name or setting.dataset
         chosen = self.recipe.evaluation.chosen().items()

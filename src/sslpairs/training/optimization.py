@@ -37,6 +37,9 @@ def build_optimizer(
         return sgd
     if settings.name == "adam":
         return torch.optim.Adam(groups, rate, weight_decay=settings.weight_decay, fused=True)
+    if settings.name == "adamw":
+        groups = groups if settings.decay_vectors else [part for group in groups for part in _vectors_apart(group)]
+        return torch.optim.AdamW(groups, rate, weight_decay=settings.weight_decay, fused=True)
     return LARS(
         groups,
         rate,
@@ -46,6 +49,16 @@ def build_optimizer(
         settings.clip,
         settings.adapt_vectors,
     )
+
+
+def _vectors_apart(group: dict) -> list[dict]:
+    """A group in two: its parameters of at least two dimensions, and the others, which are not decayed."""
+    vectors = [p for p in group["params"] if p.ndim < 2]
+    parts = [
+        group | {"params": [p for p in group["params"] if p.ndim > 1]},
+        group | {"params": vectors, "weight_decay": 0.0},
+    ]
+    return [part for part in parts if part["params"]]
 
 
 def rate_factor(settings: recipes.Schedule, step: int, steps_per_epoch: int, epochs: int) -> float:

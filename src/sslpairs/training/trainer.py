@@ -60,9 +60,9 @@ class Trainer:
         self.resumed: list[int] = []
         """Number of epochs done at each interruption."""
         self.notes: list[str] = []
-        channels = data.train.images.shape[1]
+        channels, size = data.train.images.shape[1], data.train.images.shape[-1]
         self.world = current_world()
-        self.method = build_method(spec, channels).to(device)
+        self.method = build_method(spec, channels, size).to(device)
         self.pairs = build_pairs(spec)
         self._check_shares()
         self._prepare_pairs(root)

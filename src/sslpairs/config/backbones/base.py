@@ -1,9 +1,29 @@
 """Base class of all backbone settings."""
 
 from abc import abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple, Protocol
 
 from sslpairs.config.base import Model
+
+
+class Layer(Protocol):
+    """A part of a network, as far as time and memory are concerned."""
+
+    @property
+    def outputs(self) -> int:
+        """Number of channels of its output."""
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights, biases and the like."""
+
+    @property
+    def products(self) -> int:
+        """Multiply-adds for one image."""
+
+    @property
+    def kept(self) -> int:
+        """Values kept for the backward pass, per image."""
 
 
 class Conv(NamedTuple):
@@ -17,8 +37,13 @@ class Conv(NamedTuple):
 
     @property
     def weights(self) -> int:
-        """Number of weights."""
+        """Number of weights of the convolution."""
         return self.kernel**2 * self.inputs * self.outputs
+
+    @property
+    def parameters(self) -> int:
+        """Weights, and the norm's scales and shifts."""
+        return self.weights + 2 * self.outputs
 
     @property
     def products(self) -> int:
@@ -33,7 +58,10 @@ class Conv(NamedTuple):
 
 class BackboneSettings(Model):
     """Settings of a backbone. ``kind`` is the name of its file; the file of the same name in ``sslpairs.backbones`` has
-    ``build(settings, channels)``, which returns a network ``[B, channels, H, W] -> [B, D]`` and D."""
+    ``build(settings, channels, size)``, which returns a network ``[B, channels, size, size] -> [B, D]`` and D."""
+
+    one_size: ClassVar[bool] = False
+    """Whether the network takes no images of another side than the one it was built for."""
 
     kind: str
 
@@ -43,8 +71,13 @@ class BackboneSettings(Model):
         return self.kind
 
     @abstractmethod
-    def convolutions(self, size: int, channels: int) -> list[Conv]:
-        """Return the convolutions on images ``[channels, size, size]``, from which time and memory are estimated."""
+    def layers(self, size: int, channels: int) -> list[Layer]:
+        """Return the layers on images ``[channels, size, size]``, the last of which gives the features. Time and memory are estimated
+        from them."""
+
+    def problem(self, size: int) -> tuple[str, str] | None:
+        """Return a key of these settings, and why the network cannot take images of this side and what to do; None if it can."""
+        return None
 
 
 def halved(edge: int) -> int:

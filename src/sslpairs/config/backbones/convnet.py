@@ -19,7 +19,7 @@ class ConvNetSettings(BackboneSettings):
         """Name printed in tables."""
         return "conv " + "-".join(map(str, self.widths))
 
-    def convolutions(self, size: int, channels: int) -> list[Conv]:
+    def layers(self, size: int, channels: int) -> list[Conv]:
         """One convolution per width."""
         convolutions = []
         for width in self.widths:

@@ -20,7 +20,7 @@ class ResNetSettings(BackboneSettings):
         """Name printed in tables."""
         return f"ResNet-{self.depth}" + (" (3x3 stem)" if self.stem == "cifar" else "")
 
-    def convolutions(self, size: int, channels: int) -> list[Conv]:
+    def layers(self, size: int, channels: int) -> list[Conv]:
         """As in torchvision's ``resnet.py``: basic blocks up to depth 34, bottlenecks with the stride in their 3x3 from depth 50."""
         small, deep = self.stem == "cifar", self.depth >= 50
         edge = size if small else halved(size)
