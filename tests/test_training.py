@@ -13,7 +13,7 @@ import pytest
 import torch
 from kill_points import every_moment
 from test_losses import cosine
-from tiny import METHODS, PLAIN_VIEW, PROTOCOLS, STRATEGIES, tiny_spec
+from tiny import METHODS, PLAIN_VIEW, PROTOCOLS, STRATEGIES, small_digits, tiny_spec
 
 from sslpairs.backbones import checkpoint
 from sslpairs.backbones.build import build_backbone
@@ -58,11 +58,7 @@ REMEMBERING = ("moco", "mocoplus", "byol", "swav", "dino", "nnclr")
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """A root with the digits at 8 pixels, 297 of them for training."""
-    root = tmp_path_factory.mktemp("prepared")
-    source = {"kind": "digits", "size": 8, "test_per_class": 150}
-    prepare("digits", DatasetSettings.model_validate({"title": "Digits", "source": source}), root)
-    return root
+    return small_digits(tmp_path_factory.mktemp("prepared"))
 
 
 @pytest.fixture(scope="module")

@@ -6,19 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
-from tiny import networks, tiny_spec
+from tiny import counting_kept, networks, small_digits, tiny_spec
 from torch import nn
 
 from sslpairs.backbones import checkpoint
 from sslpairs.backbones.build import build_backbone, seeded_backbone
 from sslpairs.bench.measure import count_flops
 from sslpairs.config.backbones import Backbone
-from sslpairs.config.datasets import DatasetSettings
 from sslpairs.config.optimization import AdamWSettings
 from sslpairs.config.reading import read_config
 from sslpairs.config.views import SmallCrops
 from sslpairs.data.arrays import load
-from sslpairs.data.prepare import prepare
 from sslpairs.errors import UserError
 from sslpairs.pairs.clae import TwoNorms, adversarial_norms
 from sslpairs.plan.cost import features_flops, step_cost
@@ -101,19 +99,14 @@ def test_the_tiny_one_has_as_many_parameters_as_timms_and_as_the_estimate():
 def test_the_estimate_is_what_torch_counts(patch):
     spec = tiny_spec("simclr", backbone=TINY | {"patch": patch}, batch_size=4)
     network, _ = build_backbone(spec.backbone, 3, 32)
-    kept, weights = 0, {p.untyped_storage()._cdata for p in network.parameters()}
     x, found = torch.ones(4, 3, 32, 32), []
 
-    def keep(tensor):
-        nonlocal kept
-        kept += tensor.nbytes * (tensor.untyped_storage()._cdata not in weights)
-        return tensor
-
     def step():
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            found.append(network(x))
+        with counting_kept(network) as kept:
+            found.append((network(x), kept))
 
     assert features_flops(spec.plain(), 4, 32, 3) == pytest.approx(count_flops(step), rel=0.01)
+    ((_, (kept,)),) = found
     assert 0.5 * kept < step_cost(spec.plain(), 32, 3).activations / 2 < 1.2 * kept  # two views
 
 
@@ -178,11 +171,7 @@ def test_adamw_decays_vectors_only_if_asked(decay_vectors):
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """A root with the digits at 8 pixels, 297 of them for training."""
-    root = tmp_path_factory.mktemp("prepared")
-    source = {"kind": "digits", "size": 8, "test_per_class": 150}
-    prepare("digits", DatasetSettings.model_validate({"title": "Digits", "source": source}), root)
-    return root
+    return small_digits(tmp_path_factory.mktemp("prepared"))
 
 
 class Interrupted(Exception):

@@ -1,10 +1,16 @@
 """Recipes so small that a test can train them."""
 
+import contextlib
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 import yaml
+from torch import nn
 
+from sslpairs.config.datasets import DatasetSettings
+from sslpairs.data.prepare import prepare
 from sslpairs.methods.build import build_method
 from sslpairs.pairs.build import build_pairs
 from sslpairs.plan.spec import RunSpec
@@ -88,3 +94,23 @@ def networks(label: str, channels: int = 1, size: int = 16, **how):
     for strategy in pairs:
         strategy.wrap(method)
     return method, pairs
+
+
+def small_digits(root: Path) -> Path:
+    """The root, with the digits at 8 pixels prepared, 297 of them for training."""
+    source = {"kind": "digits", "size": 8, "test_per_class": 150}
+    prepare("digits", DatasetSettings.model_validate({"title": "Digits", "source": source}), root)
+    return root
+
+
+@contextlib.contextmanager
+def counting_kept(module: nn.Module) -> Iterator[list[int]]:
+    """The bytes, in a list of one, that forward passes within keep for the backward pass, without the module's own weights."""
+    weights, kept = {p.untyped_storage()._cdata for p in module.parameters()}, [0]
+
+    def keep(tensor):
+        kept[0] += tensor.nbytes * (tensor.untyped_storage()._cdata not in weights)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        yield kept

@@ -1,6 +1,7 @@
 """Where the weights of an encoder are in a file that others have saved: the container, the prefix of the keys, and their names.
 
-Layouts as in the files of solo-learn, lightly, MoCo, SimSiam, DINO, SwAV, VICReg, MAE and VISSL, and in plain state dicts.
+Layouts as in the files of solo-learn, lightly, MoCo, SimSiam, DINO, VICReg and VISSL, and in plain state dicts. The layers must have
+torchvision's names, as ResNets have everywhere; vision transformers have timm's in most files, and are not found here.
 """
 
 import re

@@ -14,6 +14,7 @@ class RemoteFile:
     bytes: int | None = None
     """Its exact size, or None if that is not on record."""
     sha256: str | None = None
+    """Of published data sets in full; of others perhaps only the first digits, which are compared then."""
     md5: str | None = None
     """Compared only where no sha256 is on record: md5 does not protect against a forged file."""
     connections: int = 1

@@ -360,7 +360,9 @@ def _gain(better: str, than: str, column: str, sign: int) -> list[Term]:
 
 def _in_words(value: Any) -> Any:
     """Format a changed value for tables."""
-    return words(value) if isinstance(value, dict) and "kind" in value else value
+    if not isinstance(value, dict):
+        return value
+    return words(value) if "kind" in value else ", ".join(f"{key} {item}" for key, item in value.items())
 
 
 def _describe(*settings: ColumnSettings) -> str:

